@@ -1,0 +1,5 @@
+//! `calico-dcos` keeps the Calico network stack on every agent of an Apache Mesos or DC/OS
+//! cluster at the state declared in YAML in etcd. ARCHITECTURE.md says how the rooms hang
+//! together.
+
+pub mod words;
