@@ -2,4 +2,5 @@
 //! cluster at the state declared in YAML in etcd. ARCHITECTURE.md says how the rooms hang
 //! together.
 
+pub mod observed;
 pub mod words;
