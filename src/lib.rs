@@ -3,4 +3,5 @@
 //! together.
 
 pub mod observed;
+pub mod store;
 pub mod words;
