@@ -3,5 +3,6 @@
 //! together.
 
 pub mod observed;
+pub mod sim;
 pub mod store;
 pub mod words;

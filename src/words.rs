@@ -208,6 +208,29 @@ impl fmt::Display for TaskKind {
     }
 }
 
+/// The states that our executor reports of a task; Mesos adds its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TaskPhase {
+    /// Taken. Sent at once: a task without any update is lost when its agent restarts.
+    Starting,
+    /// At work.
+    Running,
+    /// Ended well.
+    Finished,
+    /// Ended badly.
+    Failed,
+    /// Ended because it was told to.
+    Killed,
+}
+
+impl TaskPhase {
+    /// Nothing comes after it.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Killed)
+    }
+}
+
 /// The SHA-256 of a component's canonical JSON (RFC 8785), written as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpecHash(pub [u8; 32]);

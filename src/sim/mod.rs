@@ -1,0 +1,3 @@
+//! A model of the world outside: Mesos, etcd, hosts and their faults, in virtual time.
+
+pub mod wire;
