@@ -1,0 +1,421 @@
+//! Calls and events of `/api/v1/scheduler` (`scheduler.proto`).
+//!
+//! On the wire both are an object with a `type` and, under the lower-case name of the type, its
+//! body. Here they are enums; the objects exist as [`Envelope`] and inside the decoder of [`Event`].
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::codec::{Blob, id};
+use super::common::{ExecutorId, FrameworkId, FrameworkInfo, OfferId};
+pub use super::event::{Event, EventType, Failure, Subscribed};
+use super::task::{KillPolicy, TaskInfo, TaskStatus};
+use crate::words::{AgentId, TaskId};
+
+open_enum! {
+    /// The calls that Mesos knows.
+    CallType {
+        /// [`Call::Subscribe`].
+        Subscribe = "SUBSCRIBE",
+        /// [`Call::Teardown`].
+        Teardown = "TEARDOWN",
+        /// [`Call::Accept`].
+        Accept = "ACCEPT",
+        /// [`Call::Decline`].
+        Decline = "DECLINE",
+        /// [`Call::AcceptInverseOffers`].
+        AcceptInverseOffers = "ACCEPT_INVERSE_OFFERS",
+        /// [`Call::DeclineInverseOffers`].
+        DeclineInverseOffers = "DECLINE_INVERSE_OFFERS",
+        /// [`Call::Revive`].
+        Revive = "REVIVE",
+        /// [`Call::Kill`].
+        Kill = "KILL",
+        /// [`Call::Shutdown`].
+        Shutdown = "SHUTDOWN",
+        /// [`Call::Acknowledge`].
+        Acknowledge = "ACKNOWLEDGE",
+        /// [`Call::Reconcile`].
+        Reconcile = "RECONCILE",
+        /// [`Call::Message`].
+        Message = "MESSAGE",
+        /// [`Call::Suppress`].
+        Suppress = "SUPPRESS",
+        /// Not made by us: ignored by Mesos' default allocator.
+        Request = "REQUEST",
+        /// Not made by us.
+        UpdateFramework = "UPDATE_FRAMEWORK",
+        /// Not made by us.
+        AcknowledgeOperationStatus = "ACKNOWLEDGE_OPERATION_STATUS",
+        /// Not made by us.
+        ReconcileOperations = "RECONCILE_OPERATIONS",
+    }
+}
+
+/// What a scheduler asks of the master.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// Opens the event stream.
+    Subscribe(Subscribe),
+    /// Ends the framework and kills all its tasks.
+    Teardown,
+    /// Takes offers of one agent and one role.
+    Accept(Accept),
+    /// Gives offers back.
+    Decline(Decline),
+    /// Agrees to maintenance.
+    AcceptInverseOffers(InverseAnswer),
+    /// Objects to maintenance.
+    DeclineInverseOffers(InverseAnswer),
+    /// Asks for offers again, and drops the filters of earlier declines.
+    Revive(Roles),
+    /// Asks for no offers.
+    Suppress(Roles),
+    /// Kills a task.
+    Kill(Kill),
+    /// Ends an executor.
+    Shutdown(Shutdown),
+    /// Confirms a status update that has a UUID.
+    Acknowledge(Acknowledge),
+    /// Asks for the state of tasks.
+    Reconcile(Reconcile),
+    /// Sends bytes to an executor, without any guarantee.
+    Message(Message),
+}
+
+/// SUBSCRIBE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// Who we are.
+    pub framework_info: FrameworkInfo,
+    /// Roles for which no offers are wanted now. It replaces what SUPPRESS said before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppressed_roles: Vec<String>,
+}
+
+/// For how long the resources that were not used are not to be offered again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Filters {
+    /// Seconds: 5 by default, at most 365 days.
+    #[serde(default = "Filters::default_refusal")]
+    pub refuse_seconds: f64,
+}
+
+impl Filters {
+    fn default_refusal() -> f64 {
+        5.0
+    }
+}
+
+/// ACCEPT.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accept {
+    /// The offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offer_ids: Vec<OfferId>,
+    /// What to do with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// For what is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Filters>,
+}
+
+/// An operation of an [`Accept`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// Launches tasks.
+    Launch(Vec<TaskInfo>),
+    /// Any other one; the name of its type. Never sent by us.
+    Other(String),
+}
+
+#[derive(Deserialize)]
+struct OperationEnvelope {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    launch: Option<LaunchBody>,
+}
+
+#[derive(Deserialize)]
+struct LaunchBody {
+    #[serde(default)]
+    task_infos: Vec<TaskInfo>,
+}
+
+impl Serialize for Operation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Launch<'a> {
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            task_infos: &'a [TaskInfo],
+        }
+        let mut object = serializer.serialize_struct("Operation", 2)?;
+        match self {
+            Self::Launch(task_infos) => {
+                object.serialize_field("type", "LAUNCH")?;
+                object.serialize_field("launch", &Launch { task_infos })?;
+            }
+            Self::Other(kind) => object.serialize_field("type", kind)?,
+        }
+        object.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Operation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let envelope = OperationEnvelope::deserialize(deserializer)?;
+        Ok(match (envelope.kind.as_deref(), envelope.launch) {
+            (Some("LAUNCH"), Some(launch)) => Self::Launch(launch.task_infos),
+            _ => Self::Other(envelope.kind.unwrap_or_default()),
+        })
+    }
+}
+
+/// DECLINE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decline {
+    /// The offers; unknown ones are ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offer_ids: Vec<OfferId>,
+    /// For how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Filters>,
+}
+
+/// ACCEPT_INVERSE_OFFERS and DECLINE_INVERSE_OFFERS. Without a filter they come again at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InverseAnswer {
+    /// The inverse offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inverse_offer_ids: Vec<OfferId>,
+    /// For how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Filters>,
+}
+
+/// REVIVE and SUPPRESS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roles {
+    /// The roles; all of them if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}
+
+/// KILL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kill {
+    /// The task.
+    #[serde(with = "id")]
+    pub task_id: TaskId,
+    /// Its agent; a wrong one makes the master ignore the call.
+    #[serde(with = "id::option", default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// Overrides the task's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_policy: Option<KillPolicy>,
+}
+
+/// SHUTDOWN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shutdown {
+    /// The executor.
+    pub executor_id: ExecutorId,
+    /// Its agent.
+    #[serde(with = "id")]
+    pub agent_id: AgentId,
+}
+
+/// ACKNOWLEDGE.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledge {
+    /// The agent of the update.
+    #[serde(with = "id")]
+    pub agent_id: AgentId,
+    /// Its task.
+    #[serde(with = "id")]
+    pub task_id: TaskId,
+    /// Its UUID.
+    pub uuid: Blob,
+}
+
+impl Acknowledge {
+    /// The acknowledgement that a status asks for: none without a UUID.
+    #[must_use]
+    pub fn of(status: &TaskStatus) -> Option<Self> {
+        Some(Self {
+            agent_id: status.agent_id.clone()?,
+            task_id: status.task_id.clone(),
+            uuid: status.uuid.clone()?,
+        })
+    }
+}
+
+/// RECONCILE.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconcile {
+    /// The tasks asked for; if empty, all that the master knows are told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<ReconcileTask>,
+}
+
+/// A task of a [`Reconcile`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileTask {
+    /// The task.
+    #[serde(with = "id")]
+    pub task_id: TaskId,
+    /// Its agent: with it, more cases can be told apart.
+    #[serde(with = "id::option", default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+}
+
+/// MESSAGE, in both directions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The agent.
+    #[serde(with = "id")]
+    pub agent_id: AgentId,
+    /// The executor on it.
+    pub executor_id: ExecutorId,
+    /// The bytes.
+    pub data: Blob,
+}
+
+/// A call as it is posted: the framework that makes it, and the call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Required for all but the first SUBSCRIBE.
+    pub framework_id: Option<FrameworkId>,
+    /// The call.
+    pub call: Call,
+}
+
+impl Call {
+    /// The type on the wire.
+    #[must_use]
+    pub fn kind(&self) -> CallType {
+        match self {
+            Self::Subscribe(_) => CallType::Subscribe,
+            Self::Teardown => CallType::Teardown,
+            Self::Accept(_) => CallType::Accept,
+            Self::Decline(_) => CallType::Decline,
+            Self::AcceptInverseOffers(_) => CallType::AcceptInverseOffers,
+            Self::DeclineInverseOffers(_) => CallType::DeclineInverseOffers,
+            Self::Revive(_) => CallType::Revive,
+            Self::Suppress(_) => CallType::Suppress,
+            Self::Kill(_) => CallType::Kill,
+            Self::Shutdown(_) => CallType::Shutdown,
+            Self::Acknowledge(_) => CallType::Acknowledge,
+            Self::Reconcile(_) => CallType::Reconcile,
+            Self::Message(_) => CallType::Message,
+        }
+    }
+}
+
+impl Serialize for Request {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Call", 3)?;
+        if let Some(id) = &self.framework_id {
+            object.serialize_field("framework_id", id)?;
+        }
+        object.serialize_field("type", &self.call.kind())?;
+        match &self.call {
+            Call::Subscribe(body) => object.serialize_field("subscribe", body)?,
+            Call::Teardown => {}
+            Call::Accept(body) => object.serialize_field("accept", body)?,
+            Call::Decline(body) => object.serialize_field("decline", body)?,
+            Call::AcceptInverseOffers(body) => {
+                object.serialize_field("accept_inverse_offers", body)?;
+            }
+            Call::DeclineInverseOffers(body) => {
+                object.serialize_field("decline_inverse_offers", body)?;
+            }
+            Call::Revive(body) => object.serialize_field("revive", body)?,
+            Call::Suppress(body) => object.serialize_field("suppress", body)?,
+            Call::Kill(body) => object.serialize_field("kill", body)?,
+            Call::Shutdown(body) => object.serialize_field("shutdown", body)?,
+            Call::Acknowledge(body) => object.serialize_field("acknowledge", body)?,
+            Call::Reconcile(body) => object.serialize_field("reconcile", body)?,
+            Call::Message(body) => object.serialize_field("message", body)?,
+        }
+        object.end()
+    }
+}
+
+/// A call as it may arrive: nothing checked yet. [`Request::try_from`] checks it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are the proto's, one per call")]
+pub struct Envelope {
+    pub framework_id: Option<FrameworkId>,
+    #[serde(rename = "type")]
+    pub kind: Option<CallType>,
+    pub subscribe: Option<Subscribe>,
+    pub accept: Option<Accept>,
+    pub decline: Option<Decline>,
+    pub accept_inverse_offers: Option<InverseAnswer>,
+    pub decline_inverse_offers: Option<InverseAnswer>,
+    pub revive: Option<Roles>,
+    pub suppress: Option<Roles>,
+    pub kill: Option<Kill>,
+    pub shutdown: Option<Shutdown>,
+    pub acknowledge: Option<Acknowledge>,
+    pub reconcile: Option<Reconcile>,
+    pub message: Option<Message>,
+}
+
+/// Why an [`Envelope`] is not a call. The texts are those of Mesos' master, which puts
+/// `Failed to validate scheduler::Call: ` before them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCall {
+    /// A part is missing: `type`, or the body that the type asks for.
+    #[error("Expecting '{0}' to be present")]
+    Missing(&'static str),
+    /// A call that Mesos knows and this program does not make.
+    #[error("calls of type {0} are not supported here")]
+    Unsupported(CallType),
+}
+
+impl TryFrom<Envelope> for Request {
+    type Error = InvalidCall;
+
+    fn try_from(envelope: Envelope) -> Result<Self, InvalidCall> {
+        // Mesos drops an enum name that it does not know: the field is then as good as absent.
+        let kind = match envelope.kind {
+            None | Some(CallType::Unknown(_)) => return Err(InvalidCall::Missing("type")),
+            Some(kind) => kind,
+        };
+        let need = InvalidCall::Missing;
+        let call = match kind {
+            CallType::Subscribe => Call::Subscribe(envelope.subscribe.ok_or(need("subscribe"))?),
+            CallType::Teardown => Call::Teardown,
+            CallType::Accept => Call::Accept(envelope.accept.ok_or(need("accept"))?),
+            CallType::Decline => Call::Decline(envelope.decline.ok_or(need("decline"))?),
+            CallType::AcceptInverseOffers => Call::AcceptInverseOffers(
+                envelope.accept_inverse_offers.ok_or(need("accept_inverse_offers"))?,
+            ),
+            CallType::DeclineInverseOffers => Call::DeclineInverseOffers(
+                envelope.decline_inverse_offers.ok_or(need("decline_inverse_offers"))?,
+            ),
+            CallType::Revive => Call::Revive(envelope.revive.unwrap_or_default()),
+            CallType::Suppress => Call::Suppress(envelope.suppress.unwrap_or_default()),
+            CallType::Kill => Call::Kill(envelope.kill.ok_or(need("kill"))?),
+            CallType::Shutdown => Call::Shutdown(envelope.shutdown.ok_or(need("shutdown"))?),
+            CallType::Acknowledge => {
+                Call::Acknowledge(envelope.acknowledge.ok_or(need("acknowledge"))?)
+            }
+            CallType::Reconcile => Call::Reconcile(envelope.reconcile.ok_or(need("reconcile"))?),
+            CallType::Message => Call::Message(envelope.message.ok_or(need("message"))?),
+            other => return Err(InvalidCall::Unsupported(other)),
+        };
+        Ok(Self { framework_id: envelope.framework_id, call })
+    }
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Envelope::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
+    }
+}
