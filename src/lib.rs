@@ -3,6 +3,7 @@
 //! together.
 
 pub mod mesos;
+pub mod clock;
 pub mod observed;
 pub mod sim;
 pub mod store;

@@ -1,3 +1,4 @@
 //! A model of the world outside: Mesos, etcd, hosts and their faults, in virtual time.
 
+pub mod etcd;
 pub mod wire;
