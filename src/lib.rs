@@ -2,8 +2,9 @@
 //! cluster at the state declared in YAML in etcd. ARCHITECTURE.md says how the rooms hang
 //! together.
 
-pub mod mesos;
 pub mod clock;
+pub mod desired;
+pub mod mesos;
 pub mod observed;
 pub mod sim;
 pub mod store;
