@@ -1,0 +1,76 @@
+# All that is done with this repository, by one word each. `make help` lists them.
+#
+# Everything happens in this folder and in Cargo's cache; nothing needs root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# Where `make tools` puts etcd and protoc; the programme looks etcd up on PATH.
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+
+# Passed to the demo: make demo DEMO_ARGS="--hosts 50 --budget 5"
+DEMO_ARGS ?=
+
+stage := tools/stage.sh
+
+.PHONY: help
+help: ## this list
+	@printf 'make TARGET, where TARGET is\n\n'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  %-10s %s\n' "$$name" "$$what"; done
+	@printf '\nThe first build takes about 4 minutes on two cores.\n'
+
+.PHONY: tools
+tools: ## etcd and protoc below target/tools: those on PATH, else Debian's, unpacked and not installed
+	@$(stage) --show tools "seconds; about 1 minute the first time" tools/setup.sh
+
+.PHONY: build
+build: tools ## the programme, target/debug/calico-dcos
+	@$(stage) build "about 4 minutes the first time, on two cores" cargo build --locked
+
+.PHONY: demo
+demo: build ## a whole cluster on this machine, brought in sync; DEMO_ARGS="--hosts 50" passes options
+	@cargo run --quiet --locked -- demo $(DEMO_ARGS)
+
+.PHONY: test
+test: tools lint unit doc deny ## everything that has to be green before a change lands
+
+.PHONY: test-full
+test-full: test long benches ## test, and what takes long
+
+.PHONY: lint
+lint: tools ## formatting and clippy, warnings are errors
+	@$(stage) format "seconds" cargo fmt --check
+	@$(stage) clippy "about 3 minutes the first time" cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: unit
+unit: tools ## the tests alone
+	@$(stage) "test build" "about 4 minutes the first time" tools/test.sh build
+	@$(stage) --show tests "about 2 minutes" tools/test.sh quick
+
+.PHONY: long
+long: tools ## the tests that are too long for every day
+	@$(stage) --show "long tests" "minutes" tools/test.sh long
+
+.PHONY: doc
+doc: tools ## the examples in the documentation run, and it has no broken link
+	@$(stage) "doc tests" "about 1 minute" cargo test --locked --doc
+	@RUSTDOCFLAGS="-D warnings" $(stage) rustdoc "about 1 minute" cargo doc --locked --no-deps --document-private-items
+
+.PHONY: deny
+deny: ## licences, bans and sources of the dependencies; vulnerabilities where their list can be reached
+	@$(stage) --show dependencies "seconds; about 2 minutes the first time" tools/deny.sh
+
+.PHONY: benches
+benches: tools ## the benchmarks compile
+	@$(stage) benches "about 2 minutes" cargo bench --locked --profile dev --no-run
+
+.PHONY: bench
+bench: tools ## run the benchmarks, optimised
+	cargo bench --locked
+
+.PHONY: fmt
+fmt: ## format the code
+	cargo fmt
