@@ -114,8 +114,7 @@ fn src() -> PathBuf {
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.unwrap().path();
+    for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
