@@ -81,7 +81,7 @@ CONF
 # The names of the packages that hold the tools in $@, and of what these need beyond what is
 # installed already: what an installation, only simulated, would add.
 packages_for() {
-  local tool wanted=()
+  local tool simulated wanted=()
   for tool in "$@"; do
     case $tool in
     etcd) wanted+=(etcd-server) ;;
@@ -90,11 +90,11 @@ packages_for() {
     cc | ar) wanted+=(gcc libc6-dev) ;;
     esac
   done
+  simulated=$(apt-get -c "$scratch/apt.conf" --no-install-recommends --simulate install "${wanted[@]}") || return
   {
     printf '%s\n' "${wanted[@]}"
     # "Inst NAME (new version …)"; with an installed version in brackets it is there already.
-    apt-get -c "$scratch/apt.conf" --no-install-recommends --simulate install "${wanted[@]}" |
-      sed -n 's/^Inst \([^ ]*\) (.*/\1/p'
+    sed -n 's/^Inst \([^ ]*\) (.*/\1/p' <<<"$simulated"
     # The compiler sees nothing of the machine but its own root, so libc goes in whole.
     case " $* " in *' cc '*) printf '%s\n' libc6 libc6-dev libgcc-s1 libcrypt-dev linux-libc-dev ;; esac
   } | sort -u
@@ -110,16 +110,17 @@ fetch() {
   fi
   say "not on PATH: $*. Taking Debian's packages, unpacked here and not installed (about 1 minute) …"
   write_apt_config
-  # A third-party source that fails must not stop us: apt-get download fails if ours is missing.
-  apt-get -c "$scratch/apt.conf" -q=2 update >"$scratch/update.log" 2>&1 || true
-  packages=$(packages_for "$@" 2>"$scratch/resolve.log") ||
-    die "the distribution's packages for $* cannot be resolved:" "$(<"$scratch/update.log")" "$(<"$scratch/resolve.log")" \
-      "Check the network and /etc/apt/sources.list, or install them, and run 'make tools' again."
-
   mkdir "$scratch/debs" "$scratch/root"
   # shellcheck disable=SC2086 # one word per package
-  (cd "$scratch/debs" && apt-get -c "$scratch/apt.conf" -q=2 download $packages) >"$scratch/download.log" 2>&1 ||
-    die "the download failed:" "$(<"$scratch/download.log")" "Check the network and run 'make tools' again."
+  {
+    # A third-party source that fails must not stop us: what comes after fails if ours is missing.
+    apt-get -c "$scratch/apt.conf" -q=2 update || true
+    packages=$(packages_for "$@") &&
+      (cd "$scratch/debs" && apt-get -c "$scratch/apt.conf" -q=2 download $packages)
+  } >"$scratch/apt.log" 2>&1 ||
+    die "Debian's packages could not be had. apt said:" "$(grep -E '^(E|W):' "$scratch/apt.log" | sort -u | sed '1!s/^/       /')" \
+      "Check the network and /etc/apt/sources.list, or install $* yourself, then run 'make tools' again."
+
   for package in "$scratch"/debs/*.deb; do
     dpkg-deb --extract "$package" "$scratch/root"
   done

@@ -36,7 +36,8 @@ else
   status=0
   "$@" >"$log" 2>&1 || status=$?
   kill "$ticker" 2>/dev/null || true
-  ((status == 0)) || cat "$log" >&2
+  # Without cargo's hundreds of lines of progress.
+  ((status == 0)) || grep -vE '^ *(Blocking|Checking|Compiling|Documenting|Downloaded|Downloading|Locking|Updating) ' "$log" >&2 || true
 fi
 
 if ((status == 0)); then
