@@ -2,10 +2,13 @@
 //! cluster at the state declared in YAML in etcd. ARCHITECTURE.md says how the rooms hang
 //! together.
 
+pub mod budget;
 pub mod clock;
 pub mod desired;
+pub mod job;
 pub mod mesos;
 pub mod observed;
+pub mod plan;
 pub mod sim;
 pub mod store;
 pub mod words;

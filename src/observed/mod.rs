@@ -1,3 +1,10 @@
 //! What is: the facts of a host, and the fleet that they are folded into. Pure.
+//!
+//! - [`facts`]: what one host reports.
+//! - [`fleet`]: what is known of one host, from the master and from itself, and how reports are
+//!   folded into it.
+//! - [`tasks`]: the tasks of a host.
 
 pub mod facts;
+pub mod fleet;
+pub mod tasks;

@@ -1,0 +1,270 @@
+//! One host: what has to change on it, and what on the host itself holds that back.
+//!
+//! This looks at nothing but the host, so its result is kept until something about the host
+//! changes. What the fleet allows is [`super::gate`]'s.
+
+use crate::budget::slot::{Slot, SlotState};
+use crate::desired::{HostSpec, PoolConflict, Spec};
+use crate::observed::facts::{Facts, JournalState};
+use crate::observed::fleet::{Condition, HostRecord};
+use crate::observed::tasks::{HostTasks, Supervised};
+use crate::words::{Component, Generation, TaskKind, Time};
+
+use super::reason::{Progress, Reason};
+use super::step::{Step, carrier, steps};
+
+/// Facts that nobody has confirmed for so long are too old to act on, in seconds. An observer
+/// confirms its facts every [`CONFIRM_SECONDS`].
+pub const STALE_SECONDS: u64 = 3 * CONFIRM_SECONDS as u64;
+
+/// Seconds between two confirmations of an observer.
+pub const CONFIRM_SECONDS: u32 = 120;
+
+/// All that is known of one host.
+#[derive(Clone, Copy, Debug)]
+pub struct HostView<'a> {
+    /// What it should be.
+    pub spec: Result<&'a HostSpec, &'a PoolConflict>,
+    /// What it is.
+    pub record: &'a HostRecord,
+    /// When it last reported or confirmed.
+    pub heard: Time,
+    /// Its tasks.
+    pub tasks: &'a HostTasks,
+    /// Its slot.
+    pub slot: Option<&'a Slot>,
+    /// What became of its attempts in this generation.
+    pub progress: Option<&'a HostProgress>,
+    /// An operator wants it left alone.
+    pub excluded: bool,
+}
+
+/// What became of a host's attempts: kept in etcd beside the slot, so that a new leader goes on
+/// with it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostProgress {
+    /// Version of the record.
+    pub version: u32,
+    /// The generation that it is about; another one starts afresh.
+    pub generation: Generation,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// No more attempts.
+    pub failed: bool,
+    /// The next attempt is not before this.
+    pub retry_at: Time,
+    /// What failed last.
+    pub why: String,
+    /// The host found that it has to stop something where the plan thought it need not.
+    #[serde(default)]
+    pub needs_slot: bool,
+    /// What Mesos offers too little of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<String>,
+}
+
+/// What has to happen on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// The changes, in order.
+    pub steps: Vec<Step>,
+    /// The task that carries them.
+    pub carrier: Option<TaskKind>,
+    /// All tasks that will have to be launched, the carrier among them.
+    pub launches: Vec<TaskKind>,
+    /// Supervising tasks that have nothing to supervise any more.
+    pub ends: Vec<TaskKind>,
+    /// It takes a slot.
+    pub disruptive: bool,
+}
+
+impl Work {
+    /// Nothing has to happen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.launches.is_empty() && self.ends.is_empty()
+    }
+}
+
+/// What is to be said of one host without looking at the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assessment {
+    /// What has to happen.
+    pub work: Work,
+    /// What on the host itself holds it back, or that it is under way.
+    pub held: Option<Reason>,
+}
+
+impl Assessment {
+    /// Nothing has to happen and nothing is under way.
+    #[must_use]
+    pub fn in_sync(&self) -> bool {
+        self.held.is_none() && self.work.is_empty()
+    }
+
+    fn held(reason: Reason) -> Self {
+        Self { work: Work::default(), held: Some(reason) }
+    }
+}
+
+/// Assesses one host.
+#[must_use]
+pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
+    if host.record.agent.condition == Condition::Gone {
+        return Assessment::held(Reason::Gone);
+    }
+    let spec = match host.spec {
+        Ok(spec) => spec,
+        Err(conflict) => return Assessment::held(Reason::Blocked { why: conflict.to_string() }),
+    };
+    let Some(facts) = host.record.facts() else { return without_facts(host) };
+    let (steps, unasked) = steps(spec, facts);
+    let work = work(spec, host, steps);
+    let held = under_way(host, facts, &work)
+        .or_else(|| unreachable(host))
+        .or_else(|| stale(host, now))
+        .or_else(|| {
+            // From here on only hosts that are out of sync are held.
+            if work.is_empty() && unasked == 0 {
+                return None;
+            }
+            excluded(host)
+                .or_else(|| blocked(host, facts, &work))
+                .or_else(|| failed(host, now))
+                .or_else(|| asked_too_early(unasked, &work))
+        });
+    Assessment { work, held }
+}
+
+fn without_facts(host: HostView<'_>) -> Assessment {
+    let mut work = Work::default();
+    let observed = host.tasks.tasks.contains_key(&TaskKind::Observer);
+    if !observed {
+        work.launches.push(TaskKind::Observer);
+    }
+    let why = match &host.record.other_machine {
+        Some(machine) => format!(
+            "another machine ({machine}) reports under this name; find out which is the right one"
+        ),
+        None => "its observer has not reported yet".to_owned(),
+    };
+    let held = unreachable(host).or_else(|| excluded(host)).unwrap_or(Reason::Unknown { why });
+    Assessment { work, held: Some(held) }
+}
+
+fn work(spec: &HostSpec, host: HostView<'_>, steps: Vec<Step>) -> Work {
+    let tasks = &host.tasks.tasks;
+    let carrier = carrier(&steps);
+    let mut launches = Vec::new();
+    let mut ends = Vec::new();
+    if !tasks.contains_key(&TaskKind::Observer) {
+        launches.push(TaskKind::Observer);
+    }
+    if carrier == Some(TaskKind::Change) {
+        launches.push(TaskKind::Change);
+    }
+    for component in Component::ALL {
+        let Some(kind) = component.supervisor() else { continue };
+        let wanted = spec.components.get(&component).filter(|wanted| wanted.spec != Spec::Off);
+        let task = tasks.get(&kind);
+        match (wanted, task) {
+            (Some(wanted), task) => {
+                let supervises =
+                    task.is_some_and(|task| task.supervised == Some(Supervised::from(wanted)));
+                if !supervises || carrier == Some(kind) {
+                    launches.push(kind);
+                }
+            }
+            (None, Some(_)) => ends.push(kind),
+            (None, None) => {}
+        }
+    }
+    let needs_slot = host.progress.is_some_and(|progress| progress.needs_slot);
+    let disruptive =
+        !steps.is_empty() && (needs_slot || steps.iter().any(|step| step.disruption.takes_slot()));
+    Work { steps, carrier, launches, ends, disruptive }
+}
+
+/// Whether an attempt is under way: the host holds a slot, or a task carries a change.
+fn under_way(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
+    let carried = host.tasks.carrier().and_then(|(_, task)| task.attempt);
+    let attempt = host.slot.map(|slot| slot.attempt).or(carried)?;
+    let journal = facts.journal.as_ref().filter(|journal| journal.attempt == attempt);
+    let open = journal.is_some_and(|journal| journal.state == JournalState::Open);
+    let reserved = host.slot.is_some_and(|slot| slot.state == SlotState::Reserved);
+    let progress = host.progress;
+    if let (Some(progress), None) = (progress, carried) {
+        if progress.failed {
+            return Some(Reason::Failed { why: progress.why.clone() });
+        }
+        if progress.failures > 0 && !open {
+            let why = progress.why.clone();
+            return Some(Reason::BackingOff { until: progress.retry_at, why });
+        }
+    }
+    Some(match host.slot {
+        None => Reason::InProgress { what: Progress::ChangingLive },
+        Some(_) if reserved => Reason::InProgress { what: Progress::Ordered },
+        Some(_) if open && work.steps.is_empty() => Reason::Verifying,
+        Some(_) => Reason::InProgress { what: Progress::Changing },
+    })
+}
+
+fn unreachable(host: HostView<'_>) -> Option<Reason> {
+    let agent = &host.record.agent;
+    if let Some(twin) = &agent.twin {
+        let why = format!(
+            "two active agents carry this hostname ({} and {twin}); give one another `--hostname`",
+            agent.id
+        );
+        return Some(Reason::Blocked { why });
+    }
+    let since = agent.since;
+    match agent.condition {
+        Condition::Active => None,
+        Condition::Gone => Some(Reason::Gone),
+        Condition::Unreachable => {
+            Some(Reason::Unreachable { how: "its agent is not on the master's list", since })
+        }
+        Condition::Disconnected => {
+            Some(Reason::Unreachable { how: "its agent is not connected to the master", since })
+        }
+        Condition::Deactivated => {
+            Some(Reason::Blocked { why: "an operator has deactivated its agent".to_owned() })
+        }
+        Condition::Draining => {
+            Some(Reason::Blocked { why: "an operator drains its agent".to_owned() })
+        }
+    }
+}
+
+fn stale(host: HostView<'_>, now: Time) -> Option<Reason> {
+    let age = now.since(host.heard) / 1000;
+    (age > STALE_SECONDS).then(|| Reason::Unknown {
+        why: format!("its observer has been silent for {} minutes", age / 60),
+    })
+}
+
+fn excluded(host: HostView<'_>) -> Option<Reason> {
+    host.excluded.then_some(Reason::Excluded)
+}
+
+fn blocked(_host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
+    let blocked = |step: &Step| facts.blocked.get(&step.component);
+    work.steps.iter().find_map(blocked).map(|why| Reason::Blocked { why: why.clone() })
+}
+
+fn failed(host: HostView<'_>, now: Time) -> Option<Reason> {
+    let progress = host.progress?;
+    if progress.failed {
+        return Some(Reason::Failed { why: progress.why.clone() });
+    }
+    (progress.retry_at > now)
+        .then(|| Reason::BackingOff { until: progress.retry_at, why: progress.why.clone() })
+}
+
+fn asked_too_early(unasked: usize, work: &Work) -> Option<Reason> {
+    (unasked > 0 && work.is_empty())
+        .then(|| Reason::Unknown { why: "a component has not yet said how it is".to_owned() })
+}

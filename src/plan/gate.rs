@@ -1,0 +1,163 @@
+//! The fleet: how many hosts may start a disruption now, and what holds back the others.
+
+use std::collections::BTreeMap;
+
+use crate::budget::pace::Permits;
+use crate::desired::{DrainMode, HostSpec, Limit, PausedBy, Rollout, Start};
+use crate::words::HostName;
+
+use super::reason::Reason;
+
+/// What the decision rests on.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// Hosts that are registered and neither excluded nor gone: what percentages are of.
+    pub registered: usize,
+    /// Hosts that hold a slot.
+    pub holders: usize,
+    /// Hosts that are down for any cause: they hold a slot, or are not active at the master.
+    /// Each counted once.
+    pub down: usize,
+    /// The first of those that are down, by name.
+    pub first_down: Vec<HostName>,
+    /// Slots held in each pool, and its hosts.
+    pub pools: BTreeMap<String, PoolTotals>,
+}
+
+/// The same for one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolTotals {
+    /// Hosts of the pool that are registered and neither excluded nor gone.
+    pub registered: usize,
+    /// Those of them that hold a slot.
+    pub holders: usize,
+}
+
+/// The cluster's limits as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Slots.
+    pub slots: usize,
+    /// Hosts down at which nothing new starts.
+    pub max_unavailable: usize,
+}
+
+impl Limits {
+    /// For so many registered hosts. `maxUnavailable` is never less than the slots.
+    #[must_use]
+    pub fn of(rollout: &Rollout, registered: usize) -> Self {
+        let slots = rollout.max_concurrent_restarts.of(registered);
+        Self { slots, max_unavailable: rollout.max_unavailable.of(registered).max(slots) }
+    }
+}
+
+/// What the operator or a failure holds back, whatever the budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Work goes on.
+    Running,
+    /// The rollout has halted.
+    Halted {
+        /// Why.
+        why: String,
+    },
+}
+
+/// How many may start now, and why not more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// So many hosts may start a disruption now.
+    pub open: usize,
+    /// What holds back those after them.
+    pub then: Reason,
+}
+
+impl Gate {
+    fn closed(reason: Reason) -> Self {
+        Self { open: 0, then: reason }
+    }
+}
+
+/// What holds back all work, disruptive or not.
+#[must_use]
+pub fn held_back(rollout: &Rollout, phase: &Phase) -> Option<Reason> {
+    if let Phase::Halted { why } = phase {
+        return Some(Reason::Halted { why: why.clone() });
+    }
+    (rollout.start == Start::Approved).then_some(Reason::WaitingForApproval)
+}
+
+/// What a pool or the cluster says about one host, whatever the budget.
+#[must_use]
+pub fn host_held_back(spec: &HostSpec) -> Option<Reason> {
+    spec.rollout.paused_by.as_ref().map(|by| Reason::Paused {
+        by: match by {
+            PausedBy::Cluster => "the cluster's rollout.paused".to_owned(),
+            PausedBy::Pool(pool) => format!("pool `{pool}`"),
+        },
+    })
+}
+
+/// What a host asks for that this version cannot do yet: it holds every disruptive start, and is
+/// never ignored.
+#[must_use]
+pub fn not_yet(rollout: &Rollout, spec: &HostSpec) -> Option<Reason> {
+    if !spec.rollout.windows.is_empty() {
+        return Some(Reason::WaitingForWindow);
+    }
+    if rollout.canary.is_some() {
+        return Some(Reason::WaitingForCanary);
+    }
+    (!rollout.gates.is_empty() || rollout.drain.mode != DrainMode::None)
+        .then_some(Reason::WaitingForGate)
+}
+
+/// How many disruptive starts the fleet admits now.
+#[must_use]
+pub fn gate(limits: Limits, totals: &Totals, permits: Permits) -> Gate {
+    let held = totals.holders;
+    let by_slots = limits.slots.saturating_sub(held);
+    let taken = Reason::WaitingForSlot { held, limit: limits.slots, pool: None };
+    if by_slots == 0 {
+        return Gate::closed(taken);
+    }
+    let by_down = limits.max_unavailable.saturating_sub(totals.down);
+    let by_pace = permits.now as usize;
+    let open = by_slots.min(by_down).min(by_pace);
+    let then = if open == by_slots {
+        Reason::WaitingForSlot { held: held + open, limit: limits.slots, pool: None }
+    } else if open == by_down {
+        Reason::TooManyUnavailable {
+            first: totals.first_down.clone(),
+            down: totals.down,
+            limit: limits.max_unavailable,
+        }
+    } else {
+        Reason::WaitingForPace { until: permits.next }
+    };
+    Gate { open, then }
+}
+
+/// Whether a pool's own limit admits one more.
+#[must_use]
+pub fn pool_full(spec: &HostSpec, pools: &BTreeMap<String, PoolTotals>) -> Option<Reason> {
+    let own = spec.rollout.pool_limit.as_ref()?;
+    let totals = pools.get(&own.pool).copied().unwrap_or_default();
+    let limit = own.limit.of(totals.registered);
+    (totals.holders >= limit).then(|| Reason::WaitingForSlot {
+        held: totals.holders,
+        limit,
+        pool: Some(own.pool.clone()),
+    })
+}
+
+/// What a limit comes to, for people: `5% of 40 hosts = 2`.
+#[must_use]
+pub fn explain(limit: Limit, registered: usize) -> String {
+    match limit {
+        Limit::Count(count) => count.to_string(),
+        Limit::Percent(percent) => {
+            format!("{percent} of {registered} hosts = {}", limit.of(registered))
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Hosts with work, taken one after the other in their order: who starts now, and why not the
+//! others. The full plan and the running controller use the same line.
+
+use std::collections::BTreeMap;
+
+use crate::desired::{HostSpec, Rollout};
+
+use super::gate::{Gate, Phase, PoolTotals, held_back, host_held_back, not_yet, pool_full};
+use super::reason::Reason;
+
+/// What is left to give out while the line moves.
+#[derive(Clone, Debug)]
+pub struct Line<'a> {
+    rollout: &'a Rollout,
+    held_back: Option<Reason>,
+    gate: Gate,
+    pools: BTreeMap<String, PoolTotals>,
+}
+
+impl<'a> Line<'a> {
+    /// A line before its first host.
+    #[must_use]
+    pub fn new(
+        rollout: &'a Rollout,
+        phase: &Phase,
+        gate: Gate,
+        pools: BTreeMap<String, PoolTotals>,
+    ) -> Self {
+        Self { rollout, held_back: held_back(rollout, phase), gate, pools }
+    }
+
+    /// No later host can start a disruption, whatever it is.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.held_back.is_some() || self.gate.open == 0
+    }
+
+    /// The next host's turn: none if it may start, else why not.
+    pub fn admit(&mut self, spec: &HostSpec, disruptive: bool) -> Option<Reason> {
+        let waits = self.held_back.clone().or_else(|| host_held_back(spec));
+        if waits.is_some() || !disruptive {
+            return waits;
+        }
+        let waits = not_yet(self.rollout, spec).or_else(|| pool_full(spec, &self.pools));
+        if waits.is_some() {
+            return waits;
+        }
+        if self.gate.open == 0 {
+            return Some(self.gate.then.clone());
+        }
+        self.gate.open -= 1;
+        for pool in &spec.pools {
+            self.pools.entry(pool.clone()).or_default().holders += 1;
+        }
+        None
+    }
+}

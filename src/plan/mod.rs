@@ -1,0 +1,208 @@
+//! Desired + observed + slots + time -> what has to happen on each host, and one reason for each
+//! host that does not move. Pure: the same inputs give the same plan.
+//!
+//! There is one way to compute a difference. `diff`, `status`, `simulate` and the running
+//! controller all use these functions:
+//!
+//! - [`step`]: what has to change on a host, and what each change disrupts.
+//! - [`assess`]: one host, without looking at the others. Kept until the host changes.
+//! - [`gate`]: how many hosts may start a disruption now, and why not more.
+//! - [`order`] and [`line`]: who starts, one after the other.
+//! - [`plan`]: all of it for a whole fleet.
+//! - [`reason`]: the fixed list of reasons.
+
+pub mod assess;
+pub mod gate;
+pub mod line;
+pub mod order;
+pub mod reason;
+pub mod step;
+pub mod summary;
+
+use std::collections::BTreeMap;
+
+use crate::budget::pace::Permits;
+use crate::desired::Rollout;
+use crate::observed::fleet::Condition;
+use crate::words::{HostName, Time};
+
+use assess::{Assessment, HostView, assess};
+use gate::{Limits, Phase, PoolTotals, Totals, gate};
+use line::Line;
+use order::OrderKey;
+use reason::Reason;
+use summary::Summary;
+
+/// How many names a reason lists.
+const NAMES: usize = 3;
+
+/// A whole fleet.
+#[derive(Clone, Debug)]
+pub struct FleetView<'a> {
+    /// The hosts, by name.
+    pub hosts: Vec<(&'a HostName, HostView<'a>)>,
+    /// How changes move through it.
+    pub rollout: &'a Rollout,
+    /// Whether the rollout goes on.
+    pub phase: &'a Phase,
+    /// What the pace admits.
+    pub permits: Permits,
+    /// The host that the controller runs on.
+    pub own_host: Option<&'a HostName>,
+    /// How long hosts held their slots so far, on average, in seconds; none before the first.
+    pub mean_hold_seconds: Option<u64>,
+    /// Now.
+    pub now: Time,
+}
+
+/// What has to happen, and what waits for what.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Plan<'a> {
+    /// Every host, in the order of the input.
+    pub hosts: Vec<HostPlan<'a>>,
+    /// The whole in numbers.
+    pub summary: Summary,
+}
+
+/// One host's part of the plan.
+#[derive(Clone, Debug)]
+pub struct HostPlan<'a> {
+    /// The host.
+    pub name: &'a HostName,
+    /// What is known of it.
+    pub view: HostView<'a>,
+    /// What has to happen on it.
+    pub assessment: Assessment,
+    /// Why it does not move now; none if it is in sync.
+    pub reason: Option<Reason>,
+}
+
+/// Plans for a whole fleet.
+pub fn plan<'a>(fleet: &FleetView<'a>) -> Plan<'a> {
+    let mut hosts: Vec<HostPlan<'a>> = fleet
+        .hosts
+        .iter()
+        .map(|&(name, view)| {
+            let assessment = assess(view, fleet.now);
+            let reason = assessment.held.clone();
+            HostPlan { name, view, assessment, reason }
+        })
+        .collect();
+    let totals = totals(fleet.hosts.iter().copied());
+    let limits = Limits::of(fleet.rollout, totals.registered);
+    give_reasons(&mut hosts, fleet, limits, &totals);
+    let summary = Summary::of(&hosts, limits, &totals, fleet);
+    Plan { hosts, summary }
+}
+
+/// Sends the hosts that have work and are not held through the line.
+fn give_reasons(
+    hosts: &mut [HostPlan<'_>],
+    fleet: &FleetView<'_>,
+    limits: Limits,
+    totals: &Totals,
+) {
+    let mut waiting: Vec<(OrderKey, usize)> = hosts
+        .iter()
+        .enumerate()
+        .filter(|(_, host)| host.reason.is_none() && !host.assessment.work.is_empty())
+        .filter_map(|(at, host)| Some((order_key(host.name, host.view, fleet.own_host)?, at)))
+        .collect();
+    waiting.sort();
+    let open = gate(limits, totals, fleet.permits);
+    let mut line = Line::new(fleet.rollout, fleet.phase, open, totals.pools.clone());
+    for (_, at) in waiting {
+        let host = &mut hosts[at];
+        let Ok(spec) = host.view.spec else { continue };
+        let waits = line.admit(spec, host.assessment.work.disruptive);
+        host.reason = Some(waits.unwrap_or_else(|| wants_offer(host.view)));
+    }
+}
+
+/// Why a host that may start has not: it takes an offer of Mesos.
+#[must_use]
+pub fn wants_offer(host: HostView<'_>) -> Reason {
+    match host.progress.and_then(|progress| progress.lacking.clone()) {
+        Some(lacking) => Reason::InsufficientResources { lacking },
+        None => Reason::WaitingForOffer,
+    }
+}
+
+/// A host's place in the line; none if it is not known what it should be.
+#[must_use]
+pub fn order_key(
+    name: &HostName,
+    host: HostView<'_>,
+    own_host: Option<&HostName>,
+) -> Option<OrderKey> {
+    let order = &host.spec.ok()?.rollout.order;
+    let failures = host.progress.map_or(0, |progress| progress.failures);
+    let attributes = &host.record.agent.attributes;
+    Some(OrderKey::new(name, attributes, order, failures, own_host == Some(name)))
+}
+
+/// Counts a fleet.
+#[must_use]
+pub fn totals<'a>(hosts: impl Iterator<Item = (&'a HostName, HostView<'a>)>) -> Totals {
+    let mut totals = Totals {
+        registered: 0,
+        holders: 0,
+        down: 0,
+        first_down: Vec::new(),
+        pools: BTreeMap::new(),
+    };
+    for (name, host) in hosts {
+        let standing = Standing::of(host);
+        totals.add(name, standing);
+        for pool in host.spec.iter().flat_map(|spec| &spec.pools) {
+            match totals.pools.get_mut(pool) {
+                Some(pool) => pool.add(standing),
+                None => {
+                    let mut first = PoolTotals::default();
+                    first.add(standing);
+                    totals.pools.insert(pool.clone(), first);
+                }
+            }
+        }
+    }
+    totals
+}
+
+/// What a host counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    registered: bool,
+    holds: bool,
+    down: bool,
+}
+
+impl Standing {
+    /// Of one host.
+    #[must_use]
+    pub fn of(host: HostView<'_>) -> Self {
+        let condition = host.record.agent.condition;
+        let registered = condition != Condition::Gone && !host.excluded;
+        let holds = host.slot.is_some();
+        let down = holds || (registered && condition != Condition::Active);
+        Self { registered, holds, down }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, name: &HostName, standing: Standing) {
+        self.registered += usize::from(standing.registered);
+        self.holders += usize::from(standing.holds);
+        self.down += usize::from(standing.down);
+        if standing.down && self.first_down.len() < NAMES {
+            self.first_down.push(name.clone());
+        }
+    }
+}
+
+impl PoolTotals {
+    fn add(&mut self, standing: Standing) {
+        self.registered += usize::from(standing.registered);
+        self.holders += usize::from(standing.holds);
+    }
+}

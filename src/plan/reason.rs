@@ -1,0 +1,213 @@
+//! Why a host that is not in sync does not move now: one reason from a fixed list, the same on
+//! every surface.
+
+use std::fmt;
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::words::{HostName, Time};
+
+/// The one reason of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The edit has to be approved.
+    WaitingForApproval,
+    /// All slots are taken, or there are none.
+    WaitingForSlot {
+        /// How many are taken.
+        held: usize,
+        /// How many there are.
+        limit: usize,
+        /// The pool whose own limit it is, if it is not the cluster's.
+        pool: Option<String>,
+    },
+    /// Slots may not be taken faster.
+    WaitingForPace {
+        /// When the next one may be taken.
+        until: Option<Time>,
+    },
+    /// Outside the window.
+    WaitingForWindow,
+    /// A gate has not opened.
+    WaitingForGate,
+    /// The canary is not promoted.
+    WaitingForCanary,
+    /// Mesos has not offered the host's resources.
+    WaitingForOffer,
+    /// Mesos offers too little.
+    InsufficientResources {
+        /// What is lacking, for example `cpus 0.2 (0.1 offered)`.
+        lacking: String,
+    },
+    /// Too many hosts are down for any cause.
+    TooManyUnavailable {
+        /// Some of them, in order.
+        first: Vec<HostName>,
+        /// How many.
+        down: usize,
+        /// At how many nothing new starts.
+        limit: usize,
+    },
+    /// A task of ours works on it.
+    InProgress {
+        /// What it does.
+        what: Progress,
+    },
+    /// Changed; it has to stay healthy for a while.
+    Verifying,
+    /// The last attempt failed; the next one comes.
+    BackingOff {
+        /// When.
+        until: Time,
+        /// What failed.
+        why: String,
+    },
+    /// All its attempts failed.
+    Failed {
+        /// What failed last.
+        why: String,
+    },
+    /// A precondition does not hold.
+    Blocked {
+        /// Which one.
+        why: String,
+    },
+    /// An operator has paused it.
+    Paused {
+        /// The cluster or a pool.
+        by: String,
+    },
+    /// The rollout has halted.
+    Halted {
+        /// Why.
+        why: String,
+    },
+    /// An operator has excluded it.
+    Excluded,
+    /// The master does not reach its agent.
+    Unreachable {
+        /// What the master says.
+        how: &'static str,
+        /// Since when.
+        since: Time,
+    },
+    /// The master says that it is gone for good.
+    Gone,
+    /// There are no facts, or they are too old.
+    Unknown {
+        /// Which of the two.
+        why: String,
+    },
+}
+
+/// What a host is in the midst of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Its slot is reserved; the host has not asked yet.
+    Ordered,
+    /// The host has been admitted and changes.
+    Changing,
+    /// A change that disrupts nothing.
+    ChangingLive,
+    /// A supervising task starts.
+    Supervising,
+}
+
+impl Reason {
+    /// The reason's word in the fixed list.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::WaitingForApproval => "waiting-for-approval",
+            Self::WaitingForSlot { .. } => "waiting-for-slot",
+            Self::WaitingForPace { .. } => "waiting-for-pace",
+            Self::WaitingForWindow => "waiting-for-window",
+            Self::WaitingForGate => "waiting-for-gate",
+            Self::WaitingForCanary => "waiting-for-canary",
+            Self::WaitingForOffer => "waiting-for-offer",
+            Self::InsufficientResources { .. } => "insufficient-resources",
+            Self::TooManyUnavailable { .. } => "too-many-unavailable",
+            Self::InProgress { .. } => "in-progress",
+            Self::Verifying => "verifying",
+            Self::BackingOff { .. } => "backing-off",
+            Self::Failed { .. } => "failed",
+            Self::Blocked { .. } => "blocked",
+            Self::Paused { .. } => "paused",
+            Self::Halted { .. } => "halted",
+            Self::Excluded => "excluded",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Gone => "gone",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WaitingForApproval => f.write_str(
+                "the edit has to be approved (rollout.start is `approved`; this version cannot \
+                 approve yet)",
+            ),
+            Self::WaitingForSlot { limit: 0, pool, .. } => {
+                write!(f, "the budget{} is zero: none start", of_pool(pool.as_deref()))
+            }
+            Self::WaitingForSlot { held, limit, pool } => {
+                write!(f, "{held} of {limit} slots{} are taken", of_pool(pool.as_deref()))
+            }
+            Self::WaitingForPace { .. } => f.write_str("slots are not taken faster than the pace"),
+            Self::WaitingForWindow => {
+                f.write_str("rollout.windows is set, and this version cannot tell the window yet")
+            }
+            Self::WaitingForGate => {
+                f.write_str("rollout.gates or drain is set, and this version cannot ask them yet")
+            }
+            Self::WaitingForCanary => {
+                f.write_str("rollout.canary is set, and this version cannot promote one yet")
+            }
+            Self::WaitingForOffer => f.write_str("Mesos has not offered its resources yet"),
+            Self::InsufficientResources { lacking } => write!(f, "too little is free: {lacking}"),
+            Self::TooManyUnavailable { first, down, limit } => {
+                let names: Vec<_> = first.iter().map(HostName::as_str).collect();
+                let more = if *down > first.len() { ", …" } else { "" };
+                write!(f, "{down} down (limit {limit}): {}{more}", names.join(", "))
+            }
+            Self::InProgress { what } => what.fmt(f),
+            Self::Verifying => f.write_str("changed, must stay healthy for the stability time"),
+            Self::BackingOff { why, .. } => write!(f, "is tried again soon after: {why}"),
+            Self::Failed { why } | Self::Blocked { why } | Self::Unknown { why } => {
+                f.write_str(why)
+            }
+            Self::Paused { by } => write!(f, "paused by {by}"),
+            Self::Halted { why } => write!(f, "the rollout has halted: {why}"),
+            Self::Excluded => f.write_str("excluded by rollout.exclude"),
+            Self::Unreachable { how, .. } => f.write_str(how),
+            Self::Gone => f.write_str("the master says that the agent is gone for good"),
+        }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ordered => "ordered, the host has not begun",
+            Self::Changing => "the host changes",
+            Self::ChangingLive => "the host changes, nothing is disrupted",
+            Self::Supervising => "a supervising task starts",
+        })
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut reason = serializer.serialize_struct("Reason", 2)?;
+        reason.serialize_field("code", self.code())?;
+        reason.serialize_field("text", &self.to_string())?;
+        reason.end()
+    }
+}
+
+fn of_pool(pool: Option<&str>) -> String {
+    pool.map(|name| format!(" of pool `{name}`")).unwrap_or_default()
+}

@@ -1,0 +1,220 @@
+//! What has to change on one host, and what each change disrupts.
+
+use semver::Version;
+use serde::Serialize;
+
+use crate::desired::{ComponentSpec, HostSpec, MesosAgent, Spec};
+use crate::observed::facts::{ComponentFacts, Facts, Health};
+use crate::words::{Component, SpecHash, TaskKind};
+
+/// One change of one component on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The component.
+    pub component: Component,
+    /// What is done.
+    pub action: Action,
+    /// The version that is there; none if there is none, or it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The version that it becomes; none when it is taken off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// What stops meanwhile.
+    pub disruption: Disruption,
+}
+
+/// What is done to a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// There is none of ours.
+    Install,
+    /// Another one of ours is there.
+    Change,
+    /// The right one is there and not well.
+    Repair,
+    /// It is taken off.
+    Remove,
+}
+
+/// What stops during a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Disruption {
+    /// Nothing.
+    None,
+    /// Nothing: the Docker daemon reads its file again.
+    ReloadDocker,
+    /// The proxy, shortly.
+    ReplaceProxy,
+    /// The Docker daemon and its containers.
+    RestartDocker,
+    /// The Mesos agent.
+    RestartAgent,
+    /// Routing on the host, shortly.
+    ReplaceNode,
+    /// New Docker networks on the host, shortly.
+    ReplaceLibnetwork,
+}
+
+impl Disruption {
+    /// Whether it takes a slot.
+    #[must_use]
+    pub fn takes_slot(self) -> bool {
+        !matches!(self, Self::None | Self::ReloadDocker)
+    }
+
+    /// The service that restarts, as it is counted.
+    #[must_use]
+    pub fn service(self) -> Option<Component> {
+        match self {
+            Self::None | Self::ReloadDocker => None,
+            Self::ReplaceProxy => Some(Component::EtcdProxy),
+            Self::RestartDocker => Some(Component::Docker),
+            Self::RestartAgent => Some(Component::MesosAgent),
+            Self::ReplaceNode => Some(Component::CalicoNode),
+            Self::ReplaceLibnetwork => Some(Component::CalicoLibnetwork),
+        }
+    }
+}
+
+impl Action {
+    /// As a word of a sentence: `install calicoNode`.
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Change => "change",
+            Self::Repair => "repair",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// The steps that make a host what it should be, in the order of dependency. `unasked` counts
+/// the components that are as they should be but have not yet said how they are.
+#[must_use]
+pub fn steps(spec: &HostSpec, facts: &Facts) -> (Vec<Step>, usize) {
+    let mut steps = Vec::new();
+    let mut unasked = 0;
+    for (&component, wanted) in &spec.components {
+        let found = facts.components.get(&component);
+        match action(wanted, found) {
+            Verdict::AsWanted => {}
+            Verdict::Unasked => unasked += 1,
+            Verdict::Do(action) => steps.push(Step {
+                component,
+                action,
+                from: found.and_then(|found| found.version.clone()),
+                to: label(&wanted.spec),
+                disruption: disruption(component, wanted, found, facts),
+            }),
+        }
+    }
+    (steps, unasked)
+}
+
+enum Verdict {
+    AsWanted,
+    Unasked,
+    Do(Action),
+}
+
+fn action(wanted: &ComponentSpec, found: Option<&ComponentFacts>) -> Verdict {
+    let hash = found.and_then(|found| found.hash);
+    if wanted.spec == Spec::Off {
+        return if hash.is_none() { Verdict::AsWanted } else { Verdict::Do(Action::Remove) };
+    }
+    match (hash, found.map(|found| &found.health)) {
+        (None, _) => Verdict::Do(Action::Install),
+        (Some(hash), _) if hash != wanted.hash => Verdict::Do(Action::Change),
+        (_, Some(Health::Healthy)) => Verdict::AsWanted,
+        (_, Some(Health::Unhealthy { .. })) => Verdict::Do(Action::Repair),
+        (_, Some(Health::Unknown) | None) => Verdict::Unasked,
+    }
+}
+
+/// What a change of a component stops on this host. Conservative: where it cannot be told, it
+/// takes a slot. A host that finds it would stop something all the same says so.
+fn disruption(
+    component: Component,
+    wanted: &ComponentSpec,
+    found: Option<&ComponentFacts>,
+    facts: &Facts,
+) -> Disruption {
+    let running = found.is_some_and(|found| found.running);
+    match component {
+        Component::EtcdProxy if running => Disruption::ReplaceProxy,
+        Component::CalicoNode if running => Disruption::ReplaceNode,
+        Component::CalicoLibnetwork if running => Disruption::ReplaceLibnetwork,
+        Component::EtcdProxy | Component::CalicoNode | Component::CalicoLibnetwork => {
+            Disruption::None
+        }
+        Component::Docker if takes_store_by_reload(wanted, facts) => Disruption::ReloadDocker,
+        Component::Docker => Disruption::RestartDocker,
+        Component::MesosAgent if reads_cni_live(wanted, facts) => Disruption::None,
+        Component::MesosAgent => Disruption::RestartAgent,
+    }
+}
+
+/// Docker 1.11 to 20.10 takes a *first* store by reload, if an advertise address comes with it
+/// (reference: Docker facts, `cluster-store`).
+fn takes_store_by_reload(wanted: &ComponentSpec, facts: &Facts) -> bool {
+    let Spec::Docker(docker) = &wanted.spec else { return false };
+    let Some(found) = &facts.docker else { return false };
+    let Some((major, minor)) = release(&found.version) else { return false };
+    docker.cluster_advertise.is_some()
+        && found.cluster_store.is_none()
+        && (1, 11) <= (major, minor)
+        && (major, minor) <= (20, 10)
+}
+
+/// From 1.2 on the `network/cni` isolator reads network documents when a container starts.
+fn reads_cni_live(wanted: &ComponentSpec, facts: &Facts) -> bool {
+    matches!(wanted.spec, Spec::MesosAgent(MesosAgent::Cni(_)))
+        && release(&facts.mesos_version).is_some_and(|release| release >= (1, 2))
+}
+
+fn release(version: &str) -> Option<(u64, u64)> {
+    if let Ok(version) = Version::parse(version) {
+        return Some((version.major, version.minor));
+    }
+    // Docker's old versions have leading zeros (`17.03.2-ce`), which semver refuses.
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
+}
+
+/// The task that carries a host's steps: the one that has to be launched anyway.
+#[must_use]
+pub fn carrier(steps: &[Step]) -> Option<TaskKind> {
+    let first = steps.first()?;
+    let own = |step: &Step| step.action == Action::Remove || step.component.supervisor().is_none();
+    if steps.iter().any(own) { Some(TaskKind::Change) } else { first.component.supervisor() }
+}
+
+/// What a person calls this version of a component.
+#[must_use]
+pub fn label(spec: &Spec) -> Option<String> {
+    Some(match spec {
+        Spec::Off => return None,
+        Spec::EtcdProxy(proxy) => format!("{:?}", proxy.mode).to_lowercase(),
+        Spec::Docker(docker) => docker.cluster_store.to_string(),
+        Spec::MesosAgent(MesosAgent::Cni(_)) => "cni".to_owned(),
+        Spec::MesosAgent(MesosAgent::NetModules(_)) => "netModules".to_owned(),
+        Spec::CalicoNode(node) => node.image.to_string(),
+        Spec::CalicoLibnetwork(libnetwork) => libnetwork.image.to_string(),
+    })
+}
+
+/// The hash over all that a host is to be: what a slot is reserved for.
+#[must_use]
+pub fn target(spec: &HostSpec) -> SpecHash {
+    let mut bytes = Vec::with_capacity(spec.components.len() * 33);
+    for (component, wanted) in &spec.components {
+        bytes.extend_from_slice(component.name().as_bytes());
+        bytes.extend_from_slice(&wanted.hash.0);
+    }
+    SpecHash::of(&bytes)
+}
