@@ -1,11 +1,13 @@
 //! What the controller tells a host to do, and what the two say to each other: the wire between
 //! `rollout` and the host. Everything carries a version; release N reads N−1.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::desired::ComponentSpec;
-use crate::observed::facts::{FactOrder, Facts, JournalFacts};
-use crate::words::{Attempt, Component, Generation, HostName, Run};
+use crate::observed::facts::{FactOrder, Facts, JournalFacts, JournalState};
+use crate::words::{Attempt, Component, Generation, HostName, Run, TaskKind};
 
 /// The version of [`Job`], [`FromHost`] and [`ToHost`] that this release writes.
 pub const WIRE_VERSION: u32 = 1;
@@ -26,7 +28,7 @@ pub struct Job {
 
 /// What a task does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "is")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
 pub enum Work {
     /// Report facts on start and whenever they change.
     Observe {
@@ -55,6 +57,16 @@ impl Work {
             Self::Observe { .. } => None,
             Self::Change(change) => Some(change),
             Self::Supervise { change, .. } => change.as_ref(),
+        }
+    }
+
+    /// The kind of task that does it; none if the component has no supervising task.
+    #[must_use]
+    pub fn kind(&self) -> Option<TaskKind> {
+        match self {
+            Self::Observe { .. } => Some(TaskKind::Observer),
+            Self::Change(_) => Some(TaskKind::Change),
+            Self::Supervise { component, .. } => component.supervisor(),
         }
     }
 }
@@ -149,6 +161,24 @@ pub enum Ending {
     },
 }
 
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal { journal: JournalFacts { attempt, state, .. } } => match state {
+                JournalState::Open => write!(f, "attempt {attempt} is at work"),
+                JournalState::Done => write!(f, "attempt {attempt} is done"),
+                JournalState::Undone { why } => write!(f, "attempt {attempt} was undone: {why}"),
+            },
+            Self::NotAdmitted => f.write_str("not admitted; nothing was changed"),
+            Self::NeedsSlot { component } => write!(
+                f,
+                "{component} would have to be stopped, which this change may not; nothing was changed"
+            ),
+            Self::Refused { why } => write!(f, "refused: {why}; nothing was changed"),
+        }
+    }
+}
+
 /// What the controller sends to a host's executor as scheduler MESSAGE.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "is")]
@@ -171,4 +201,67 @@ pub enum ToHost {
         /// The run that asked.
         run: Run,
     },
+}
+
+/// What arrived and cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not what any release sends.
+    #[error("it is not a message of this framework")]
+    Malformed(#[source] serde_json::Error),
+    /// Another release sent it.
+    #[error(
+        "it is of version {found}, this release reads up to {WIRE_VERSION}; upgrade what is older"
+    )]
+    OtherVersion {
+        /// The version that it carries.
+        found: u32,
+    },
+}
+
+/// What is sent between controller and hosts: JSON with a version.
+pub trait Letter: Serialize + for<'de> Deserialize<'de> {
+    /// The bytes to send.
+    fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// Reads what arrived. The version is looked at first, so that a newer release's shape is
+    /// called newer and not malformed.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: Option<u32>,
+        }
+        let Versioned { version } = serde_json::from_slice(bytes).map_err(Unreadable::Malformed)?;
+        match version {
+            Some(found) if found > WIRE_VERSION => Err(Unreadable::OtherVersion { found }),
+            _ => serde_json::from_slice(bytes).map_err(Unreadable::Malformed),
+        }
+    }
+}
+
+impl Letter for Job {}
+impl Letter for FromHost {}
+impl Letter for ToHost {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_read_back_as_written() {
+        let letter = ToHost::Admitted { version: 1, attempt: Attempt(7), run: Run::from("r") };
+        let bytes = letter.to_bytes().expect("it is JSON");
+        assert_eq!(bytes, br#"{"is":"admitted","version":1,"attempt":7,"run":"r"}"#);
+        assert_eq!(ToHost::from_bytes(&bytes).expect("it is ours"), letter);
+    }
+
+    #[test]
+    fn a_newer_release_is_named_even_when_its_shape_is_unknown() {
+        let newer = ToHost::from_bytes(br#"{"is":"promoted","version":2}"#);
+        assert!(matches!(newer, Err(Unreadable::OtherVersion { found: 2 })));
+        let garbage = ToHost::from_bytes(br#"{"is":"promoted","version":1}"#);
+        assert!(matches!(garbage, Err(Unreadable::Malformed(_))));
+    }
 }

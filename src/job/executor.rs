@@ -1,0 +1,180 @@
+//! The executor: one process per host in which all our tasks of that host run.
+//!
+//! It takes jobs, asks for admission, opens the journal, has the transient unit started, and
+//! reports. It never changes the machine itself. The shell feeds it [`Input`]s with the time of
+//! the host's monotonic clock and carries out the [`Effect`]s in order.
+
+mod changes;
+mod reports;
+mod tasks;
+
+use super::journal::Journal;
+use super::order::{Change, FromHost, ToHost};
+use super::{Finding, Uptime};
+use crate::observed::facts::Facts;
+use crate::words::{Attempt, HostName, Run, TaskId, TaskKind, TaskPhase};
+use changes::UnitStarts;
+use reports::Reports;
+use tasks::Task;
+
+/// Milliseconds between two questions for admission.
+pub const ASK_EVERY_MS: u64 = 1_000;
+/// Milliseconds without an answer after which a change is given up, with nothing changed.
+pub const ASK_FOR_MS: u64 = 60_000;
+/// A unit that ended with its journal open is started again after this, doubled each time.
+const UNIT_AGAIN_MS: u64 = 1_000;
+/// The longest wait before a unit is started again.
+const UNIT_AGAIN_AT_MOST_MS: u64 = 60_000;
+
+/// Who this process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The host, as the controller names it.
+    pub host: HostName,
+    /// Drawn afresh by this process.
+    pub run: Run,
+    /// The kernel's boot ID.
+    pub boot_id: String,
+    /// How many executors have started on the host before this one, from a counter on its disk.
+    pub starts: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Mesos launched a task; `data` is `TaskInfo.data`.
+    Launch {
+        /// The task.
+        task: TaskId,
+        /// The job as bytes.
+        data: Vec<u8>,
+    },
+    /// Mesos wants a task ended.
+    Kill(TaskId),
+    /// The controller said something.
+    Message(ToHost),
+    /// The answer to [`Effect::Inspect`]: a finding for each step, in order.
+    Inspected {
+        /// The attempt that was looked at.
+        attempt: Attempt,
+        /// What was found; each step is looked at as if those before it had been taken.
+        findings: Vec<Finding>,
+    },
+    /// [`Effect::WriteJournal`] is on disk and synced.
+    JournalSynced,
+    /// [`Effect::WriteJournal`] failed.
+    JournalFailed {
+        /// Why, as a sentence.
+        why: String,
+    },
+    /// The journal as just read from disk. Late readings do no harm.
+    JournalSeen(Journal),
+    /// The unit has ended, however it did. What it wrote last is to be given as
+    /// [`Input::JournalSeen`] first.
+    UnitEnded,
+    /// The node was surveyed, by [`Effect::Survey`] or because something changed. The order in it
+    /// is filled in here.
+    Facts(Facts),
+    /// Time has passed.
+    Tick,
+    /// Mesos wants the process ended.
+    Shutdown,
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a status update.
+    Update {
+        /// The task.
+        task: TaskId,
+        /// Its state.
+        state: TaskPhase,
+        /// For people.
+        message: Option<String>,
+        /// For the controller.
+        data: Option<FromHost>,
+    },
+    /// Send an executor MESSAGE.
+    Send(FromHost),
+    /// Look at each step of a change without touching anything; answer with [`Input::Inspected`].
+    Inspect(Change),
+    /// Write the journal, sync file and directory, answer with [`Input::JournalSynced`].
+    WriteJournal(Journal),
+    /// Start the transient unit. If it runs already for this attempt, nothing.
+    StartUnit {
+        /// The attempt of the open journal.
+        attempt: Attempt,
+        /// The run of the open journal.
+        run: Run,
+    },
+    /// Look at the whole node, the journal included; answer with [`Input::Facts`].
+    Survey,
+    /// End the process once all updates are acknowledged.
+    Exit,
+}
+
+/// One executor process. Everything it knows is lost with it; what must not be lost is in the
+/// journal.
+#[derive(Clone, Debug)]
+pub struct Executor {
+    identity: Identity,
+    journal: Option<Journal>,
+    /// In the order in which they were launched.
+    tasks: Vec<Task>,
+    reports: Reports,
+    unit: UnitStarts,
+    /// Somebody waits for fresh facts.
+    survey: bool,
+}
+
+impl Executor {
+    /// A fresh process. An open journal on disk is carried on at once, without asking again. A
+    /// journal that cannot be read is not the same as none: do not start on it.
+    pub fn start(identity: Identity, journal: Option<Journal>) -> (Self, Vec<Effect>) {
+        let reports = Reports::new(&identity.boot_id, identity.starts);
+        let unit = UnitStarts::default();
+        let executor = Self { identity, journal, tasks: Vec::new(), reports, unit, survey: false };
+        let effects = executor.start_unit().into_iter().collect();
+        (executor, effects)
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Uptime, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Launch { task, data } => self.launch(now, task, &data, &mut effects),
+            Input::Kill(task) => self.kill(&task, &mut effects),
+            Input::Message(message) => self.hear(&message, &mut effects),
+            Input::Inspected { attempt, findings } => {
+                self.inspected(now, attempt, &findings, &mut effects);
+            }
+            Input::JournalSynced => self.journal_synced(&mut effects),
+            Input::JournalFailed { why } => self.journal_failed(&why),
+            Input::JournalSeen(journal) => self.journal_seen(journal),
+            Input::UnitEnded => self.unit_ended(now),
+            Input::Facts(facts) => self.report(now, facts, &mut effects),
+            Input::Tick => {}
+            Input::Shutdown => {
+                self.shut_down(&mut effects);
+                return effects;
+            }
+        }
+        self.repeat(now, &mut effects);
+        self.next_change(&mut effects);
+        if std::mem::take(&mut self.survey) {
+            effects.push(Effect::Survey);
+        }
+        effects
+    }
+
+    /// When [`Input::Tick`] is due; none if only something from outside can bring it on.
+    pub fn next_wake(&self) -> Option<Uptime> {
+        self.tasks.iter().filter_map(Task::next_wake).chain(self.unit.again_at).min()
+    }
+
+    /// The tasks that have not ended, each with its kind.
+    pub fn tasks(&self) -> impl Iterator<Item = (&TaskId, TaskKind)> {
+        self.tasks.iter().map(|task| (&task.id, task.kind))
+    }
+}
