@@ -1,4 +1,5 @@
 //! A model of the world outside: Mesos, etcd, hosts and their faults, in virtual time.
 
 pub mod etcd;
+pub mod host;
 pub mod wire;
