@@ -2,4 +2,7 @@
 //! ([`recordio`]), and the clients that speak it. They carry out and report; what to accept, kill
 //! or suppress is decided in `rollout`.
 
+#[cfg(test)]
+pub(crate) mod recording;
+pub mod recordio;
 pub mod v1;

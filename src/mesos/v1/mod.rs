@@ -23,3 +23,6 @@ mod task;
 pub use codec::Blob;
 pub use common::*;
 pub use task::*;
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,9 @@ pub struct Agent {
     /// Being drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_info: Option<DrainInfo>,
+    /// When draining began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_drain_start_time: Option<Nanoseconds>,
 }
 
 /// How far draining has come.
