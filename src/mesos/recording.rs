@@ -8,8 +8,8 @@ use std::path::Path;
 pub(crate) enum Entry {
     /// A request: connection, the request line, the body.
     Request { connection: String, line: String, body: Vec<u8> },
-    /// A response: connection, status code, the header lines, the body.
-    Response { connection: String, status: u16, headers: Vec<String>, body: Vec<u8> },
+    /// A response: connection, status code, the body.
+    Response { connection: String, status: u16, body: Vec<u8> },
     /// A chunk of a stream.
     Chunk { connection: String, bytes: Vec<u8> },
 }
@@ -83,10 +83,8 @@ fn entry(bytes: &[u8]) -> Option<Entry> {
     let head = std::str::from_utf8(&rest[..head_end]).unwrap();
     let mut headers = head.lines().map(|line| line.trim_end_matches("\\r\\n").to_owned());
     let line = headers.next()?;
-    let headers: Vec<_> = headers.collect();
     let length = headers
-        .iter()
-        .find_map(|header| header.strip_prefix("Content-Length: "))
+        .find_map(|header| header.strip_prefix("Content-Length: ").map(str::to_owned))
         .map_or(0, |length| length.parse().unwrap());
     let body = &rest[head_end + separator.len()..];
     let body = body[..length.min(body.len())].to_vec();
@@ -94,5 +92,5 @@ fn entry(bytes: &[u8]) -> Option<Entry> {
         return Some(Entry::Request { connection, line, body });
     }
     let status = line.split(' ').nth(1)?.parse().unwrap();
-    Some(Entry::Response { connection, status, headers, body })
+    Some(Entry::Response { connection, status, body })
 }

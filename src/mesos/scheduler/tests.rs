@@ -1,0 +1,422 @@
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use reqwest::StatusCode;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::mesos::recording::{self, Entry};
+use crate::mesos::recordio::{MAX_RECORD, RecordError, frame};
+use crate::mesos::testing::{Feed, Got, Then, events, live, plain, redirect, serve, typed};
+use crate::mesos::v1::scheduler::{Kill, Roles};
+use crate::mesos::{Credentials, Masters};
+
+const SUBSCRIBED: &str = r#"{"type":"SUBSCRIBED","subscribed":{"framework_id":{"value":"F-0"},
+    "heartbeat_interval_seconds":15.0}}"#;
+const HEARTBEAT: &str = r#"{"type":"HEARTBEAT"}"#;
+
+fn framework() -> FrameworkInfo {
+    FrameworkInfo { user: "root".to_owned(), name: "calico".to_owned(), ..Default::default() }
+}
+
+/// Patient enough for a busy machine, except where a test is about running out of patience.
+fn options(masters: &str) -> Options {
+    Options {
+        answer_timeout: Duration::from_secs(20),
+        ..Options::new(masters.parse::<Masters>().unwrap())
+    }
+}
+
+fn impatient(masters: &str) -> Options {
+    Options { answer_timeout: Duration::from_millis(200), ..options(masters) }
+}
+
+fn records(texts: &[&str]) -> Vec<u8> {
+    texts.iter().flat_map(|text| frame(text.as_bytes())).collect()
+}
+
+fn error_record(message: &str) -> String {
+    format!(r#"{{"type":"ERROR","error":{{"message":"{message}"}}}}"#)
+}
+
+fn is_subscribe(got: &Got) -> bool {
+    got.json()["type"] == "SUBSCRIBE"
+}
+
+fn kill(task: &str) -> Call {
+    Call::Kill(Kill { task_id: task.into(), agent_id: None, kill_policy: None })
+}
+
+/// A master whose stream is fed by the test, which has been confirmed, and which answers calls so.
+async fn fed(answer: impl Fn(&Got) -> Response + Send + Sync + 'static) -> (Feed, Options) {
+    let (feed, bytes) = mpsc::unbounded_channel();
+    feed.send(Ok(frame(SUBSCRIBED.as_bytes()))).unwrap();
+    let bytes = Mutex::new(Some(bytes));
+    let (master, _received) = serve(move |got| match bytes.lock().unwrap().take() {
+        Some(bytes) => live(bytes),
+        None => answer(got),
+    })
+    .await;
+    (feed, options(&format!("http://{master}")))
+}
+
+/// Subscribes at a master that sends these bytes, reads to the first error, and returns it.
+async fn read_to_the_end(bytes: Vec<u8>, then: Then) -> (Vec<Event>, MesosError) {
+    let (master, _received) = serve(move |_| events(bytes.clone(), 1, then)).await;
+    let mut seen = Vec::new();
+    let mut subscription =
+        match connect(&options(&format!("http://{master}")), framework(), vec![]).await {
+            Ok((subscription, _calls)) => subscription,
+            Err(error) => return (seen, error),
+        };
+    loop {
+        match subscription.next().await {
+            Ok(event) => seen.push(event),
+            Err(error) => return (seen, error),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_stream_is_told_whatever_its_chunks() {
+    let entries = recording::named("02_launch");
+    let (_, bytes) = recording::streams(&entries, PATH).remove(0);
+    let seed = Mutex::new(0);
+    let (master, _received) = serve(move |_| {
+        let mut seed = seed.lock().unwrap();
+        *seed += 1;
+        events(bytes.clone(), *seed, Then::End)
+    })
+    .await;
+    for _ in 0..8 {
+        let options = options(&format!("http://{master}"));
+        let (mut subscription, _calls) = connect(&options, framework(), vec![]).await.unwrap();
+        let mut kinds = Vec::new();
+        let end = loop {
+            match subscription.next().await {
+                Ok(event) => kinds.push(event.kind().to_string()),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(end, MesosError::StreamEnded), "{end:?}");
+        assert_eq!(kinds[..3], ["SUBSCRIBED", "HEARTBEAT", "OFFERS"]);
+        assert!(kinds.iter().filter(|kind| *kind == "UPDATE").count() >= 10, "{kinds:?}");
+    }
+}
+
+#[tokio::test]
+async fn calls_are_made_in_order_under_the_subscription_and_only_under_it() {
+    let (master, mut received) = serve(|got| match is_subscribe(got) {
+        true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
+        false => plain(202, ""),
+    })
+    .await;
+    let roles = vec!["*".to_owned()];
+    let options = options(&format!("http://{master}"));
+    let (subscription, calls) = connect(&options, framework(), roles).await.unwrap();
+    assert_eq!(subscription.framework_id().as_str(), "F-0");
+
+    let subscribe = received.recv().await.unwrap();
+    assert_eq!(subscribe.path, "/api/v1/scheduler");
+    assert_eq!(subscribe.header("content-type"), "application/json");
+    assert_eq!(subscribe.header("accept"), "application/json");
+    assert_eq!(subscribe.header("mesos-stream-id"), "");
+    assert_eq!(subscribe.header("authorization"), "");
+    assert_eq!(subscribe.json()["subscribe"]["suppressed_roles"][0], "*");
+
+    let clone = calls.clone();
+    for number in 0..50 {
+        let sender = if number % 2 == 0 { &calls } else { &clone };
+        sender.send(kill(&format!("t{number}")));
+    }
+    for number in 0..50 {
+        let call = received.recv().await.unwrap();
+        assert_eq!(call.json()["kill"]["task_id"]["value"], format!("t{number}"));
+        assert_eq!(call.json()["framework_id"]["value"], "F-0");
+        assert_eq!(call.header("mesos-stream-id"), "stream-1");
+        assert_eq!(call.header("content-type"), "application/json");
+    }
+    drop(subscription);
+    calls.ended().await;
+    calls.send(kill("too-late"));
+    assert!(received.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_standby_is_followed_to_the_leader_with_credentials_and_its_path() {
+    let (leader, mut at_leader) = serve(|got| match is_subscribe(got) {
+        true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
+        false => plain(202, ""),
+    })
+    .await;
+    let location = format!("//{leader}/master/api/v1/scheduler");
+    let (standby, _at_standby) = serve(move |_| redirect(&location)).await;
+    let options = Options {
+        credentials: Some(Credentials::new("calico", "hunter2")),
+        ..options(&format!("http://{standby}"))
+    };
+    let (_subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
+    calls.send(Call::Revive(Roles::default()));
+    for _ in 0..2 {
+        let got = at_leader.recv().await.unwrap();
+        assert_eq!(got.path, "/master/api/v1/scheduler");
+        assert_eq!(got.header("authorization"), "Basic Y2FsaWNvOmh1bnRlcjI=");
+    }
+    assert!(!format!("{options:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn standbys_that_refer_to_each_other_are_not_followed_for_ever() {
+    let (master, mut received) = serve(|got| redirect(&format!("//{}", got.header("host")))).await;
+    let options = options(&format!("http://{master}"));
+    let error = connect(&options, framework(), vec![]).await.unwrap_err();
+    assert!(matches!(error, MesosError::Circle { .. }), "{error:?}");
+    assert_eq!(error.next_step(), NextStep::Resubscribe);
+    let mut asked = 0;
+    while received.try_recv().is_ok() {
+        asked += 1;
+    }
+    assert_eq!(asked, 6, "the first and five hops");
+}
+
+#[tokio::test]
+async fn what_is_not_a_master_is_said_clearly() {
+    type Answer = fn(&Got) -> Response;
+    let table: [(Answer, NextStep, &str); 8] = [
+        (|_| typed(200, "text/html", "<html>"), NextStep::GiveUp, "answered HTML: is this the"),
+        (|_| typed(404, "text/html", "<html>"), NextStep::GiveUp, "answered HTML (404): is this"),
+        (|_| typed(200, "application/json", "{}"), NextStep::GiveUp, "no stream of events: is"),
+        (|_| plain(302, ""), NextStep::GiveUp, "answered a redirect (302): is this"),
+        (|_| plain(401, "401 Unauthorized."), NextStep::GiveUp, "check the credentials file"),
+        (|_| plain(403, "no"), NextStep::GiveUp, "check the principal's rights"),
+        (|_| plain(400, "bad role"), NextStep::GiveUp, "refuses the request: 400: bad role"),
+        (|_| plain(503, "No leader elected"), NextStep::Resubscribe, "No leader elected"),
+    ];
+    for (answer, step, words) in table {
+        let (master, _received) = serve(answer).await;
+        let options = Options {
+            credentials: Some(Credentials::new("calico", "hunter2")),
+            ..options(&format!("http://{master}"))
+        };
+        let error = connect(&options, framework(), vec![]).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.next_step(), step, "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn of_a_list_the_first_that_leads_is_taken() {
+    let (leader, _a) = serve(|_| events(records(&[SUBSCRIBED]), 0, Then::Hang)).await;
+    let (waiting, _b) = serve(|_| plain(503, "No leader elected")).await;
+    let (page, _c) = serve(|_| typed(200, "text/html", "<html>")).await;
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let all = format!("http://{closed},http://{waiting},http://{leader}");
+    connect(&options(&all), framework(), vec![]).await.unwrap();
+
+    let none = format!("http://{waiting},http://{closed}");
+    let error = connect(&options(&none), framework(), vec![]).await.unwrap_err();
+    assert!(matches!(error, MesosError::NoneLeads { .. }), "{error:?}");
+    assert!(error.to_string().contains(&waiting), "{error}");
+
+    let error = connect(&options(&format!("http://{closed}")), framework(), vec![]).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, MesosError::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.next_step(), NextStep::Resubscribe);
+
+    let wrong = format!("http://{page},http://{closed}");
+    let error = connect(&options(&wrong), framework(), vec![]).await.unwrap_err();
+    assert!(matches!(error, MesosError::NotMesos { .. }), "the mistake is told: {error:?}");
+}
+
+#[tokio::test]
+async fn silence_ends_a_subscription_before_and_after_it_is_confirmed() {
+    let (mute, _a) = serve(|_| events(Bytes::new(), 0, Then::Hang)).await;
+    let error = connect(&impatient(&format!("http://{mute}")), framework(), vec![]).await;
+    assert!(matches!(error.unwrap_err(), MesosError::Silent { .. }));
+
+    let quick = SUBSCRIBED.replace("15.0", "0.02");
+    let bytes = records(&[&quick, HEARTBEAT]);
+    let (stalled, _b) = serve(move |_| events(bytes.clone(), 0, Then::Hang)).await;
+    let options = options(&format!("http://{stalled}"));
+    let (mut subscription, _calls) = connect(&options, framework(), vec![]).await.unwrap();
+    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
+    assert!(matches!(subscription.next().await, Ok(Event::Heartbeat)));
+    let error = subscription.next().await.unwrap_err();
+    assert!(matches!(error, MesosError::Silent { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "the Mesos master has been silent for 0.1 s; subscribing again");
+}
+
+#[tokio::test]
+async fn a_master_that_takes_a_connection_and_says_nothing_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let masters = format!("http://{}", listener.local_addr().unwrap());
+    let error = connect(&impatient(&masters), framework(), vec![]).await.unwrap_err();
+    assert!(matches!(error, MesosError::NoAnswer { .. }), "{error:?}");
+    assert_eq!(error.next_step(), NextStep::Resubscribe);
+}
+
+#[tokio::test]
+async fn a_damaged_stream_is_left_for_a_new_one() {
+    let whole = records(&[SUBSCRIBED, HEARTBEAT]);
+    let cut = whole[..whole.len() - 1].to_vec();
+    let with = |tail: &str| [whole.clone(), tail.as_bytes().to_vec()].concat();
+    let oversized = with(&format!("{}\n", MAX_RECORD + 1));
+
+    let (seen, error) = read_to_the_end(cut, Then::End).await;
+    assert_eq!(seen.len(), 1);
+    assert!(matches!(error, MesosError::Record { source: RecordError::Truncated }), "{error:?}");
+
+    let (seen, error) = read_to_the_end(oversized, Then::Hang).await;
+    assert_eq!(seen.len(), 2);
+    assert!(matches!(error, MesosError::Record { source: RecordError::Oversized { .. } }));
+
+    let (_, error) = read_to_the_end(with("HTTP/1.1"), Then::Hang).await;
+    assert!(matches!(error, MesosError::Record { source: RecordError::BadLength { .. } }));
+
+    let (_, error) = read_to_the_end(with("2\n{]"), Then::Hang).await;
+    assert!(matches!(error, MesosError::BadEvent { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_told_from_a_stream_that_ends() {
+    let (feed, options) = fed(|_| plain(202, "")).await;
+    let (mut subscription, _calls) = connect(&options, framework(), vec![]).await.unwrap();
+    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
+    feed.send(Err(std::io::Error::other("broken"))).unwrap();
+    let error = subscription.next().await.unwrap_err();
+    assert!(matches!(error, MesosError::StreamBroken { .. }), "{error:?}");
+    assert_eq!(error.next_step(), NextStep::Resubscribe);
+}
+
+#[tokio::test]
+async fn the_masters_last_word_is_told_apart() {
+    for (message, name) in [
+        ("Framework failed over", "FailedOver"),
+        ("Framework has been removed", "Removed"),
+        ("'FrameworkInfo.roles' contains invalid role: a//b", "Rejected"),
+    ] {
+        let last = error_record(message);
+        for bytes in [records(&[&last]), records(&[SUBSCRIBED, HEARTBEAT, &last])] {
+            let (_, error) = read_to_the_end(bytes, Then::End).await;
+            assert!(format!("{error:?}").starts_with(name), "{message}: {error:?}");
+            assert_eq!(error.next_step(), NextStep::GiveUp);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_call_is_told_and_the_subscription_goes_on() {
+    let (feed, options) = fed(|_| plain(400, &"x".repeat(10_000))).await;
+    let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
+    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
+    calls.send(kill("bad"));
+    let error = subscription.next().await.unwrap_err();
+    assert_eq!(error.next_step(), NextStep::Continue);
+    let MesosError::Refused { call, status: 400, body } = error else { panic!("{error:?}") };
+    assert_eq!((call.as_str(), body.len()), ("KILL of bad", 4096));
+
+    feed.send(Ok(frame(HEARTBEAT.as_bytes()))).unwrap();
+    assert!(matches!(subscription.next().await, Ok(Event::Heartbeat)));
+}
+
+#[tokio::test]
+async fn a_call_that_finds_the_subscription_gone_ends_it() {
+    for (status, body) in [
+        (400, "Framework cannot be found"),
+        (400, "The stream ID 'a' included in this request didn't match the stream ID currently …"),
+        (403, "Framework is not subscribed"),
+        (404, ""),
+        (307, ""),
+        (503, "Master has not finished recovery"),
+    ] {
+        let (master, _received) = serve(move |got| match is_subscribe(got) {
+            true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
+            false => plain(status, body),
+        })
+        .await;
+        let options = options(&format!("http://{master}"));
+        let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
+        assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
+        calls.send(kill("t"));
+        let error = subscription.next().await.unwrap_err();
+        assert!(matches!(error, MesosError::CallLost { .. }), "{status} {body}: {error:?}");
+        assert_eq!(error.next_step(), NextStep::Resubscribe);
+        calls.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_ends_the_subscription() {
+    let (master, _received) = serve(|got| match is_subscribe(got) {
+        true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
+        // The head of the answer is there at once only if it has one.
+        false => panic!("the connection is closed without an answer"),
+    })
+    .await;
+    let options = options(&format!("http://{master}"));
+    let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
+    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
+    calls.send(kill("t"));
+    let error = subscription.next().await.unwrap_err();
+    assert!(matches!(error, MesosError::CallUnanswered { .. }), "{error:?}");
+    assert_eq!(error.next_step(), NextStep::Resubscribe);
+}
+
+/// Were the call's failure told first, both schedulers would subscribe again, and again.
+#[tokio::test]
+async fn that_another_has_taken_over_is_told_rather_than_that_a_call_failed() {
+    let late: Arc<OnceLock<Feed>> = Arc::default();
+    let feed_it = Arc::clone(&late);
+    let (feed, options) = fed(move |_| {
+        let record = error_record("Framework failed over");
+        feed_it.get().unwrap().send(Ok(frame(record.as_bytes()))).unwrap();
+        plain(400, "Framework cannot be found")
+    })
+    .await;
+    late.set(feed).unwrap();
+    let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
+    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
+    calls.send(kill("t"));
+    let error = subscription.next().await.unwrap_err();
+    assert!(matches!(error, MesosError::FailedOver), "{error:?}");
+}
+
+/// Real answers: of all wrong calls recorded, these and no others end the subscription.
+#[test]
+fn recorded_refusals_are_told_apart() {
+    let mut over = std::collections::BTreeSet::new();
+    let mut refused = 0;
+    for entry in recording::named("07a_bad_calls") {
+        let Entry::Response { status, body, .. } = entry else { continue };
+        if status < 300 {
+            continue;
+        }
+        let body = String::from_utf8(body).unwrap();
+        let code = StatusCode::from_u16(status).unwrap();
+        let error = calls::refusal("m".to_owned(), "KILL".to_owned(), code, body.clone());
+        match error.next_step() {
+            NextStep::Resubscribe => {
+                over.insert(format!("{status} {}", &body[..body.len().min(20)]));
+            }
+            NextStep::Continue => refused += 1,
+            NextStep::GiveUp => panic!("{error:?}"),
+        }
+    }
+    let over: Vec<_> = over.iter().map(String::as_str).collect();
+    assert_eq!(
+        over,
+        [
+            "400 Framework cannot be ",
+            "400 The stream ID '11111",
+            "400 The stream ID 'garba",
+            "404 404 Not Found."
+        ]
+    );
+    assert!(refused > 20, "{refused}");
+}

@@ -1,0 +1,111 @@
+//! A master in a test's own hands: it answers whatever the test says.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::mpsc;
+
+/// A request that has come in.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Got {
+    /// A header as text; empty if it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// Serves on a port of its own. Returns `127.0.0.1:PORT`, and what comes in, in order.
+pub(crate) async fn serve(
+    answer: impl Fn(&Got) -> Response + Send + Sync + 'static,
+) -> (String, mpsc::UnboundedReceiver<Got>) {
+    let (sender, received) = mpsc::unbounded_channel();
+    let answer = Arc::new(answer);
+    let handler = move |request: Request| {
+        let (sender, answer) = (sender.clone(), Arc::clone(&answer));
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            let got = Got { path: parts.uri.path().to_owned(), headers: parts.headers, body };
+            let response = answer(&got);
+            // The test may have seen enough.
+            let _ = sender.send(got);
+            response
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let router = Router::new().fallback(handler);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (address, received)
+}
+
+/// An answer with a body of text.
+pub(crate) fn plain(status: u16, body: &str) -> Response {
+    typed(status, "text/plain; charset=utf-8", body)
+}
+
+/// An answer with a body of some type.
+pub(crate) fn typed(status: u16, kind: &str, body: &str) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("content-type", kind.to_owned())], body.to_owned()).into_response()
+}
+
+/// A redirect.
+pub(crate) fn redirect(location: &str) -> Response {
+    (StatusCode::TEMPORARY_REDIRECT, [("location", location.to_owned())]).into_response()
+}
+
+/// What a stream does after its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then {
+    /// It ends as it should.
+    End,
+    /// It stays open, and nothing comes.
+    Hang,
+}
+
+/// An event stream of these bytes, in chunks of random sizes.
+pub(crate) fn events(bytes: impl Into<Bytes>, seed: u64, then: Then) -> Response {
+    let (mut bytes, mut random, mut chunks) =
+        (bytes.into(), SmallRng::seed_from_u64(seed), Vec::new());
+    while !bytes.is_empty() {
+        let size = random.random_range(1..=bytes.len().min(300));
+        chunks.push(Ok(bytes.split_to(size)));
+    }
+    let chunks = stream::iter(chunks);
+    match then {
+        Then::End => streamed(chunks),
+        Then::Hang => streamed(chunks.chain(stream::pending())),
+    }
+}
+
+/// What a test sends over a stream as it goes; an error breaks the connection.
+pub(crate) type Feed = mpsc::UnboundedSender<std::io::Result<Bytes>>;
+
+/// An event stream that a test feeds.
+pub(crate) fn live(mut bytes: mpsc::UnboundedReceiver<std::io::Result<Bytes>>) -> Response {
+    streamed(stream::poll_fn(move |context| bytes.poll_recv(context)))
+}
+
+fn streamed(chunks: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Response {
+    let headers = [("content-type", "application/json"), ("mesos-stream-id", "stream-1")];
+    (headers, Body::from_stream(chunks)).into_response()
+}
