@@ -3,19 +3,32 @@
 //! [`read`] takes texts and gives a [`Desired`] or *all* that is wrong with them; a [`Resolver`]
 //! takes a host and gives its [`HostSpec`]. Nothing here reads a file, a clock or etcd.
 
+mod check;
+mod edit;
+mod finding;
 mod limit;
+mod path;
+mod read;
 mod resolve;
+mod rules;
+mod schema;
+mod sheet;
 mod spec;
 mod text;
 mod types;
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
+pub use edit::{EditError, set_path};
+pub use finding::{Finding, Findings, render_warnings};
 pub use limit::{Limit, Percent};
+pub use read::{MAX_BYTES, Source, read, replace};
 pub use resolve::{HostIdentity, PoolConflict, Resolver};
+pub use schema::schema;
 pub use spec::{ComponentSpec, HostRollout, HostSpec, PausedBy, PoolLimit, Spec};
 pub use text::{
     AbsolutePath, Advertise, Authority, BadText, ClockTime, ClusterStore, DnsName, EnvName,
@@ -24,8 +37,9 @@ pub use text::{
 pub use types::{
     CalicoLibnetwork, CalicoNode, Canary, Cluster, ClusterSpec, Cni, CniNetwork, Cpus, Day,
     Declared, Docker, Download, Drain, DrainMode, EnvValue, EtcdProxy, Gate, Managed, MesosAgent,
-    NetModules, Override, Pace, PermitRate, Plugin, Pool, PoolRollout, PoolSpec, PrometheusGate,
-    Promote, ProxyMode, Resources, Rollout, Selector, Start, Tls, Upstream, Volume, Window,
+    NetModules, OneOf, Override, Pace, PermitRate, Plugin, Pool, PoolRollout, PoolSpec,
+    PrometheusGate, Promote, ProxyMode, Resources, Rollout, Selector, Start, Tls, Upstream, Volume,
+    Window,
 };
 
 use crate::words::HostName;
@@ -76,5 +90,19 @@ pub struct Desired {
     pub pools: Vec<Pool>,
     /// Every document as it was written, comments and all.
     pub documents: BTreeMap<DocumentName, String>,
+    /// What is no error, but has no effect or perhaps not the one that was meant.
+    pub remarks: Vec<Finding>,
     excluded: BTreeSet<HostName>,
+}
+
+impl Desired {
+    fn new(
+        cluster: Cluster,
+        pools: Vec<Pool>,
+        documents: BTreeMap<DocumentName, String>,
+        remarks: Vec<Finding>,
+    ) -> Self {
+        let excluded = cluster.spec.rollout.exclude.iter().cloned().collect();
+        Self { cluster, pools, documents, remarks, excluded }
+    }
 }

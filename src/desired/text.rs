@@ -99,8 +99,7 @@ macro_rules! texts {
         }
 
         /// Every format that has a rule.
-        #[cfg(test)]
-        pub(super) const FORMATS: &[&str] = &[$($format,)* super::limit::FORMAT];
+        const FORMATS: &[&str] = &[$($format,)* super::limit::FORMAT];
     };
 }
 
@@ -201,6 +200,19 @@ texts! {
         format: "time-zone",
         allowed: "a time zone of the IANA data base such as `Europe/Berlin` or `UTC`",
         check: is_time_zone
+    }
+}
+
+/// Whether the `format` of a schema is one of ours.
+pub(super) fn is_rule(format: &serde_json::Value) -> bool {
+    format.as_str().is_some_and(|format| FORMATS.contains(&format))
+}
+
+impl ClusterStore {
+    /// The hosts with their ports.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let rest = self.0.strip_prefix("etcd://").unwrap_or_default();
+        rest.split_once('/').map_or(rest, |(hosts, _)| hosts).split(',')
     }
 }
 
@@ -343,6 +355,6 @@ fn clock_minutes(text: &str) -> Option<u16> {
 }
 
 fn is_time_zone(text: &str) -> bool {
-    let part = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && all(part, "_+-");
-    text.len() <= 64 && text.split('/').all(part)
+    // The data base is bundled: a host without one takes the same documents.
+    jiff::tz::TimeZoneDatabase::bundled().get(text).is_ok()
 }

@@ -18,6 +18,7 @@ pub struct CalicoNode {
     pub image: Image,
     /// Its environment. Default: none beyond what the image sets.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "environment-name"}))]
     pub env: BTreeMap<EnvName, EnvValue>,
     /// What is mounted beyond what calico/node always needs. Default: nothing.
     #[serde(default)]
@@ -38,6 +39,7 @@ pub struct CalicoLibnetwork {
     pub image: Image,
     /// Its environment. Default: none beyond what the image sets.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "environment-name"}))]
     pub env: BTreeMap<EnvName, EnvValue>,
     /// What is mounted beyond Docker's plugin directory. Default: nothing.
     #[serde(default)]

@@ -62,7 +62,7 @@ pub enum Upstream {
     /// By the SRV records of this domain; those of etcd-mesos are known too.
     DiscoverySrv(DnsName),
     /// At these client URLs.
-    Endpoints(Vec<EtcdEndpoint>),
+    Endpoints(#[schemars(length(min = 1))] Vec<EtcdEndpoint>),
 }
 
 /// Files on the host, read by the proxy.

@@ -18,7 +18,7 @@ pub use docker::Docker;
 pub use download::Download;
 pub use etcd_proxy::{EtcdProxy, ProxyMode, Tls, Upstream};
 pub use mesos_agent::{Cni, CniNetwork, MesosAgent, NetModules, Plugin};
-pub use pool::{Cluster, ClusterSpec, Pool, PoolRollout, PoolSpec, Selector};
+pub use pool::{Cluster, ClusterSpec, OneOf, Pool, PoolRollout, PoolSpec, Selector};
 pub use resources::{Cpus, Resources};
 pub use rollout::{
     Canary, Day, Drain, DrainMode, Gate, Pace, PermitRate, PrometheusGate, Promote, Rollout, Start,

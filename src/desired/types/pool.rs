@@ -146,9 +146,8 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(extend("minProperties" = 1))]
 pub struct Selector {
-    /// Attributes of the agent, each with the values that match: `{rack: [r1, r2]}`.
-    #[schemars(length(min = 1))]
-    pub attributes: BTreeMap<String, BTreeSet<String>>,
+    /// Attributes of the agent, each with the value or values that match: `{rack: [r1, r2]}`.
+    pub attributes: BTreeMap<String, OneOf>,
     /// Roles that the agent has resources reserved for; `*` is every agent's.
     #[schemars(inner(length(min = 1)), length(min = 1))]
     pub roles: BTreeSet<String>,
@@ -164,8 +163,40 @@ impl Selector {
         says && (self.names.is_empty() || self.names.contains(&host.name))
             && (self.roles.is_empty() || self.roles.iter().any(|role| host.roles.contains(role)))
             && self.attributes.iter().all(|(name, values)| {
-                host.attributes.get(name).is_some_and(|value| values.contains(value))
+                host.attributes.get(name).is_some_and(|value| values.0.contains(value))
             })
+    }
+}
+
+/// The values of an attribute that match: a text, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct OneOf(pub BTreeSet<String>);
+
+impl TryFrom<Value> for OneOf {
+    type Error = serde_json::Error;
+
+    fn try_from(value: Value) -> Result<Self, serde_json::Error> {
+        match value {
+            Value::String(one) => Ok(Self(BTreeSet::from([one]))),
+            many => serde_json::from_value(many).map(Self),
+        }
+    }
+}
+
+impl JsonSchema for OneOf {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OneOf".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "a text, or a list of texts",
+            "oneOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ],
+        })
     }
 }
 

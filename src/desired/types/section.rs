@@ -64,22 +64,24 @@ fn section_schema<T: Managed>(generator: &mut SchemaGenerator, complete: bool) -
     schema.remove("required");
     let resources = T::RESOURCES.map(|default| {
         let mut resources: Value = generator.subschema_for::<Resources>().into();
+        // Each of the two has its own default.
+        partial(&mut resources, generator.definitions());
         resources["description"] = "What the supervising task holds on its agent.".into();
         resources["default"] = json!(default);
         resources
     });
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        properties.insert("enabled".to_owned(), json!({
-            "type": "boolean",
-            "default": true,
-            "description": "false: the component is taken off, and what was there before is restored.",
-        }));
+        properties.insert(
+            "enabled".to_owned(),
+            json!({
+                "type": "boolean",
+                "default": true,
+                "description": "false: the component is taken off, and what was there before is restored.",
+            }),
+        );
         properties.extend(resources.map(|resources| ("resources".to_owned(), resources)));
         if !complete {
-            // What is left out is not the default, but what the Cluster says.
-            for property in properties.values_mut().filter_map(Value::as_object_mut) {
-                property.remove("default");
-            }
+            properties.values_mut().for_each(|value| partial(value, generator.definitions()));
         }
     }
     if complete && !T::REQUIRED.is_empty() {
@@ -92,4 +94,23 @@ fn section_schema<T: Managed>(generator: &mut SchemaGenerator, complete: bool) -
         schema.insert("else".to_owned(), json!({"required": T::REQUIRED}));
     }
     schema
+}
+
+/// Takes defaults and required fields out of a schema: in a pool, what is left out is what the
+/// Cluster says. Choices stay whole, as they are replaced whole.
+fn partial(schema: &mut Value, definitions: &Map<String, Value>) {
+    let Value::Object(fields) = schema else { return };
+    fields.remove("default");
+    let name = fields.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    let referred = name.and_then(|name| definitions.get(name)).and_then(Value::as_object).cloned();
+    if let Some(definition) = referred.filter(|definition| definition.contains_key("properties")) {
+        fields.remove("$ref");
+        for (key, value) in definition {
+            fields.entry(key).or_insert(value);
+        }
+    }
+    fields.remove("required");
+    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+        properties.values_mut().for_each(|value| partial(value, definitions));
+    }
 }
