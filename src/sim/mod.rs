@@ -2,4 +2,5 @@
 
 pub mod etcd;
 pub mod host;
+pub mod mesos;
 pub mod wire;

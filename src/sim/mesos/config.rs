@@ -1,0 +1,127 @@
+//! What a simulated cluster is made of, and how fast it is.
+
+use std::net::Ipv4Addr;
+
+use crate::mesos::v1::{Attribute, Resource};
+
+/// The master, and everything that all agents have in common.
+#[derive(Clone, Debug)]
+pub struct MesosConfig {
+    /// The version that master and agents report, and whose features they have.
+    pub version: semver::Version,
+    /// Where identifiers, back-offs and faults are drawn from: the same seed and the same calls
+    /// give the same events.
+    pub seed: u64,
+    /// Where the master says that it listens. The HTTP server sets it to its real address.
+    pub address: (Ipv4Addr, u16),
+    /// How long things take.
+    pub timings: Timings,
+}
+
+impl MesosConfig {
+    /// A master of that version with Mesos' default timings.
+    #[must_use]
+    pub fn new(version: semver::Version, seed: u64) -> Self {
+        Self { version, seed, address: (Ipv4Addr::LOCALHOST, 5050), timings: Timings::default() }
+    }
+}
+
+/// How long things take, all in milliseconds. The defaults are Mesos' own flags and constants;
+/// latencies are those measured on a real cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// From one allocation to the next.
+    pub allocation: u64,
+    /// Between two HEARTBEATs.
+    pub heartbeat: u64,
+    /// From losing an agent to calling it unreachable: five pings of 15 s.
+    pub ping_timeout: u64,
+    /// From a change of the master until agents that have not come back are unreachable.
+    pub agent_reregister: u64,
+    /// How long a restarted agent waits for its executors before it registers.
+    pub executor_reregistration: u64,
+    /// The longest that an agent waits, at random, before it registers.
+    pub registration_backoff: u64,
+    /// How long a new master answers 503.
+    pub master_recovery: u64,
+    /// From a change of the master until the last agent has noticed it.
+    pub detect_master: u64,
+    /// From a launch until a new executor has its first task.
+    pub first_launch: u64,
+    /// The same with an executor that runs already.
+    pub next_launch: u64,
+    /// Between master and agent, one way.
+    pub latency: u64,
+    /// From a status update until it is sent again; doubled each time.
+    pub update_retry: u64,
+    /// The longest time between two of them.
+    pub update_retry_limit: u64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            allocation: 1_000,
+            heartbeat: 15_000,
+            ping_timeout: 75_000,
+            agent_reregister: 600_000,
+            executor_reregistration: 2_000,
+            registration_backoff: 1_000,
+            master_recovery: 200,
+            detect_master: 3_000,
+            first_launch: 350,
+            next_launch: 10,
+            latency: 1,
+            update_retry: 10_000,
+            update_retry_limit: 600_000,
+        }
+    }
+}
+
+/// An agent, as its operator set it up.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The name that it announces.
+    pub hostname: String,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// Its port.
+    pub port: u16,
+    /// What it has. A `role` other than `*` makes it a static reservation.
+    pub resources: Vec<Resource>,
+    /// Its attributes.
+    pub attributes: Vec<Attribute>,
+}
+
+impl AgentConfig {
+    /// An agent with four cores, 8 GB of memory, 32 GB of disk and a thousand ports, all
+    /// reserved for `role`: `*` for nobody, `slave_public` for a public agent of DC/OS.
+    #[must_use]
+    pub fn new(hostname: &str, ip: Ipv4Addr, role: &str) -> Self {
+        let mut resources = vec![
+            Resource::ranges("ports", &[(31_000, 31_999)]),
+            Resource::scalar("cpus", 4.0),
+            Resource::scalar("mem", 8_192.0),
+            Resource::scalar("disk", 32_768.0),
+        ];
+        for resource in &mut resources {
+            resource.role = Some(role.to_owned());
+        }
+        Self { hostname: hostname.to_owned(), ip, port: 5051, resources, attributes: Vec::new() }
+    }
+}
+
+/// What the network between the master and its agents does to messages that Mesos does not
+/// promise to deliver: status updates and their acknowledgements, MESSAGE, KILL. Registration and
+/// launches travel on a connection that breaks with its agent, not by chance.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NetworkFaults {
+    /// The probability that a message is lost.
+    pub lose: f64,
+    /// The probability that it arrives a second time.
+    pub duplicate: f64,
+    /// The probability that it is late.
+    pub delay: f64,
+    /// How late at most, in milliseconds.
+    pub delay_limit: u64,
+}

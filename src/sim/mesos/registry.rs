@@ -1,0 +1,342 @@
+//! Agents as the master sees them: they register, break off, become unreachable, come back, or
+//! are gone for good.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::config::AgentConfig;
+use super::context::{Context, Job, Report, ReportedTask, ToAgent};
+use super::master::{AgentRecord, Framework, Master, Standing, TaskRecord};
+use super::resources::Pool;
+use super::{AgentIndex, tasks};
+use crate::mesos::v1::scheduler::{Event, Failure};
+use crate::mesos::v1::{FrameworkId, StatusReason, TaskState, TaskStatus};
+use crate::words::{AgentId, TaskId, Time};
+
+impl Master {
+    /// An agent without an ID: it gets a new one. If one of an earlier life is still known, its
+    /// tasks are lost.
+    pub(super) fn register(
+        &mut self,
+        cx: &mut Context,
+        index: AgentIndex,
+        config: Arc<AgentConfig>,
+    ) {
+        if self.agent(index).is_some() {
+            self.remove_agent(cx, index);
+        }
+        let id = AgentId(format!("{}-S{}", self.id, self.next_agent));
+        self.next_agent += 1;
+        let total = Pool::from_wire(&config.resources);
+        let record = AgentRecord {
+            id: id.clone(),
+            config,
+            standing: Standing::Connected,
+            contact: 0,
+            registered: cx.now,
+            reregistered: None,
+            free: total.clone(),
+            total,
+            last_offered: None,
+            executors: std::collections::BTreeMap::new(),
+            kills: Vec::new(),
+        };
+        if self.agents.len() <= index {
+            self.agents.resize_with(index + 1, || None);
+        }
+        self.agents[index] = Some(record);
+        self.agent_ids.insert(id.clone(), index);
+        cx.to_agent(index, ToAgent::Registered { id });
+        self.consider_now(cx, index);
+    }
+
+    /// An agent that comes back with its ID.
+    pub(super) fn reregister(
+        &mut self,
+        cx: &mut Context,
+        index: AgentIndex,
+        id: &AgentId,
+        report: Report,
+    ) {
+        if self.gone.contains(id) {
+            return cx.to_agent(index, ToAgent::Gone);
+        }
+        let Some(before) = self.agent(index).map(|record| record.standing) else { return };
+        // The master may not have noticed that it was away.
+        self.rescind_offers(cx, index);
+        let missing = self.missing(index, &report);
+        self.rebuild(cx, index, report, before);
+        if let Standing::Unreachable(_) = before {
+            for framework in self.frameworks.values_mut() {
+                framework.filters.retain(|(agent, _), _| *agent != index);
+            }
+        }
+        let now = cx.now;
+        let Some(record) = self.agent_mut(index) else { return };
+        record.standing = Standing::Connected;
+        record.contact += 1;
+        record.reregistered = Some(now);
+        if let Standing::Unreachable(_) | Standing::Recovered = before {
+            record.registered = now;
+        }
+        let kills = std::mem::take(&mut record.kills);
+        cx.to_agent(index, ToAgent::Reregistered { missing });
+        for task in kills {
+            cx.to_agent(index, ToAgent::Kill(task));
+        }
+        self.consider_now(cx, index);
+    }
+
+    /// What the master thinks runs on the agent and the agent did not report.
+    fn missing(&self, index: AgentIndex, report: &Report) -> Vec<(super::context::TaskKey, bool)> {
+        let reported: BTreeSet<(&FrameworkId, &TaskId)> =
+            report.tasks.iter().map(|task| (&task.framework, &task.task.task_id)).collect();
+        self.frameworks
+            .iter()
+            .flat_map(|(id, framework)| {
+                framework.tasks.iter().map(move |task| (id, framework, task))
+            })
+            .filter(|(id, _, (task, record))| {
+                record.agent == index && !reported.contains(&(*id, *task))
+            })
+            .map(|(id, framework, (task, _))| {
+                ((id.clone(), task.clone()), framework.is_partition_aware())
+            })
+            .collect()
+    }
+
+    /// Puts together from a report what the agent has, and what of it is free.
+    fn rebuild(&mut self, cx: &mut Context, index: AgentIndex, report: Report, before: Standing) {
+        let Report { frameworks, executors, tasks } = report;
+        for info in frameworks {
+            let Some(id) = info.id.clone() else { continue };
+            if !self.removed_frameworks.contains(&id) {
+                self.frameworks.entry(id).or_insert_with(|| Framework::new(info));
+            }
+        }
+        let Some(record) = self.agent_mut(index) else { return };
+        record.free = record.total.clone();
+        record.executors.clear();
+        for (framework, info) in executors {
+            let held = Pool::from_wire(&info.resources);
+            record.free.subtract(&held);
+            record.executors.insert((framework, info.executor_id.clone()), (info, held));
+        }
+        for reported in tasks {
+            self.restore(cx, index, reported, before);
+        }
+    }
+
+    /// Enters a reported task. One that was unreachable is announced with its real state.
+    fn restore(
+        &mut self,
+        cx: &mut Context,
+        index: AgentIndex,
+        reported: ReportedTask,
+        before: Standing,
+    ) {
+        let ReportedTask { framework: id, task, told, latest } = reported;
+        let Some(framework) = self.frameworks.get_mut(&id) else {
+            return cx.to_agent(index, ToAgent::ShutdownFramework(id));
+        };
+        let was_unreachable = framework.unreachable.remove(&task.task_id).is_some();
+        let known = framework.tasks.get(&task.task_id).and_then(|record| record.status.clone());
+        let record = TaskRecord {
+            agent: index,
+            executor: task.executor.as_ref().map(|executor| executor.executor_id.clone()),
+            resources: Pool::from_wire(&task.resources),
+            status: told.map(|status| TaskStatus { data: None, ..status }).or(known),
+            latest,
+        };
+        framework.tasks.insert(task.task_id.clone(), record.clone());
+        if !record.latest.is_terminal()
+            && let Some(agent) = self.agent_mut(index)
+        {
+            agent.free.subtract(&record.resources);
+        }
+        if was_unreachable && matches!(before, Standing::Unreachable(_)) {
+            let reason = StatusReason::AgentReregistered;
+            // Mesos' own words.
+            let text = "Unreachable agent re-reregistered";
+            let status = self.known(cx, &id, &task.task_id, &record, reason, text);
+            self.tell(cx, &id, Event::Update(status));
+        }
+    }
+
+    /// The socket to the agent's process has broken.
+    pub(super) fn link_broken(&mut self, cx: &mut Context, index: AgentIndex, contact: u32) {
+        let Some(record) = self.agent_mut(index) else { return };
+        if record.contact != contact || record.standing != Standing::Connected {
+            return;
+        }
+        record.standing = Standing::Disconnected;
+        record.contact += 1;
+        let contact = record.contact;
+        cx.after(cx.timings.ping_timeout, Job::PingTimeout { agent: index, contact });
+        self.rescind_offers(cx, index);
+        self.drop_unchecked(cx, index);
+    }
+
+    /// Frameworks that do not checkpoint lose their tasks with the agent's process.
+    fn drop_unchecked(&mut self, cx: &mut Context, index: AgentIndex) {
+        let Some(record) = self.agent(index) else { return };
+        let text = format!("Agent {} disconnected", record.config.hostname);
+        let volatile: Vec<_> = self
+            .frameworks
+            .iter()
+            .filter(|(_, framework)| !framework.info.checkpoint)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in volatile {
+            for (task_id, task) in self.take_tasks(&id, index) {
+                let reason = StatusReason::AgentDisconnected;
+                let mut status = self.known(cx, &id, &task_id, &task, reason, &text);
+                status.state = TaskState::Lost;
+                status.container_status = None;
+                self.tell(cx, &id, Event::Update(status));
+            }
+        }
+    }
+
+    /// Takes the framework's tasks on the agent out of the table.
+    fn take_tasks(&mut self, id: &FrameworkId, index: AgentIndex) -> Vec<(TaskId, TaskRecord)> {
+        let Some(framework) = self.frameworks.get_mut(id) else { return Vec::new() };
+        framework.tasks.extract_if(.., |_, task| task.agent == index).collect()
+    }
+
+    pub(super) fn ping_timeout(&mut self, cx: &mut Context, index: AgentIndex, contact: u32) {
+        let current = self.agent(index).is_some_and(|record| record.contact == contact);
+        if current {
+            self.make_unreachable(cx, index);
+        }
+    }
+
+    /// Agents that did not come back to the new master in time.
+    pub(super) fn recovery_timeout(&mut self, cx: &mut Context, master: u32) {
+        if master != self.number {
+            return;
+        }
+        for index in 0..self.agents.len() {
+            if self.agent(index).is_some_and(|record| record.standing == Standing::Recovered) {
+                self.make_unreachable(cx, index);
+            }
+        }
+    }
+
+    fn make_unreachable(&mut self, cx: &mut Context, index: AgentIndex) {
+        let since = cx.now;
+        let Some(record) = self.agent_mut(index) else { return };
+        if matches!(record.standing, Standing::Unreachable(_)) {
+            return;
+        }
+        record.standing = Standing::Unreachable(since);
+        record.contact += 1;
+        cx.cut(index);
+        let text = "health check timed out";
+        let reason = StatusReason::AgentRemoved;
+        for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
+            for (task_id, task) in self.take_tasks(&id, index) {
+                if task.latest.is_terminal() {
+                    continue;
+                }
+                let state = TaskState::Unreachable;
+                self.tell_loss(
+                    cx,
+                    &id,
+                    (&task_id, &task),
+                    state,
+                    reason.clone(),
+                    text,
+                    Some(since),
+                );
+                if let Some(framework) = self.frameworks.get_mut(&id) {
+                    framework.unreachable.insert(task_id, task);
+                }
+            }
+        }
+        self.rescind_offers(cx, index);
+        self.tell_agent_failure(cx, index);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one status")]
+    fn tell_loss(
+        &self,
+        cx: &mut Context,
+        id: &FrameworkId,
+        (task_id, task): (&TaskId, &TaskRecord),
+        state: TaskState,
+        reason: StatusReason,
+        text: &str,
+        since: Option<Time>,
+    ) {
+        let mut status = self.known(cx, id, task_id, task, reason, text);
+        status.state = self.opt_in(id, state);
+        status.container_status = None;
+        status.unreachable_time = since.map(tasks::nanoseconds);
+        self.tell(cx, id, Event::Update(status));
+    }
+
+    /// FAILURE of a whole agent goes to every framework that is connected.
+    fn tell_agent_failure(&self, cx: &mut Context, index: AgentIndex) {
+        let agent_id = self.agent(index).map(|record| record.id.clone());
+        let failure = Failure { agent_id, executor_id: None, status: None };
+        for id in self.frameworks.keys() {
+            self.tell(cx, id, Event::Failure(failure.clone()));
+        }
+    }
+
+    /// MARK_AGENT_GONE: the operator's word that it never comes back.
+    pub(super) fn mark_gone(&mut self, cx: &mut Context, index: AgentIndex) {
+        let text = "Agent has been marked gone";
+        let reason = StatusReason::AgentRemovedByOperator;
+        self.lose_tasks(cx, index, TaskState::GoneByOperator, reason, text);
+        let Some(record) = self.agent(index) else { return };
+        let (id, connected) = (record.id.clone(), record.standing == Standing::Connected);
+        if connected {
+            cx.to_agent(index, ToAgent::Gone);
+        }
+        self.drop_record(cx, index);
+        self.gone.insert(id);
+    }
+
+    /// The agent has registered anew: what was there before is lost, for PARTITION_AWARE
+    /// frameworks too.
+    fn remove_agent(&mut self, cx: &mut Context, index: AgentIndex) {
+        let text = "Agent re-registered with a new agent ID";
+        self.lose_tasks(cx, index, TaskState::Lost, StatusReason::AgentRemoved, text);
+        self.drop_record(cx, index);
+    }
+
+    fn lose_tasks(
+        &mut self,
+        cx: &mut Context,
+        index: AgentIndex,
+        state: TaskState,
+        reason: StatusReason,
+        text: &str,
+    ) {
+        for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
+            let mut lost = self.take_tasks(&id, index);
+            if let Some(framework) = self.frameworks.get_mut(&id) {
+                lost.extend(framework.unreachable.extract_if(.., |_, task| task.agent == index));
+            }
+            for (task_id, task) in lost {
+                if !task.latest.is_terminal() {
+                    let (state, reason) = (state.clone(), reason.clone());
+                    self.tell_loss(cx, &id, (&task_id, &task), state, reason, text, None);
+                }
+            }
+        }
+    }
+
+    fn drop_record(&mut self, cx: &mut Context, index: AgentIndex) {
+        self.rescind_offers(cx, index);
+        self.tell_agent_failure(cx, index);
+        for framework in self.frameworks.values_mut() {
+            framework.filters.retain(|(agent, _), _| *agent != index);
+        }
+        if let Some(record) = self.agents.get_mut(index).and_then(Option::take) {
+            self.agent_ids.remove(&record.id);
+        }
+    }
+}
