@@ -61,7 +61,7 @@ doc: tools ## the examples in the documentation run, and it has no broken link
 
 .PHONY: deny
 deny: ## licences, bans and sources of the dependencies; vulnerabilities where their list can be reached
-	@$(stage) --show dependencies "seconds; about 2 minutes the first time" tools/deny.sh
+	@$(stage) --show dependencies "seconds, when cargo-deny is there" tools/deny.sh
 
 .PHONY: benches
 benches: tools ## the benchmarks compile

@@ -12,11 +12,11 @@ deny=$(type -P cargo-deny || true)
 if [[ -z $deny ]]; then
   deny=$tools/cargo-deny/bin/cargo-deny
   if [[ $("$deny" --version 2>/dev/null) != "cargo-deny $version" ]]; then
-    echo "building cargo-deny $version into target/tools"
     # Built to be built quickly: its own release profile takes several times as long, to save it
     # a few milliseconds.
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-      cargo install cargo-deny --version "$version" --locked --force --quiet \
+      tools/stage.sh "cargo-deny $version, built into target/tools" "about 2 minutes, once" \
+      cargo install cargo-deny --version "$version" --locked --force \
       --root "$tools/cargo-deny" --target-dir "$tools/cargo-deny/build"
     rm -rf "$tools/cargo-deny/build"
   fi

@@ -14,7 +14,7 @@ if [[ $1 == --show ]]; then
 fi
 readonly name=$1 expected=$2
 shift 2
-readonly log=target/log/${name// /-}.log
+readonly log=target/log/${name//[^a-z0-9.]/-}.log
 mkdir -p "${log%/*}"
 
 # How long it has been, as minutes:seconds.
