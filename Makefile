@@ -43,11 +43,11 @@ test-full: test long benches ## test, and what takes long
 .PHONY: lint
 lint: tools ## formatting and clippy, warnings are errors
 	@$(stage) format "seconds" cargo fmt --check
-	@$(stage) clippy "about 3 minutes the first time" cargo clippy --locked --all-targets -- -D warnings
+	@$(stage) clippy "about 2 minutes the first time" cargo clippy --locked --all-targets -- -D warnings
 
 .PHONY: unit
 unit: tools ## the tests alone
-	@$(stage) "test build" "about 4 minutes the first time" tools/test.sh build
+	@$(stage) "test build" "about 4 minutes the first time, 2 after make build" tools/test.sh build
 	@$(stage) --show tests "about 2 minutes" tools/test.sh quick
 
 .PHONY: long
@@ -56,7 +56,7 @@ long: tools ## the tests that are too long for every day
 
 .PHONY: doc
 doc: tools ## the examples in the documentation run, and it has no broken link
-	@$(stage) "doc tests" "about 1 minute" cargo test --locked --doc
+	@$(stage) "doc tests" "seconds" cargo test --locked --doc
 	@RUSTDOCFLAGS="-D warnings" $(stage) rustdoc "about 1 minute" cargo doc --locked --no-deps --document-private-items
 
 .PHONY: deny
