@@ -7,6 +7,8 @@
 mod changes;
 mod reports;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use super::journal::Journal;
 use super::order::{Change, FromHost, ToHost};

@@ -10,6 +10,8 @@ pub mod journal;
 pub mod order;
 pub mod protocol;
 pub mod runner;
+#[cfg(test)]
+pub(crate) mod samples;
 
 /// Milliseconds on the host's monotonic clock: only differences within one boot mean anything,
 /// and a change of the wall clock never shows.

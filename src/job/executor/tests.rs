@@ -1,0 +1,467 @@
+//! The executor, rule by rule.
+
+use super::*;
+use crate::job::order::{Ending, Work};
+use crate::job::samples::{HOST, change, facts, job, target};
+use crate::observed::facts::FactOrder;
+use crate::words::Component::{CalicoNode, Docker};
+use TaskPhase::{Failed, Finished, Killed, Running, Starting};
+
+/// An executor with the time, the disk and what it did so far.
+struct Bench {
+    executor: Executor,
+    now: Uptime,
+    disk: Option<Journal>,
+    /// What the node would say of itself beside the journal.
+    containers: u32,
+    effects: Vec<Effect>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::on(None, 1)
+    }
+
+    fn on(disk: Option<Journal>, starts: u64) -> Self {
+        let (host, boot_id) = (HostName::from(HOST), "b".to_owned());
+        let identity = Identity { host, run: Run(format!("r{starts}")), boot_id, starts };
+        let (executor, effects) = Executor::start(identity, disk.clone());
+        Self { executor, now: Uptime(0), disk, containers: 0, effects }
+    }
+
+    /// One input; surveys and journal writes are answered at once.
+    fn give(&mut self, input: Input) -> &mut Self {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for effect in self.executor.handle(self.now, input) {
+                match &effect {
+                    Effect::Survey => inputs.push(Input::Facts(self.facts())),
+                    Effect::WriteJournal(journal) => {
+                        self.disk = Some(journal.clone());
+                        inputs.push(Input::JournalSynced);
+                    }
+                    _ => {}
+                }
+                self.effects.push(effect);
+            }
+        }
+        self
+    }
+
+    fn facts(&self) -> Facts {
+        let journal = self.disk.as_ref().map(Journal::facts);
+        Facts { agent_containers: self.containers, ..facts(journal) }
+    }
+
+    fn launch(&mut self, task: &str, work: Work) -> &mut Self {
+        self.give(Input::Launch { task: TaskId::from(task), data: job(work) })
+    }
+
+    fn change(&mut self, task: &str, attempt: u64) -> &mut Self {
+        self.launch(task, Work::Change(change(attempt, true, &[Docker])))
+    }
+
+    fn inspected(&mut self, attempt: u64, finding: Finding) -> &mut Self {
+        self.give(Input::Inspected { attempt: Attempt(attempt), findings: vec![finding] })
+    }
+
+    fn stops(&mut self, attempt: u64) -> &mut Self {
+        self.inspected(attempt, Finding::Ready { disrupts: true })
+    }
+
+    fn yes(&mut self, attempt: u64, run: &str) -> &mut Self {
+        let (attempt, run) = (Attempt(attempt), Run::from(run));
+        self.give(Input::Message(ToHost::Admitted { version: 1, attempt, run }))
+    }
+
+    fn no(&mut self, attempt: u64, run: &str) -> &mut Self {
+        let (attempt, run) = (Attempt(attempt), Run::from(run));
+        self.give(Input::Message(ToHost::Denied { version: 1, attempt, run }))
+    }
+
+    fn at(&mut self, ms: u64) -> &mut Self {
+        self.now = Uptime(ms);
+        self.give(Input::Tick)
+    }
+
+    /// Brings attempt 5 of task `t` to where its unit works.
+    fn working(&mut self) -> &mut Self {
+        self.change("t", 5).stops(5).yes(5, "r1")
+    }
+
+    /// The unit closes the journal.
+    fn close(&mut self, close: impl FnOnce(Journal) -> Journal) -> &mut Self {
+        let journal = close(self.disk.clone().expect("there is a journal"));
+        self.disk = Some(journal.clone());
+        self.give(Input::JournalSeen(journal)).give(Input::UnitEnded)
+    }
+
+    /// What was done since this was last asked.
+    fn did(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    fn updates(&mut self) -> Vec<(String, TaskPhase)> {
+        let update = |effect| match effect {
+            Effect::Update { task, state, .. } => Some((task.0, state)),
+            _ => None,
+        };
+        self.did().into_iter().filter_map(update).collect()
+    }
+
+    fn endings(&mut self) -> Vec<(TaskPhase, Ending)> {
+        let ending = |effect| match effect {
+            Effect::Update { state, data: Some(FromHost::Ended { ending, .. }), .. } => {
+                Some((state, ending))
+            }
+            _ => None,
+        };
+        self.did().into_iter().filter_map(ending).collect()
+    }
+
+    fn asks(&mut self) -> usize {
+        let ask = |effect: &&Effect| matches!(effect, Effect::Send(FromHost::Ask { .. }));
+        self.did().iter().filter(ask).count()
+    }
+
+    fn starts_of_units(&mut self) -> Vec<(u64, String)> {
+        let start = |effect| match effect {
+            Effect::StartUnit { attempt, run } => Some((attempt.0, run.0)),
+            _ => None,
+        };
+        self.did().into_iter().filter_map(start).collect()
+    }
+}
+
+fn updates(expected: &[(&str, TaskPhase)]) -> Vec<(String, TaskPhase)> {
+    expected.iter().map(|(task, state)| ((*task).to_owned(), *state)).collect()
+}
+
+fn supervise(change: Option<Change>) -> Work {
+    Work::Supervise { component: CalicoNode, target: target(CalicoNode, 1), change }
+}
+
+fn observe() -> Work {
+    Work::Observe { confirm_seconds: 60 }
+}
+
+#[test]
+fn starting_is_sent_before_anything_else() {
+    for work in [observe(), supervise(None), Work::Change(change(5, true, &[Docker]))] {
+        let mut bench = Bench::new();
+        let first = bench.launch("t", work).did().remove(0);
+        assert!(matches!(first, Effect::Update { state: Starting, .. }), "{first:?}");
+    }
+}
+
+#[test]
+fn a_job_that_cannot_be_taken_fails_with_the_reason() {
+    let other = Executor::start(
+        Identity { host: "a2".into(), run: "r1".into(), boot_id: "b".into(), starts: 1 },
+        None,
+    );
+    let cases = [
+        (Bench::new().executor, b"{".to_vec(), "cannot be read"),
+        (Bench::new().executor, br#"{"version":2}"#.to_vec(), "version 2"),
+        (other.0, job(observe()), "is for a1"),
+    ];
+    for (mut executor, data, part) in cases {
+        let effects = executor.handle(Uptime(0), Input::Launch { task: "t".into(), data });
+        let Some(Effect::Update { state: Failed, message: Some(why), .. }) = effects.get(1) else {
+            panic!("{effects:?}");
+        };
+        assert!(why.contains(part), "{why}");
+    }
+}
+
+#[test]
+fn a_task_that_is_delivered_twice_is_taken_once() {
+    let mut bench = Bench::new();
+    bench.change("t", 5).did();
+    assert_eq!(bench.change("t", 5).did(), []);
+}
+
+#[test]
+fn a_disruptive_change_asks_at_once_and_every_second_for_a_minute() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.change("t", 5).asks(), 0, "it is looked at first");
+    assert_eq!(bench.stops(5).asks(), 1);
+    for second in 1..60 {
+        assert_eq!(bench.at(second * 1000 - 1).asks(), 0);
+        assert_eq!(bench.at(second * 1000).asks(), 1, "{second}");
+    }
+    assert_eq!(bench.at(59_999).endings(), []);
+    assert_eq!(bench.at(60_000).endings(), [(Failed, Ending::NotAdmitted)]);
+    assert_eq!(bench.yes(5, "r1").did(), [], "too late");
+    assert_eq!(bench.executor.next_wake(), None);
+}
+
+#[test]
+fn with_a_yes_the_journal_is_written_before_the_unit_is_started() {
+    let mut bench = Bench::new();
+    bench.change("t", 5).stops(5).did();
+    let admitted = ToHost::Admitted { version: 1, attempt: Attempt(5), run: Run::from("r1") };
+    let effects = bench.executor.handle(Uptime(0), Input::Message(admitted));
+    let [Effect::WriteJournal(journal)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((journal.attempt(), journal.is_open()), (Attempt(5), true));
+    assert_eq!(bench.give(Input::JournalSynced).starts_of_units(), [(5, "r1".to_owned())]);
+}
+
+#[test]
+fn only_a_yes_for_this_attempt_and_run_is_a_yes_and_twice_is_once() {
+    let mut bench = Bench::new();
+    bench.change("t", 5).stops(5).did();
+    assert_eq!(bench.yes(5, "r2").yes(4, "r1").yes(6, "r1").no(5, "r2").no(4, "r1").did(), []);
+    assert_eq!(bench.yes(5, "r1").yes(5, "r1").starts_of_units().len(), 1);
+    assert_eq!(bench.no(5, "r1").did(), [], "it is under way");
+}
+
+#[test]
+fn a_no_ends_the_change_with_nothing_changed() {
+    let mut bench = Bench::new();
+    let endings = bench.change("t", 5).stops(5).no(5, "r1").endings();
+    assert_eq!(endings, [(Failed, Ending::NotAdmitted)]);
+    assert_eq!(bench.disk, None);
+}
+
+#[test]
+fn a_change_that_stops_nothing_is_journalled_without_asking() {
+    let mut bench = Bench::new();
+    bench.launch("t", Work::Change(change(5, false, &[Docker])));
+    bench.inspected(5, Finding::Ready { disrupts: false });
+    let effects = bench.did();
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Send(_))));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::WriteJournal(_))));
+}
+
+#[test]
+fn what_the_inspection_finds_decides_before_anybody_is_asked() {
+    let refused = Finding::Refused { why: "a swarm".to_owned() };
+    let ready = Finding::Ready { disrupts: true };
+    for (may_disrupt, finding, expected) in [
+        (false, ready, Ending::NeedsSlot { component: Docker }),
+        (false, refused.clone(), Ending::Refused { why: "a swarm".to_owned() }),
+        (true, refused, Ending::Refused { why: "a swarm".to_owned() }),
+    ] {
+        let mut bench = Bench::new();
+        bench.launch("t", Work::Change(change(5, may_disrupt, &[Docker])));
+        assert_eq!(bench.inspected(5, finding).endings(), [(Failed, expected)]);
+        assert_eq!(bench.disk, None);
+    }
+}
+
+#[test]
+fn the_update_says_how_the_journal_was_closed() {
+    let mut done = Bench::new();
+    let endings = done.working().close(Journal::close_done).endings();
+    let journal = done.facts().journal.expect("it has one");
+    assert_eq!(endings, [(Finished, Ending::Journal { journal })]);
+
+    let mut undone = Bench::new();
+    let endings = undone.working().close(|journal| journal.close_undone("no".into())).endings();
+    let journal = undone.facts().journal.expect("it has one");
+    assert_eq!(endings, [(Failed, Ending::Journal { journal })]);
+}
+
+#[test]
+fn facts_from_before_the_end_do_not_go_with_the_ending() {
+    let mut bench = Bench::new();
+    bench.working().did();
+    let (before, open) = (bench.facts(), bench.disk.clone().expect("it is open"));
+    bench.executor.handle(Uptime(0), Input::JournalSeen(open.close_done()));
+    let effects = bench.executor.handle(Uptime(0), Input::Facts(before));
+    assert_eq!(effects, [Effect::Survey]);
+}
+
+#[test]
+fn an_executor_that_finds_an_open_journal_carries_it_on_without_asking() {
+    let mut first = Bench::new();
+    first.working();
+    let mut second = Bench::on(first.disk.clone(), 2);
+    assert_eq!(second.starts_of_units(), [(5, "r1".to_owned())]);
+    // The same attempt, launched again, waits for the end and is answered from the journal.
+    assert_eq!(second.change("again", 5).updates(), updates(&[("again", Starting)]));
+    let closed = second.close(Journal::close_done).updates();
+    assert_eq!(closed, updates(&[("again", Finished)]));
+}
+
+#[test]
+fn an_attempt_that_is_not_newer_than_the_journal_is_never_run_again() {
+    let mut bench = Bench::new();
+    bench.working().close(Journal::close_done).did();
+    assert_eq!(bench.change("t5", 5).updates(), updates(&[("t5", Starting), ("t5", Finished)]));
+    // An older one did not do its work: the answer is a failure and names the newer one.
+    bench.change("t4", 4);
+    let journal = bench.facts().journal.expect("it has one");
+    assert_eq!(bench.endings(), [(Failed, Ending::Journal { journal })]);
+    assert_eq!(bench.change("t6", 6).stops(6).asks(), 1);
+}
+
+#[test]
+fn one_change_at_a_time_and_a_newer_one_waits_for_the_journal() {
+    let mut bench = Bench::new();
+    bench.working().did();
+    assert_eq!(bench.change("t6", 6).updates(), updates(&[("t6", Starting)]));
+    assert_eq!(bench.close(Journal::close_done).updates(), updates(&[("t", Finished)]));
+    assert_eq!(bench.stops(6).asks(), 1);
+}
+
+#[test]
+fn a_newer_disruptive_attempt_takes_the_place_of_one_that_has_not_begun() {
+    let mut bench = Bench::new();
+    bench.change("t5", 5).stops(5).change("t6", 6);
+    assert_eq!(bench.endings(), [(Failed, Ending::NotAdmitted)]);
+    assert_eq!(bench.yes(5, "r1").starts_of_units(), []);
+    assert_eq!(bench.stops(6).yes(6, "r1").starts_of_units(), [(6, "r1".to_owned())]);
+}
+
+#[test]
+fn a_unit_that_ended_with_its_journal_open_is_started_again_ever_more_slowly() {
+    let mut bench = Bench::new();
+    bench.working().did();
+    let mut at = 0;
+    for wait in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
+        bench.give(Input::UnitEnded);
+        assert_eq!(bench.executor.next_wake(), Some(Uptime(at + wait)));
+        at += wait;
+        assert_eq!(bench.at(at).starts_of_units(), [(5, "r1".to_owned())]);
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_ends_the_change_and_starts_no_unit() {
+    let mut bench = Bench::new();
+    bench.change("t", 5).stops(5).did();
+    let admitted = ToHost::Admitted { version: 1, attempt: Attempt(5), run: Run::from("r1") };
+    bench.executor.handle(Uptime(0), Input::Message(admitted));
+    bench.give(Input::JournalFailed { why: "disk full".to_owned() });
+    let endings = bench.endings();
+    assert!(
+        matches!(&endings[..], [(Failed, Ending::Refused { why })] if why.contains("disk full"))
+    );
+}
+
+#[test]
+fn a_supervisor_adopts_what_runs_and_leaves_it_running_when_killed() {
+    let mut bench = Bench::new();
+    let expected = updates(&[("s", Starting), ("s", Running)]);
+    assert_eq!(bench.launch("s", supervise(None)).updates(), expected);
+    let effects = bench.give(Input::Kill("s".into())).did();
+    assert!(matches!(effects[..], [Effect::Update { state: Killed, .. }]), "{effects:?}");
+}
+
+#[test]
+fn a_supervisor_that_carries_a_change_runs_once_it_is_done() {
+    for (close, state) in [
+        (Journal::close_done as fn(Journal) -> Journal, Running),
+        (|journal| journal.close_undone("no".into()), Failed),
+    ] {
+        let mut bench = Bench::new();
+        bench.launch("s", supervise(Some(change(5, true, &[CalicoNode]))));
+        bench.stops(5).yes(5, "r1").did();
+        bench.close(close);
+        let stays = bench.executor.tasks().count() == 1;
+        assert_eq!((bench.endings()[0].0, stays), (state, state == Running));
+    }
+}
+
+#[test]
+fn there_is_one_supervisor_and_one_observer_at_a_time() {
+    for work in [supervise(None), supervise(Some(change(5, true, &[CalicoNode]))), observe()] {
+        let mut bench = Bench::new();
+        let first =
+            if work.kind() == Some(TaskKind::Observer) { observe() } else { supervise(None) };
+        bench.launch("first", first).did();
+        let second = bench.launch("second", work).updates();
+        assert_eq!(second, updates(&[("second", Starting), ("second", Failed)]));
+        assert_eq!(bench.executor.tasks().count(), 1);
+    }
+}
+
+#[test]
+fn a_change_is_killed_only_while_nothing_has_begun() {
+    let mut asking = Bench::new();
+    asking.change("t", 5).stops(5).did();
+    assert_eq!(asking.give(Input::Kill("t".into())).updates(), updates(&[("t", Killed)]));
+    assert_eq!(asking.yes(5, "r1").did(), []);
+
+    let mut working = Bench::new();
+    working.working().did();
+    assert_eq!(working.give(Input::Kill("t".into())).updates(), []);
+    assert_eq!(working.close(Journal::close_done).updates(), updates(&[("t", Finished)]));
+}
+
+#[test]
+fn an_observer_reports_at_the_start_and_what_changes_in_order() {
+    let mut bench = Bench::new();
+    bench.launch("o", observe());
+    bench.containers = 3;
+    let changed = bench.facts();
+    bench.give(Input::Facts(changed.clone())).give(Input::Facts(changed));
+    let order = |sequence| FactOrder { boot_id: "b".to_owned(), starts: 1, sequence };
+    let reported = |effect| match effect {
+        Effect::Update { state: Running, data: Some(FromHost::Facts { facts }), .. } => {
+            Some((facts.order, facts.agent_containers))
+        }
+        _ => None,
+    };
+    let reported: Vec<_> = bench.did().into_iter().filter_map(reported).collect();
+    assert_eq!(reported, [(order(0), 0), (order(1), 3)]);
+}
+
+#[test]
+fn an_observer_confirms_at_the_interval_only_what_it_has_just_looked_at() {
+    let mut bench = Bench::new();
+    bench.launch("o", observe()).did();
+    bench.now = Uptime(60_000);
+    let effects = bench.executor.handle(bench.now, Input::Tick);
+    assert_eq!(effects, [Effect::Survey], "not confirmed from memory");
+    let same = bench.facts();
+    let effects = bench.give(Input::Facts(same)).did();
+    let [Effect::Send(FromHost::Confirm { order, .. })] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(order.sequence, 0);
+    assert_eq!(bench.executor.next_wake(), Some(Uptime(120_000)));
+}
+
+#[test]
+fn the_end_of_a_change_reaches_the_observer_too() {
+    let mut bench = Bench::new();
+    bench.launch("o", observe()).working().did();
+    bench.close(Journal::close_done);
+    let says_done = |effect: &Effect| {
+        matches!(effect, Effect::Update { data: Some(FromHost::Facts { facts }), .. }
+            if facts.journal == bench.disk.as_ref().map(Journal::facts))
+    };
+    assert!(bench.effects.iter().any(says_done), "{:?}", bench.effects);
+}
+
+#[test]
+fn a_late_reading_of_the_journal_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.working().close(Journal::close_done);
+    let old = bench.disk.clone().expect("it is closed");
+    bench.change("t6", 6).stops(6).yes(6, "r1").did();
+    assert_eq!(bench.give(Input::JournalSeen(old)).did(), []);
+    assert_eq!(bench.executor.tasks().count(), 1);
+}
+
+#[test]
+fn shutdown_ends_all_tasks_and_the_process_but_not_the_unit() {
+    let mut bench = Bench::new();
+    bench.launch("s", supervise(None)).working().did();
+    let effects = bench.give(Input::Shutdown).did();
+    assert!(
+        matches!(
+            effects[..],
+            [
+                Effect::Update { state: Killed, .. },
+                Effect::Update { state: Killed, .. },
+                Effect::Exit
+            ]
+        ),
+        "{effects:?}"
+    );
+    assert_eq!(bench.disk.map(|journal| journal.is_open()), Some(true));
+}
