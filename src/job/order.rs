@@ -29,6 +29,7 @@ pub struct Job {
 /// What a task does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
+#[expect(clippy::large_enum_variant, reason = "made for one launch and taken apart on arrival")]
 pub enum Work {
     /// Report facts on start and whenever they change.
     Observe {

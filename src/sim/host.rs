@@ -367,7 +367,8 @@ impl HostModel {
         let blocked = |component| Some((component, self.machine.blocked(component)?));
         let mut docker = self.config.docker.clone();
         if let Some(docker) = &mut docker {
-            docker.cluster_store = self.machine.service(Component::Docker).in_force.store.clone();
+            let in_force = &self.machine.service(Component::Docker).in_force;
+            docker.cluster_store.clone_from(&in_force.store);
         }
         Facts {
             version: FACTS_VERSION,

@@ -7,6 +7,8 @@ use crate::words::Component::{Docker, MesosAgent};
 
 const STABILITY_MS: u64 = 30_000;
 
+type Does = fn(&Host, &Command) -> Result<(), String>;
+
 /// A host that answers well unless told otherwise, and notes what it was told to do.
 struct Host {
     disk: Option<Journal>,
@@ -15,7 +17,7 @@ struct Host {
     /// In what state each step is found, by component.
     found: fn(&Host, &StepOrder) -> Finding,
     /// What commands come to.
-    does: fn(&Host, &Command) -> Result<(), String>,
+    does: Does,
     /// The process dies instead of carrying this command out.
     dies_at: fn(&Command) -> bool,
 }
@@ -155,7 +157,7 @@ fn what_is_in_force_is_left_alone() {
 
 #[test]
 fn a_failed_step_is_undone_with_those_before_it_in_reverse_order() {
-    let failures: [fn(&Host, &Command) -> Result<(), String>; 2] = [
+    let failures: [Does; 2] = [
         |_, command| match command {
             Command::Apply(step) if step.component == MesosAgent => Err("no".to_owned()),
             _ => Ok(()),

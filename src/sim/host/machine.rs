@@ -146,7 +146,7 @@ impl Machine {
                 let version = self.docker.as_ref().map(|docker| release(&docker.version));
                 service.in_force.store.is_none()
                     && docker.cluster_advertise.is_some()
-                    && version.is_some_and(|version| (1, 11) <= version && version <= (20, 10))
+                    && version.is_some_and(|version| ((1, 11)..=(20, 10)).contains(&version))
             }
             (Component::MesosAgent, Spec::MesosAgent(MesosAgent::Cni(_))) => self.mesos >= (1, 2),
             (Component::Docker | Component::MesosAgent, _) => false,
