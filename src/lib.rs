@@ -9,6 +9,7 @@ pub mod job;
 pub mod mesos;
 pub mod observed;
 pub mod plan;
+pub mod rollout;
 pub mod sim;
 pub mod store;
 pub mod words;

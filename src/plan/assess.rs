@@ -8,7 +8,7 @@ use crate::desired::{HostSpec, PoolConflict, Spec};
 use crate::observed::facts::{Facts, JournalState};
 use crate::observed::fleet::{Condition, HostRecord};
 use crate::observed::tasks::{HostTasks, Supervised};
-use crate::words::{Component, Generation, TaskKind, Time};
+use crate::words::{Attempt, Component, Generation, TaskKind, Time};
 
 use super::reason::{Progress, Reason};
 use super::step::{Step, carrier, steps};
@@ -48,6 +48,8 @@ pub struct HostProgress {
     pub version: u32,
     /// The generation that it is about; another one starts afresh.
     pub generation: Generation,
+    /// The newest attempt that is counted in here.
+    pub attempt: Attempt,
     /// Attempts that failed.
     pub failures: u32,
     /// No more attempts.
@@ -62,6 +64,24 @@ pub struct HostProgress {
     /// What Mesos offers too little of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacking: Option<String>,
+}
+
+impl HostProgress {
+    /// A clean sheet.
+    #[must_use]
+    pub fn new(generation: Generation, now: Time) -> Self {
+        Self {
+            version: 1,
+            generation,
+            attempt: Attempt(0),
+            failures: 0,
+            failed: false,
+            retry_at: now,
+            why: String::new(),
+            needs_slot: false,
+            lacking: None,
+        }
+    }
 }
 
 /// What has to happen on a host.

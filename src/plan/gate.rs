@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::budget::pace::Permits;
 use crate::desired::{DrainMode, HostSpec, Limit, PausedBy, Rollout, Start};
+use crate::observed::fleet::Condition;
 use crate::words::HostName;
 
+use super::assess::HostView;
 use super::reason::Reason;
 
 /// What the decision rests on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Hosts that are registered and neither excluded nor gone: what percentages are of.
     pub registered: usize,
@@ -31,6 +33,61 @@ pub struct PoolTotals {
     pub registered: usize,
     /// Those of them that hold a slot.
     pub holders: usize,
+}
+
+/// What a host counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Registered, neither excluded nor gone.
+    pub registered: bool,
+    /// It holds a slot.
+    pub holds: bool,
+    /// It holds a slot, or is registered and not active.
+    pub down: bool,
+}
+
+impl Standing {
+    /// Of one host.
+    #[must_use]
+    pub fn of(host: HostView<'_>) -> Self {
+        let condition = host.record.agent.condition;
+        let registered = condition != Condition::Gone && !host.excluded;
+        let holds = host.slot.is_some();
+        let down = holds || (registered && condition != Condition::Active);
+        Self { registered, holds, down }
+    }
+}
+
+impl Totals {
+    /// Counts one host more.
+    pub fn add(&mut self, standing: Standing, pools: &[String]) {
+        self.registered += usize::from(standing.registered);
+        self.holders += usize::from(standing.holds);
+        self.down += usize::from(standing.down);
+        for name in pools {
+            // Most hosts are in a pool that was seen before: no name is copied for them.
+            if !self.pools.contains_key(name) {
+                self.pools.insert(name.clone(), PoolTotals::default());
+            }
+            if let Some(pool) = self.pools.get_mut(name) {
+                pool.registered += usize::from(standing.registered);
+                pool.holders += usize::from(standing.holds);
+            }
+        }
+    }
+
+    /// Takes one host back that was counted.
+    pub fn subtract(&mut self, standing: Standing, pools: &[String]) {
+        self.registered -= usize::from(standing.registered);
+        self.holders -= usize::from(standing.holds);
+        self.down -= usize::from(standing.down);
+        for name in pools {
+            if let Some(pool) = self.pools.get_mut(name) {
+                pool.registered -= usize::from(standing.registered);
+                pool.holders -= usize::from(standing.holds);
+            }
+        }
+    }
 }
 
 /// The cluster's limits as numbers.

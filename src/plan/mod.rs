@@ -19,15 +19,12 @@ pub mod reason;
 pub mod step;
 pub mod summary;
 
-use std::collections::BTreeMap;
-
 use crate::budget::pace::Permits;
 use crate::desired::Rollout;
-use crate::observed::fleet::Condition;
 use crate::words::{HostName, Time};
 
 use assess::{Assessment, HostView, assess};
-use gate::{Limits, Phase, PoolTotals, Totals, gate};
+use gate::{Limits, Phase, Standing, Totals, gate};
 use line::Line;
 use order::OrderKey;
 use reason::Reason;
@@ -44,7 +41,7 @@ pub struct FleetView<'a> {
     /// How changes move through it.
     pub rollout: &'a Rollout,
     /// Whether the rollout goes on.
-    pub phase: &'a Phase,
+    pub phase: Phase,
     /// What the pace admits.
     pub permits: Permits,
     /// The host that the controller runs on.
@@ -111,7 +108,7 @@ fn give_reasons(
         .collect();
     waiting.sort();
     let open = gate(limits, totals, fleet.permits);
-    let mut line = Line::new(fleet.rollout, fleet.phase, open, totals.pools.clone());
+    let mut line = Line::new(fleet.rollout, &fleet.phase, open, totals.pools.clone());
     for (_, at) in waiting {
         let host = &mut hosts[at];
         let Ok(spec) = host.view.spec else { continue };
@@ -145,64 +142,13 @@ pub fn order_key(
 /// Counts a fleet.
 #[must_use]
 pub fn totals<'a>(hosts: impl Iterator<Item = (&'a HostName, HostView<'a>)>) -> Totals {
-    let mut totals = Totals {
-        registered: 0,
-        holders: 0,
-        down: 0,
-        first_down: Vec::new(),
-        pools: BTreeMap::new(),
-    };
+    let mut totals = Totals::default();
     for (name, host) in hosts {
         let standing = Standing::of(host);
-        totals.add(name, standing);
-        for pool in host.spec.iter().flat_map(|spec| &spec.pools) {
-            match totals.pools.get_mut(pool) {
-                Some(pool) => pool.add(standing),
-                None => {
-                    let mut first = PoolTotals::default();
-                    first.add(standing);
-                    totals.pools.insert(pool.clone(), first);
-                }
-            }
+        totals.add(standing, host.spec.map_or(&[], |spec| &spec.pools));
+        if standing.down && totals.first_down.len() < NAMES {
+            totals.first_down.push(name.clone());
         }
     }
     totals
-}
-
-/// What a host counts as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    registered: bool,
-    holds: bool,
-    down: bool,
-}
-
-impl Standing {
-    /// Of one host.
-    #[must_use]
-    pub fn of(host: HostView<'_>) -> Self {
-        let condition = host.record.agent.condition;
-        let registered = condition != Condition::Gone && !host.excluded;
-        let holds = host.slot.is_some();
-        let down = holds || (registered && condition != Condition::Active);
-        Self { registered, holds, down }
-    }
-}
-
-impl Totals {
-    fn add(&mut self, name: &HostName, standing: Standing) {
-        self.registered += usize::from(standing.registered);
-        self.holders += usize::from(standing.holds);
-        self.down += usize::from(standing.down);
-        if standing.down && self.first_down.len() < NAMES {
-            self.first_down.push(name.clone());
-        }
-    }
-}
-
-impl PoolTotals {
-    fn add(&mut self, standing: Standing) {
-        self.registered += usize::from(standing.registered);
-        self.holders += usize::from(standing.holds);
-    }
 }

@@ -1,0 +1,73 @@
+//! What the controller is told at its start and does not change.
+
+use crate::mesos::v1::{Capability, CapabilityType, FrameworkId, FrameworkInfo};
+use crate::words::{HostName, SpecHash};
+
+/// Two weeks: how long Mesos keeps our tasks while nobody leads.
+const FAILOVER_SECONDS: f64 = 14.0 * 24.0 * 3600.0;
+
+/// What the controller is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This process, for people: host and process ID.
+    pub name: String,
+    /// The framework's name in Mesos.
+    pub framework_name: String,
+    /// The principal, if Mesos asks for one. It can never be changed.
+    pub principal: Option<String>,
+    /// The roles whose offers are wanted.
+    pub roles: Vec<String>,
+    /// The agent that the controller runs on; it moves last.
+    pub own_host: Option<HostName>,
+    /// How hosts get our binary.
+    pub delivery: Delivery,
+}
+
+/// Where hosts get our binary, and how they know that it is ours.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// A URL whose path ends in `calico-dcos`.
+    pub url: String,
+    /// The SHA-256 of the binary.
+    pub digest: SpecHash,
+}
+
+impl Delivery {
+    /// The executor's command: the only line of shell there is. What is run as root must not
+    /// check itself, so the check comes before it; nothing but the digest is put into the line.
+    #[must_use]
+    pub fn command(&self) -> String {
+        format!(
+            "echo '{}  calico-dcos' | sha256sum -c --quiet - && exec ./calico-dcos node executor",
+            self.digest
+        )
+    }
+}
+
+impl Config {
+    /// Who we are to Mesos. `checkpoint` and `principal` can never be changed afterwards; an
+    /// older master drops the capabilities that it does not know.
+    #[must_use]
+    pub fn framework_info(&self, id: Option<FrameworkId>) -> FrameworkInfo {
+        let capabilities = [
+            CapabilityType::MultiRole,
+            CapabilityType::PartitionAware,
+            CapabilityType::GpuResources,
+            CapabilityType::RegionAware,
+        ];
+        FrameworkInfo {
+            user: "root".to_owned(),
+            name: self.framework_name.clone(),
+            id,
+            failover_timeout: FAILOVER_SECONDS,
+            checkpoint: true,
+            role: None,
+            roles: self.roles.clone(),
+            hostname: None,
+            principal: self.principal.clone(),
+            webui_url: None,
+            capabilities: capabilities.map(|kind| Capability { kind }).to_vec(),
+            labels: None,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What goes into the controller's state machine and what comes out of it.
+
+use std::fmt;
+
+use crate::mesos::v1::scheduler::Event as MesosEvent;
+use crate::mesos::v1::scheduler::{Call, Subscribe};
+use crate::observed::fleet::AgentSeen;
+use crate::store::txn::{Outcome, StoreEvent, Txn};
+use crate::words::{HostName, Revision};
+
+/// Something that happened. Handling one only folds it; what follows from it is decided by the
+/// next pass.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// This process leads: the leader key exists since `created`.
+    Leading {
+        /// The leader key's create revision.
+        created: Revision,
+    },
+    /// This process does not lead any more.
+    Deposed,
+    /// The watch of the whole prefix.
+    Store(StoreEvent),
+    /// A transaction was answered.
+    TxnDone {
+        /// Which one.
+        id: TxnId,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A transaction was not answered: it may have been carried out, or not.
+    TxnUnknown {
+        /// Which one.
+        id: TxnId,
+    },
+    /// The scheduler stream.
+    Mesos(MesosEvent),
+    /// The scheduler stream has ended.
+    Disconnected,
+    /// The master's list of agents.
+    Agents(Vec<AgentSeen>),
+}
+
+/// Something to be done. The shell carries effects out in their order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A transaction, after those before it.
+    Txn {
+        /// To be named in the answer.
+        id: TxnId,
+        /// The transaction.
+        txn: Txn,
+    },
+    /// List the store again: something was not as expected.
+    Relist,
+    /// Open the scheduler stream.
+    Subscribe(Box<Subscribe>),
+    /// Close it.
+    Unsubscribe,
+    /// A call on the open stream.
+    Call(Box<Call>),
+    /// Ask the master for its agents.
+    PollAgents,
+    /// Give up leading; somebody else may.
+    Resign,
+    /// Something that people want to read.
+    Note(Note),
+}
+
+/// Names a transaction of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TxnId(pub u64);
+
+/// Something that people want to read, in the log and in a report's time line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// The host that it is about.
+    pub host: Option<HostName>,
+    /// A sentence.
+    pub text: String,
+}
+
+/// How much a note matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something changed.
+    Info,
+    /// Somebody should look.
+    Warning,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}: {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}

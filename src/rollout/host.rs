@@ -1,0 +1,240 @@
+//! One host as the controller holds it, and the index of those that are not in sync.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::budget::slot::Slot;
+use crate::desired::{HostSpec, PoolConflict};
+use crate::observed::fleet::{Condition, HostRecord};
+use crate::observed::tasks::HostTasks;
+use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
+use crate::plan::gate::{Standing, Totals};
+use crate::plan::order::OrderKey;
+use crate::plan::order_key;
+use crate::plan::reason::Reason;
+use crate::words::{Generation, HostName, Revision, TaskId, TaskKind, Time};
+
+/// One host.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub record: HostRecord,
+    /// When it last reported or confirmed, as far as this process knows.
+    pub heard: Time,
+    /// What it should be; none before anything was accepted.
+    pub spec: Option<Result<Arc<HostSpec>, PoolConflict>>,
+    pub tasks: HostTasks,
+    /// Its slot, with the revision of the record.
+    pub slot: Option<(Slot, Revision)>,
+    pub progress: Option<HostProgress>,
+    pub excluded: bool,
+    /// Tasks of it that have not answered the reconciliation.
+    pub unanswered: BTreeSet<TaskId>,
+    /// Nothing is launched before this: its last launch came to nothing.
+    pub calm_until: Time,
+    /// Launches in a row that came to nothing.
+    pub strikes: u32,
+    pub assessment: Assessment,
+    /// What it stands as in the index.
+    indexed: Indexed,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Indexed {
+    standing: Option<Standing>,
+    pools: Vec<String>,
+    key: Option<OrderKey>,
+}
+
+impl Host {
+    pub(super) fn new(record: HostRecord, now: Time) -> Self {
+        Self {
+            record,
+            heard: now,
+            spec: None,
+            tasks: HostTasks::default(),
+            slot: None,
+            progress: None,
+            excluded: false,
+            unanswered: BTreeSet::new(),
+            calm_until: Time(0),
+            strikes: 0,
+            assessment: Assessment::default(),
+            indexed: Indexed::default(),
+        }
+    }
+
+    pub(super) fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref().map(|(slot, _)| slot)
+    }
+
+    /// What is looked at when it is assessed; none before anything was accepted.
+    pub(super) fn view(&self, generation: Generation) -> Option<HostView<'_>> {
+        let spec = match self.spec.as_ref()? {
+            Ok(spec) => Ok(&**spec),
+            Err(conflict) => Err(conflict),
+        };
+        Some(HostView {
+            spec,
+            record: &self.record,
+            heard: self.heard,
+            tasks: &self.tasks,
+            slot: self.slot(),
+            progress: self.progress.as_ref().filter(|p| p.generation == generation),
+            excluded: self.excluded,
+        })
+    }
+
+    /// Whether a task can be launched on it, as far as the host itself goes.
+    pub(super) fn can_launch(&self, now: Time) -> bool {
+        self.record.agent.condition == Condition::Active
+            && self.record.agent.twin.is_none()
+            && self.unanswered.is_empty()
+            && self.calm_until <= now
+    }
+}
+
+/// All hosts, and an index of those that something has to happen on, so that a pass costs what
+/// changed plus the candidates.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hosts {
+    pub all: BTreeMap<HostName, Host>,
+    dirty: BTreeSet<HostName>,
+    /// Hosts that may take a slot, in their order.
+    pub line: BTreeSet<(OrderKey, HostName)>,
+    /// Hosts on which something is to be launched that takes no slot.
+    pub live: BTreeSet<HostName>,
+    /// Hosts that hold a slot.
+    pub holders: BTreeSet<HostName>,
+    /// Hosts that hold a slot or carry a change.
+    pub busy: BTreeSet<HostName>,
+    /// Hosts with supervising tasks that have nothing to supervise any more.
+    pub ending: BTreeSet<HostName>,
+    /// Hosts whose attempts are used up.
+    pub failed: BTreeSet<HostName>,
+    /// Hosts that are not in sync.
+    pub restless: BTreeSet<HostName>,
+    /// Counted as they are indexed; names are not.
+    pub totals: Totals,
+    /// Hosts to be assessed anew when the time comes.
+    timers: BTreeSet<(Time, HostName)>,
+}
+
+impl Hosts {
+    pub(super) fn get(&self, name: &HostName) -> Option<&Host> {
+        self.all.get(name)
+    }
+
+    /// The host, to be changed: it will be assessed anew.
+    pub(super) fn touch(&mut self, name: &HostName) -> Option<&mut Host> {
+        let host = self.all.get_mut(name)?;
+        self.dirty.insert(name.clone());
+        Some(host)
+    }
+
+    pub(super) fn touch_all(&mut self) {
+        self.dirty.extend(self.all.keys().cloned());
+    }
+
+    /// The host is assessed anew at this time.
+    pub(super) fn wake(&mut self, name: &HostName, at: Time) {
+        self.timers.insert((at, name.clone()));
+    }
+
+    /// When the next host has to be assessed anew.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Marks the hosts whose time has come.
+    pub(super) fn ring(&mut self, now: Time) {
+        while let Some((at, name)) = self.timers.pop_first() {
+            if at > now {
+                self.timers.insert((at, name));
+                return;
+            }
+            self.dirty.insert(name);
+        }
+    }
+
+    pub(super) fn insert(&mut self, name: HostName, host: Host) {
+        self.dirty.insert(name.clone());
+        self.all.insert(name, host);
+    }
+
+    /// Assesses what changed since the last time.
+    pub(super) fn reassess(
+        &mut self,
+        generation: Generation,
+        own_host: Option<&HostName>,
+        now: Time,
+    ) {
+        let dirty = std::mem::take(&mut self.dirty);
+        for name in &dirty {
+            let Some(host) = self.all.get_mut(name) else { continue };
+            let Some(view) = host.view(generation) else {
+                host.assessment = unguided(host);
+                index_unguided(name, host, &mut self.live);
+                continue;
+            };
+            let assessment = assess(view, now);
+            let standing = Standing::of(view);
+            let pools = view.spec.map(|spec| spec.pools.clone()).unwrap_or_default();
+            let waits = assessment.held.is_none() && assessment.work.disruptive;
+            let key = if waits { order_key(name, view, own_host) } else { None };
+            let busy = host.slot.is_some() || host.tasks.carrier().is_some();
+            let live = live(&assessment);
+            let failed = view.progress.is_some_and(|progress| progress.failed);
+            let before = std::mem::take(&mut host.indexed);
+            self.totals.add(standing, &pools);
+            if let Some(standing) = before.standing {
+                self.totals.subtract(standing, &before.pools);
+            }
+            if let Some(key) = before.key {
+                self.line.remove(&(key, name.clone()));
+            }
+            if let Some(key) = &key {
+                self.line.insert((key.clone(), name.clone()));
+            }
+            put(&mut self.live, name, live);
+            put(&mut self.holders, name, host.slot.is_some());
+            put(&mut self.busy, name, busy);
+            put(&mut self.ending, name, !assessment.work.ends.is_empty());
+            put(&mut self.failed, name, failed);
+            put(&mut self.restless, name, !assessment.in_sync());
+            if let Some(Reason::BackingOff { until, .. }) = &assessment.held {
+                self.timers.insert((*until, name.clone()));
+            }
+            host.indexed = Indexed { standing: Some(standing), pools, key };
+            host.assessment = assessment;
+        }
+    }
+}
+
+/// Something is to be launched that takes no slot: the observer, live steps, or a supervisor
+/// beside the steps that wait for a slot.
+fn live(assessment: &Assessment) -> bool {
+    let work = &assessment.work;
+    let carried = if work.disruptive { work.carrier } else { None };
+    work.launches.iter().any(|kind| Some(*kind) != carried)
+}
+
+/// Before anything was accepted, only observers are launched.
+fn unguided(host: &Host) -> Assessment {
+    let mut assessment = Assessment::default();
+    if !host.tasks.tasks.contains_key(&TaskKind::Observer) {
+        assessment.work.launches.push(TaskKind::Observer);
+    }
+    assessment
+}
+
+fn index_unguided(name: &HostName, host: &Host, live: &mut BTreeSet<HostName>) {
+    put(live, name, !host.assessment.work.is_empty());
+}
+
+fn put(set: &mut BTreeSet<HostName>, name: &HostName, member: bool) {
+    if member {
+        set.insert(name.clone());
+    } else {
+        set.remove(name);
+    }
+}

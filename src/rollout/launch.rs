@@ -1,0 +1,235 @@
+//! Launches: jobs put into tasks, cut out of an offer.
+
+use std::collections::BTreeSet;
+
+use crate::desired::{HostSpec, Resources};
+use crate::job::order::{Change, Job, StepOrder, WIRE_VERSION, Work};
+use crate::mesos::v1::scheduler::{Accept, Call, Filters, Kill, Operation};
+use crate::mesos::v1::{
+    Blob, CommandInfo, ExecutorId, ExecutorInfo, FrameworkId, Offer, OfferId, TaskInfo, Uri,
+};
+use crate::observed::tasks::{Seen, Supervised, TaskRecord};
+use crate::plan::assess::CONFIRM_SECONDS;
+use crate::plan::step::Step;
+use crate::words::{AgentId, Attempt, Component, Generation, HostName, TaskId, TaskKind, Time};
+
+use super::config::Delivery;
+use super::offers::{Ask, Rest};
+
+/// What the executor itself takes; charged once per host.
+const EXECUTOR: Ask = Ask { milli_cpus: 100, mem: 32 };
+const OBSERVER: Ask = Ask { milli_cpus: 10, mem: 32 };
+const CHANGE: Ask = Ask { milli_cpus: 100, mem: 64 };
+
+/// Tasks that are launched on one host together.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    pub host: HostName,
+    pub agent: AgentId,
+    pub offer: OfferId,
+    pub tasks: Vec<TaskInfo>,
+    /// Tasks that have to end first.
+    pub waits_for: BTreeSet<TaskId>,
+    /// For how long the rest of the offer is not wanted.
+    pub refuse_seconds: f64,
+}
+
+impl Launch {
+    pub(super) fn accept(self) -> Call {
+        Call::Accept(Accept {
+            offer_ids: vec![self.offer],
+            operations: vec![Operation::Launch(self.tasks)],
+            filters: Some(Filters { refuse_seconds: self.refuse_seconds }),
+        })
+    }
+
+    pub(super) fn kills(&self) -> impl Iterator<Item = Call> {
+        let kill = |task: &TaskId| kill(task, &self.agent);
+        self.waits_for.iter().map(kill).collect::<Vec<_>>().into_iter()
+    }
+}
+
+pub(super) fn kill(task: &TaskId, agent: &AgentId) -> Call {
+    Call::Kill(Kill { task_id: task.clone(), agent_id: Some(agent.clone()), kill_policy: None })
+}
+
+/// What is needed to write a task, beside its host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Desk<'a> {
+    pub delivery: &'a Delivery,
+    pub framework: &'a FrameworkId,
+    pub generation: Generation,
+    pub stability_seconds: u32,
+    pub now: Time,
+}
+
+/// A task to be launched: its record and its job, not yet cut out of an offer.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub kind: TaskKind,
+    pub record: TaskRecord,
+    pub work: Work,
+    ask: Ask,
+}
+
+/// What the carrier of a host's steps is to do.
+pub(super) fn change(
+    desk: Desk<'_>,
+    attempt: Attempt,
+    may_disrupt: bool,
+    steps: &[Step],
+    spec: &HostSpec,
+) -> Change {
+    let order = |step: &Step| {
+        let target = spec.components.get(&step.component)?.clone();
+        Some(StepOrder { component: step.component, target })
+    };
+    Change {
+        attempt,
+        may_disrupt,
+        stability_seconds: desk.stability_seconds,
+        steps: steps.iter().filter_map(order).collect(),
+    }
+}
+
+/// Writes one task. `change` is what it carries, `replaces` the task of its kind that runs.
+pub(super) fn order(
+    desk: Desk<'_>,
+    kind: TaskKind,
+    id: TaskId,
+    agent: &AgentId,
+    spec: Option<&HostSpec>,
+    change: Option<Change>,
+    replaces: Option<TaskId>,
+) -> Option<Order> {
+    let component = kind.component();
+    let target = component.and_then(|component| spec?.components.get(&component));
+    let attempt = change.as_ref().map(|change| change.attempt);
+    let work = match (kind, change) {
+        (TaskKind::Observer, _) => Work::Observe { confirm_seconds: CONFIRM_SECONDS },
+        (TaskKind::Change, change) => Work::Change(change?),
+        (_, change) => Work::Supervise { component: component?, target: target?.clone(), change },
+    };
+    let ask = match kind {
+        TaskKind::Observer => OBSERVER,
+        TaskKind::Change => CHANGE,
+        _ => target.and_then(|target| target.resources).map_or(CHANGE, ask),
+    };
+    let record = TaskRecord {
+        id,
+        agent: agent.clone(),
+        generation: desk.generation,
+        supervised: target.map(Supervised::from),
+        attempt,
+        replaces,
+        ordered: desk.now,
+        seen: Seen::Nothing,
+    };
+    Some(Order { kind, record, work, ask })
+}
+
+fn ask(resources: Resources) -> Ask {
+    Ask { milli_cpus: resources.cpus.milli(), mem: resources.mem }
+}
+
+/// What a set of orders asks of an offer.
+pub(super) fn total(delivery: &Delivery, host: &HostName, offer: &Offer, orders: &[Order]) -> Ask {
+    let running = offer.executor_ids.contains(&delivery.executor_id(host));
+    let first = if running { Ask { milli_cpus: 0, mem: 0 } } else { EXECUTOR };
+    orders.iter().fold(first, |sum, order| sum.plus(order.ask))
+}
+
+/// Cuts the orders out of an offer.
+///
+/// # Errors
+///
+/// What the offer has too little of.
+pub(super) fn cut(
+    desk: Desk<'_>,
+    host: &HostName,
+    offer: &Offer,
+    orders: &[Order],
+    refuse_seconds: f64,
+) -> Result<Launch, String> {
+    let mut rest = Rest::of(offer);
+    if let Some(lacking) = rest.lacking(total(desk.delivery, host, offer, orders)) {
+        return Err(lacking);
+    }
+    let executor = executor(desk, host, &rest);
+    let mut tasks = Vec::with_capacity(orders.len());
+    for order in orders {
+        let Some(resources) = rest.take(order.ask) else { return Err("cpus or mem".to_owned()) };
+        let job = Job {
+            version: WIRE_VERSION,
+            host: host.clone(),
+            generation: desk.generation,
+            work: order.work.clone(),
+        };
+        tasks.push(TaskInfo {
+            name: order.kind.name().to_owned(),
+            task_id: order.record.id.clone(),
+            agent_id: offer.agent_id.clone(),
+            resources,
+            executor: Some(executor.clone()),
+            command: None,
+            kill_policy: None,
+            data: Some(Blob(super::records::to_json(&job).into_bytes())),
+            labels: None,
+            rest: serde_json::Map::default(),
+        });
+    }
+    Ok(Launch {
+        host: host.clone(),
+        agent: offer.agent_id.clone(),
+        offer: offer.id.clone(),
+        tasks,
+        waits_for: orders.iter().filter_map(|order| order.record.replaces.clone()).collect(),
+        refuse_seconds,
+    })
+}
+
+/// The one executor of a host. Mesos refuses a task whose executor differs in anything from the
+/// one that runs under its ID, so everything in here follows from host and digest.
+fn executor(desk: Desk<'_>, host: &HostName, rest: &Rest) -> ExecutorInfo {
+    let command = CommandInfo {
+        uris: vec![Uri {
+            value: desk.delivery.url.clone(),
+            executable: Some(true),
+            extract: false,
+            cache: Some(true),
+            output_file: None,
+        }],
+        environment: None,
+        shell: true,
+        value: Some(desk.delivery.command()),
+        arguments: Vec::new(),
+        user: Some("root".to_owned()),
+    };
+    ExecutorInfo {
+        kind: None,
+        executor_id: desk.delivery.executor_id(host),
+        framework_id: Some(desk.framework.clone()),
+        command: Some(command),
+        resources: rest.shape(EXECUTOR),
+        name: Some("calico-dcos".to_owned()),
+        source: None,
+        data: None,
+        shutdown_grace_period: None,
+        labels: None,
+        rest: serde_json::Map::default(),
+    }
+}
+
+/// The supervised components that a host's pending steps do not touch: their tasks can be
+/// launched beside them.
+pub(super) fn untouched(steps: &[Step], kind: TaskKind) -> bool {
+    let component: Option<Component> = kind.component();
+    component.is_some_and(|component| steps.iter().all(|step| step.component != component))
+}
+
+/// The ID of our executor on a host.
+impl Delivery {
+    pub(super) fn executor_id(&self, host: &HostName) -> ExecutorId {
+        ExecutorId(format!("calico-dcos.{host}.{}", &self.digest.short()))
+    }
+}

@@ -1,0 +1,266 @@
+//! The controller as a state machine: events are folded, a pass decides, effects come out. No
+//! I/O, no clock, no randomness: the same events at the same times give the same effects.
+//!
+//! - [`event`]: what goes in and what comes out.
+//! - `fold`: each event put to where it belongs; marks what has to be looked at again.
+//! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
+//!   assess hosts, settle slots, start work, offers.
+//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `reconcile`, `ledger`: one matter each.
+//! - [`records`]: what is kept in etcd.
+//!
+//! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
+//! without a slot reserved in the same transaction; a yes is sent only after its commit; every
+//! write compares the leader key.
+
+pub mod config;
+mod desire;
+pub mod event;
+mod fold;
+mod host;
+mod launch;
+mod ledger;
+mod offers;
+mod pass;
+mod reconcile;
+pub mod records;
+mod slots;
+mod tasks;
+
+use std::collections::BTreeMap;
+
+use crate::budget::pace::{Permits, permits};
+use crate::budget::slot::Guard;
+use crate::desired::Rollout;
+use crate::mesos::v1::FrameworkId;
+use crate::plan::gate::{Limits, Phase};
+use crate::plan::{FleetView, Plan};
+use crate::words::{AgentId, Generation, HostName, Revision, TaskId, TaskKind, Time};
+
+use config::Config;
+use desire::Desire;
+pub use desire::sources;
+use event::{Effect, Event, Level, Note};
+use host::Hosts;
+use launch::Launch;
+use ledger::Ledger;
+use offers::{Offers, Wants};
+use reconcile::Reconciliation;
+use records::{RolloutState, Stage};
+
+/// The controller.
+#[derive(Debug)]
+pub struct Controller {
+    config: Config,
+    /// The leader key's create revision while this process leads.
+    leading: Option<Revision>,
+    /// Everything in the store is known.
+    listed: bool,
+    session: Session,
+    framework: Option<FrameworkId>,
+    framework_saved: bool,
+    desire: Desire,
+    hosts: Hosts,
+    /// Which host and kind a task is of.
+    task_index: BTreeMap<TaskId, (HostName, TaskKind)>,
+    /// Tasks that replaced ones have to make place for: by the old task.
+    agents: BTreeMap<AgentId, HostName>,
+    launching: BTreeMap<HostName, Launching>,
+    guard: Option<(Guard, Revision)>,
+    state: Option<RolloutState>,
+    next_history: u64,
+    /// A record that cannot be read; nothing starts.
+    broken: Option<String>,
+    offers: Offers,
+    wants: Wants,
+    reconciliation: Reconciliation,
+    ledger: Ledger,
+    holds: Holds,
+    next_poll: Option<Time>,
+    next_sweep: Time,
+    tasks_made: u64,
+    effects: Vec<Effect>,
+}
+
+/// A launch that waits for the task whose place it takes to end.
+#[derive(Clone, Debug)]
+struct Launching {
+    launch: Launch,
+    /// When the kills are repeated.
+    again: Time,
+}
+
+/// How far the subscription is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Session {
+    /// There is none.
+    #[default]
+    Off,
+    /// Asked for.
+    Opening,
+    /// There is one; the agents are not listed yet.
+    Open,
+    /// There is one, and the agents are listed.
+    Ready,
+}
+
+/// How long hosts held their slots.
+#[derive(Clone, Copy, Debug, Default)]
+struct Holds {
+    count: u64,
+    total_ms: u64,
+}
+
+impl Holds {
+    fn mean_seconds(self) -> Option<u64> {
+        let mean = self.total_ms.checked_div(self.count)?;
+        Some(mean.div_ceil(1000))
+    }
+}
+
+impl Controller {
+    /// A controller that knows nothing yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            leading: None,
+            listed: false,
+            session: Session::Off,
+            framework: None,
+            framework_saved: false,
+            desire: Desire::default(),
+            hosts: Hosts::default(),
+            task_index: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            launching: BTreeMap::new(),
+            guard: None,
+            state: None,
+            next_history: 0,
+            broken: None,
+            offers: Offers::default(),
+            wants: Wants::default(),
+            reconciliation: Reconciliation::default(),
+            ledger: Ledger::default(),
+            holds: Holds::default(),
+            next_poll: None,
+            next_sweep: Time(0),
+            tasks_made: 0,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Folds an event. Decides nothing.
+    pub fn handle(&mut self, event: Event, now: Time) {
+        self.fold(event, now);
+    }
+
+    /// Decides, for everything that was folded. Gives what is to be done, in its order.
+    pub fn pass(&mut self, now: Time) -> Vec<Effect> {
+        self.decide(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When the next pass is due if nothing happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Time> {
+        if self.leading.is_none() || !self.listed {
+            return None;
+        }
+        let session = matches!(self.session, Session::Open | Session::Ready);
+        let of_session = [
+            self.reconciliation.next_wake(),
+            self.next_poll,
+            self.hosts.next_wake(),
+            self.offers.next_wake(&self.wants),
+            self.launching.values().map(|launching| launching.again).min(),
+            self.permits_wake(),
+            (!self.hosts.all.is_empty()).then_some(self.next_sweep),
+        ];
+        let of_session = of_session.into_iter().filter(|_| session).flatten();
+        of_session.chain(self.desire.next_look()).min()
+    }
+
+    fn permits_wake(&self) -> Option<Time> {
+        if self.hosts.line.is_empty() { None } else { self.permits(self.last_now()).next }
+    }
+
+    fn last_now(&self) -> Time {
+        self.guard
+            .as_ref()
+            .and_then(|(guard, _)| guard.taken.last())
+            .map_or(Time(0), |taken| taken.at)
+    }
+
+    /// The plan for the whole fleet, as `status` shows it. None before anything was accepted.
+    pub fn plan(&self, now: Time) -> Option<Plan<'_>> {
+        let rollout = self.rollout()?;
+        let generation = self.desire.generation();
+        let hosts = self.hosts.all.iter();
+        let fleet = FleetView {
+            hosts: hosts.filter_map(|(name, host)| Some((name, host.view(generation)?))).collect(),
+            rollout,
+            phase: self.phase(),
+            permits: self.permits(now),
+            own_host: self.config.own_host.as_ref(),
+            mean_hold_seconds: self.holds.mean_seconds(),
+            now,
+        };
+        Some(crate::plan::plan(&fleet))
+    }
+
+    /// The generation that is in force; 0 before the first.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.desire.generation()
+    }
+
+    /// Why the documents in etcd are not in force, if they are not.
+    #[must_use]
+    pub fn refused(&self) -> Option<&str> {
+        self.desire.refused.as_deref()
+    }
+
+    /// Nothing is to be done, and nothing is under way.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.session == Session::Ready
+            && self.offers.suppressed()
+            && self.ledger.is_idle()
+            && self.hosts.busy.is_empty()
+    }
+
+    fn rollout(&self) -> Option<&Rollout> {
+        self.desire.accepted.as_ref().map(|in_force| &in_force.desired.cluster.spec.rollout)
+    }
+
+    fn phase(&self) -> Phase {
+        if let Some(why) = &self.broken {
+            return Phase::Halted { why: why.clone() };
+        }
+        if self.desire.cluster_deleted() {
+            let why = "the Cluster document was deleted; everything is held as it is".to_owned();
+            return Phase::Halted { why };
+        }
+        match self.state.as_ref().map(|state| &state.stage) {
+            Some(Stage::Halted { why }) => Phase::Halted { why: why.clone() },
+            _ => Phase::Running,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let registered = self.hosts.totals.registered;
+        self.rollout().map_or(Limits { slots: 0, max_unavailable: 0 }, |rollout| {
+            Limits::of(rollout, registered)
+        })
+    }
+
+    fn permits(&self, now: Time) -> Permits {
+        let Some(rollout) = self.rollout() else { return Permits { now: 0, next: None } };
+        let taken = self.guard.as_ref().map_or(&[][..], |(guard, _)| &guard.taken);
+        permits(rollout.pace_for(self.limits().slots), taken, now)
+    }
+
+    fn note(&mut self, level: Level, host: Option<&HostName>, text: impl Into<String>) {
+        self.effects.push(Effect::Note(Note { level, host: host.cloned(), text: text.into() }));
+    }
+}
