@@ -1,6 +1,6 @@
 //! A model of etcd for virtual time: revisions, transactions, leases, history and compaction, as
 //! far as the product uses them. It is checked against real etcd by random histories
-//! (`tests/etcd_model.rs`).
+//! (`tests/etcd/model.rs`).
 //!
 //! Absent: the network, several members, users, sizes. Those are met in the tests of the store.
 
@@ -110,9 +110,8 @@ impl EtcdModel {
         self.keys.get(key).map(|stored| stored.entry(key))
     }
 
-    /// What changed after this revision, in order; what a watch from `revision + 1` tells.
-    /// Refused as soon as one of the changes may be missing (etcd itself still serves a watch
-    /// that begins at the compacted revision, without its deletes).
+    /// What changed after this revision, in order: what a watch that begins at `revision` tells
+    /// beyond it. Refused when one of the changes is forgotten.
     pub fn changes_since(&self, revision: Revision) -> Result<Vec<Change>, Compacted> {
         if revision < self.compacted {
             return Err(Compacted(self.compacted));
@@ -240,16 +239,16 @@ mod tests {
         Key::Control(name.to_owned())
     }
 
-    fn committed(revision: u64) -> Result<Outcome, Refused> {
-        Ok(Outcome::Committed(Revision(revision)))
+    fn committed(revision: u64) -> Outcome {
+        Outcome::Committed(Revision(revision))
     }
 
     #[test]
     fn the_writes_of_one_transaction_share_a_revision() {
         let mut etcd = EtcdModel::new(7);
         let both = Txn::new().put(control("a"), "1").put(control("b"), "1");
-        assert_eq!(etcd.txn(&both, None), committed(2));
-        assert_eq!(etcd.txn(&Txn::new().put(control("a"), "2"), None), committed(3));
+        assert_eq!(etcd.txn(&both, None), Ok(committed(2)));
+        assert_eq!(etcd.txn(&Txn::new().put(control("a"), "2"), None), Ok(committed(3)));
         let entry = etcd.get(&control("a")).unwrap();
         assert_eq!((entry.mod_revision, entry.create_revision), (Revision(3), Revision(2)));
         assert_eq!(etcd.changes_since(Revision(1)).unwrap().len(), 3);
@@ -258,7 +257,7 @@ mod tests {
     #[test]
     fn deleting_nothing_is_no_change() {
         let mut etcd = EtcdModel::new(7);
-        assert_eq!(etcd.txn(&Txn::new().delete(control("a")), None), committed(1));
+        assert_eq!(etcd.txn(&Txn::new().delete(control("a")), None), Ok(committed(1)));
         assert_eq!(etcd.changes_since(Revision(0)), Ok(vec![]));
     }
 
@@ -266,9 +265,9 @@ mod tests {
     fn a_key_deleted_and_created_anew_is_not_the_one_that_was_read() {
         let mut etcd = EtcdModel::new(7);
         let create = Txn::new().if_at(control("a"), Revision(0)).put(control("a"), "same");
-        assert_eq!(etcd.txn(&create, None), committed(2));
-        assert_eq!(etcd.txn(&Txn::new().delete(control("a")), None), committed(3));
-        assert_eq!(etcd.txn(&create, None), committed(4));
+        assert_eq!(etcd.txn(&create, None), Ok(committed(2)));
+        assert_eq!(etcd.txn(&Txn::new().delete(control("a")), None), Ok(committed(3)));
+        assert_eq!(etcd.txn(&create, None), Ok(committed(4)));
         let write = Txn::new().if_at(control("a"), Revision(2)).put(control("a"), "mine");
         assert_eq!(etcd.txn(&write, None), Ok(Outcome::Conflict));
         assert_eq!(etcd.get(&control("a")).unwrap().value, "same");
@@ -281,7 +280,7 @@ mod tests {
         let mut txn = Txn::new();
         txn.ops.push(Op::Put { key: Key::Leader, value: "me".into(), lease: true });
         assert_eq!(etcd.txn(&txn, None), Err(Refused::NoLease));
-        assert_eq!(etcd.txn(&txn, Some(lease)), committed(2));
+        assert_eq!(etcd.txn(&txn, Some(lease)), Ok(committed(2)));
         assert_eq!(etcd.keep_alive(lease, Time(900)), 1000);
         assert_eq!(etcd.next_expiry(), Some(Time(1900)));
         etcd.expire(Time(1899));
@@ -299,8 +298,8 @@ mod tests {
         let lease = etcd.grant_lease(1000, Time(0));
         let mut leased = Txn::new();
         leased.ops.push(Op::Put { key: Key::Leader, value: "me".into(), lease: true });
-        assert_eq!(etcd.txn(&leased, Some(lease)), committed(2));
-        assert_eq!(etcd.txn(&Txn::new().put(Key::Leader, "me"), None), committed(3));
+        assert_eq!(etcd.txn(&leased, Some(lease)), Ok(committed(2)));
+        assert_eq!(etcd.txn(&Txn::new().put(Key::Leader, "me"), None), Ok(committed(3)));
         assert!(etcd.revoke(lease));
         assert!(!etcd.revoke(lease));
         assert!(etcd.get(&Key::Leader).is_some());
