@@ -1,0 +1,247 @@
+//! A whole cluster outside the controller: a Mesos master, its agents, and the hosts they run on,
+//! with the witness of what really happened. Stepped in virtual time, or served over HTTP.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use crate::sim::host::{HostModel, HostOutput};
+use crate::sim::mesos::{AgentConfig, AgentIndex, MesosConfig, NetworkFaults, SimMesos};
+use crate::sim::wire::HostSignal;
+use crate::words::{HostName, Time};
+
+/// The cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Master and agents.
+    pub mesos: SimMesos,
+    hosts: Vec<HostModel>,
+    names: BTreeMap<HostName, AgentIndex>,
+    /// When each host wants to be stepped; entries that are out of date are skipped.
+    due: BinaryHeap<Reverse<(Time, AgentIndex)>>,
+    due_at: Vec<Option<Time>>,
+    disrupted: Vec<bool>,
+    witness: Peak,
+    power_back: BinaryHeap<Reverse<(Time, AgentIndex)>>,
+}
+
+/// How many hosts were disrupted at the same time, as the hosts saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peak {
+    /// Now.
+    pub now: usize,
+    /// At most.
+    pub peak: usize,
+    /// The budget, which the witness is told and nobody else asks it for.
+    pub budget: usize,
+    /// How often a host was disrupted while the budget was used up.
+    pub breaches: u64,
+}
+
+impl Cluster {
+    /// A cluster without hosts.
+    #[must_use]
+    pub fn new(now: Time, config: MesosConfig) -> Self {
+        Self {
+            mesos: SimMesos::new(now, config),
+            hosts: Vec::new(),
+            names: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            due_at: Vec::new(),
+            disrupted: Vec::new(),
+            witness: Peak::default(),
+            power_back: BinaryHeap::new(),
+        }
+    }
+
+    /// Adds a host and its agent.
+    pub fn add(&mut self, now: Time, host: HostModel, agent: AgentConfig) -> AgentIndex {
+        let index = self.mesos.add_agent(now, agent);
+        self.names.insert(host.config().name.clone(), index);
+        self.hosts.push(host);
+        self.due_at.push(None);
+        self.disrupted.push(false);
+        self.look(index);
+        index
+    }
+
+    /// The budget that the witness counts breaches of; a smaller one is not held against hosts
+    /// that were disrupted before.
+    pub fn set_budget(&mut self, budget: usize) {
+        self.witness.budget = budget;
+    }
+
+    /// What the hosts saw.
+    #[must_use]
+    pub fn peak(&self) -> Peak {
+        self.witness
+    }
+
+    /// All hosts, in the order in which they were added.
+    #[must_use]
+    pub fn hosts(&self) -> &[HostModel] {
+        &self.hosts
+    }
+
+    /// A host by its name.
+    #[must_use]
+    pub fn host(&self, name: &HostName) -> Option<&HostModel> {
+        self.names.get(name).and_then(|index| self.hosts.get(*index))
+    }
+
+    /// When something happens next by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let host = self.due.peek().map(|Reverse((at, _))| *at);
+        let power = self.power_back.peek().map(|Reverse((at, _))| *at);
+        [self.mesos.next_deadline(), host, power].into_iter().flatten().min()
+    }
+
+    /// Lets everything happen that is due until `now`, in the order in which it is due.
+    pub fn advance(&mut self, now: Time) {
+        loop {
+            let Some(at) = self.next_deadline().filter(|at| *at <= now) else { break };
+            self.mesos.advance(at);
+            self.exchange(at);
+            while let Some(Reverse((due, index))) = self.due.peek().copied() {
+                if due > at {
+                    break;
+                }
+                self.due.pop();
+                if self.due_at[index] == Some(due) {
+                    self.due_at[index] = None;
+                    self.hosts[index].advance(at);
+                    self.look(index);
+                    self.collect(at, index);
+                }
+            }
+            while let Some(Reverse((due, index))) = self.power_back.peek().copied() {
+                if due > at {
+                    break;
+                }
+                self.power_back.pop();
+                self.hosts[index].power_on(at);
+                self.look(index);
+                self.collect(at, index);
+            }
+            self.exchange(at);
+        }
+        self.mesos.advance(now);
+        self.exchange(now);
+    }
+
+    /// Takes to the hosts what their agents have for them, until there is nothing more.
+    pub fn exchange(&mut self, now: Time) {
+        loop {
+            let orders = self.mesos.drain_to_hosts();
+            if orders.is_empty() {
+                return;
+            }
+            for (index, order) in orders {
+                if let Some(host) = self.hosts.get_mut(index) {
+                    host.handle(now, order);
+                    self.look(index);
+                    self.collect(now, index);
+                }
+            }
+        }
+    }
+
+    fn collect(&mut self, now: Time, index: AgentIndex) {
+        for output in self.hosts[index].drain() {
+            match output {
+                HostOutput::Executor(message) => self.mesos.from_executor(now, index, message),
+                HostOutput::Signal(signal) => self.mesos.from_host(now, index, signal),
+            }
+        }
+    }
+
+    /// Notes when the host wants to be stepped next, and what it is now.
+    fn look(&mut self, index: AgentIndex) {
+        let host = &self.hosts[index];
+        let next = host.next_deadline();
+        if next != self.due_at[index] {
+            self.due_at[index] = next;
+            if let Some(at) = next {
+                self.due.push(Reverse((at, index)));
+            }
+        }
+        let disrupted = host.disrupted();
+        if disrupted == self.disrupted[index] {
+            return;
+        }
+        self.disrupted[index] = disrupted;
+        if disrupted {
+            self.witness.now += 1;
+            self.witness.peak = self.witness.peak.max(self.witness.now);
+            self.witness.breaches += u64::from(self.witness.now > self.witness.budget);
+        } else {
+            self.witness.now -= 1;
+        }
+    }
+
+    // --- faults ----------------------------------------------------------------------------
+
+    /// The host loses its power for so long, in milliseconds.
+    pub fn power_cut(&mut self, now: Time, name: &HostName, for_ms: u64) {
+        if let Some(&index) = self.names.get(name) {
+            self.hosts[index].power_off(now);
+            self.look(index);
+            self.collect(now, index);
+            self.power_back.push(Reverse((now.plus_ms(for_ms), index)));
+            self.exchange(now);
+        }
+    }
+
+    /// The host's machine is gone, and an operator says so.
+    pub fn gone(&mut self, now: Time, name: &HostName) {
+        if let Some(&index) = self.names.get(name) {
+            self.hosts[index].power_off(now);
+            self.look(index);
+            self.collect(now, index);
+            self.mesos.agent_gone(now, index);
+            self.exchange(now);
+        }
+    }
+
+    /// The host's next restarts fail.
+    pub fn fail_restarts(&mut self, name: &HostName, times: u32) {
+        if let Some(&index) = self.names.get(name) {
+            self.hosts[index].fail_next_restarts(times, "the service did not come back in time");
+        }
+    }
+
+    /// The host's executor dies.
+    pub fn kill_executor(&mut self, now: Time, name: &HostName) {
+        if let Some(&index) = self.names.get(name) {
+            self.hosts[index].kill_executor();
+            self.look(index);
+            self.collect(now, index);
+            self.exchange(now);
+        }
+    }
+
+    /// The agent of a host comes back under a new ID after its next start.
+    pub fn forget_agent(&mut self, now: Time, name: &HostName) {
+        if let Some(&index) = self.names.get(name) {
+            self.mesos.from_host(now, index, HostSignal::AgentStopped);
+            self.mesos.agent_forgets(now, index);
+            self.mesos.from_host(now, index, HostSignal::AgentStarted);
+            self.exchange(now);
+        }
+    }
+
+    /// Somebody changes a component by hand.
+    pub fn drift(&mut self, now: Time, name: &HostName, component: crate::words::Component) {
+        if let Some(&index) = self.names.get(name) {
+            self.hosts[index].drift(now, component);
+            self.look(index);
+            self.collect(now, index);
+            self.exchange(now);
+        }
+    }
+
+    /// From now on the network does this.
+    pub fn set_network(&mut self, now: Time, faults: NetworkFaults) {
+        self.mesos.set_faults(now, faults);
+    }
+}
