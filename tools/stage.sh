@@ -27,7 +27,7 @@ if $show; then
 else
   # The sleeper holds no pipe of ours open, so that nobody waits for it after it was orphaned.
   while sleep 20 >/dev/null 2>&1; do
-    last=$(tail -n 1 "$log" 2>/dev/null | tr -d '\r' | cut -c 1-100)
+    last=$(tail -n 20 "$log" 2>/dev/null | tr -d '\r' | grep '[^[:space:]]' | tail -n 1 | cut -c 1-100 || true)
     printf '     %s %s: %s\n' "$name" "$(elapsed)" "${last#"${last%%[![:space:]]*}"}"
   done &
   ticker=$!
