@@ -79,7 +79,7 @@ mod tests {
     use crate::mesos::recording::{self, Entry};
     use crate::mesos::testing::{redirect, serve, typed};
 
-    async fn client(master: &str) -> OperatorClient {
+    fn client(master: &str) -> OperatorClient {
         OperatorClient::new(&Options::new(format!("http://{master}").parse().unwrap())).unwrap()
     }
 
@@ -97,9 +97,10 @@ mod tests {
 
     #[tokio::test]
     async fn agents_and_version_are_asked_of_whoever_leads() {
-        let (leader, mut received) = serve(|got| match got.json()["type"].as_str() {
-            Some("GET_AGENTS") => typed(200, "application/json", &recorded()),
-            _ => {
+        let (leader, mut received) = serve(|got| {
+            if got.json()["type"] == "GET_AGENTS" {
+                typed(200, "application/json", &recorded())
+            } else {
                 let version = r#"{"type":"GET_VERSION","get_version":{"version_info":
                     {"version":"1.12.0","build_time":1795361667.0}}}"#;
                 typed(200, "application/json", version)
@@ -108,7 +109,7 @@ mod tests {
         .await;
         let location = format!("//{leader}/master/api/v1");
         let (standby, _asked) = serve(move |_| redirect(&location)).await;
-        let client = client(&standby).await;
+        let client = client(&standby);
 
         let agents = client.get_agents().await.unwrap();
         assert!(agents.iter().any(|agent| agent.active && agent.agent_info.hostname == "agent1"));
@@ -130,7 +131,7 @@ mod tests {
             ("application/json", r#"{"type":"GET_FLAGS"}"#, "answered GET_FLAGS to GET_AGENTS"),
         ] {
             let (master, _received) = serve(move |_| typed(200, kind, body)).await;
-            let error = client(&master).await.get_agents().await.unwrap_err();
+            let error = client(&master).get_agents().await.unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         }
     }

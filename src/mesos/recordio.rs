@@ -1,4 +1,4 @@
-//! RecordIO, the framing of Mesos' event streams: the length in decimal digits, a newline, exactly
+//! `RecordIO`, the framing of Mesos' event streams: the length in decimal digits, a newline, exactly
 //! that many bytes, and again (`docs/recordio.md` of Mesos). Where one chunk of the HTTP body ends
 //! says nothing about records, and a record may hold anything, newlines too; so this counts bytes.
 

@@ -196,6 +196,7 @@ pub(super) mod id {
     pub(in super::super) mod option {
         use super::{Deserialize, Deserializer, Owned, Serializer, Text, write};
 
+        #[expect(clippy::ref_option, reason = "serde gives it so")]
         pub(in super::super::super) fn serialize<T: Text, S: Serializer>(
             id: &Option<T>,
             s: S,

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::codec::id;
+use super::resource::{Attribute, Resource};
 use crate::words::AgentId;
 
 wire_id! {
@@ -22,25 +22,11 @@ wire_id! {
 }
 
 open_enum! {
-    /// What a [`Resource`] or an [`Attribute`] holds.
-    ValueType {
-        /// A number.
-        Scalar = "SCALAR",
-        /// Ranges of integers.
-        Ranges = "RANGES",
-        /// A set of texts.
-        Set = "SET",
-        /// A text; attributes only.
-        Text = "TEXT",
-    }
-}
-
-open_enum! {
     /// What a framework, a master or an agent can do.
     CapabilityType {
         /// Framework, agent: one framework, several roles.
         MultiRole = "MULTI_ROLE",
-        /// Framework: TASK_UNREACHABLE, TASK_DROPPED, TASK_GONE, … instead of TASK_LOST.
+        /// Framework: `TASK_UNREACHABLE`, `TASK_DROPPED`, `TASK_GONE`, … instead of `TASK_LOST`.
         PartitionAware = "PARTITION_AWARE",
         /// Framework: without it no offers at all come from agents that have GPUs.
         GpuResources = "GPU_RESOURCES",
@@ -48,11 +34,11 @@ open_enum! {
         RegionAware = "REGION_AWARE",
         /// Framework, agent: reservations as a stack; changes the form of [`Resource`].
         ReservationRefinement = "RESERVATION_REFINEMENT",
-        /// Framework: TASK_KILLING is sent.
+        /// Framework: `TASK_KILLING` is sent.
         TaskKillingState = "TASK_KILLING_STATE",
         /// Agent: roles like `a/b`.
         HierarchicalRole = "HIERARCHICAL_ROLE",
-        /// Master, agent: DRAIN_AGENT is there (1.9).
+        /// Master, agent: `DRAIN_AGENT` is there (1.9).
         AgentDraining = "AGENT_DRAINING",
         /// Master: agents may change their configuration.
         AgentUpdate = "AGENT_UPDATE",
@@ -90,45 +76,6 @@ impl Nanoseconds {
     }
 }
 
-/// A number of a [`Resource`] or [`Attribute`]; Mesos counts in thousandths.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scalar {
-    /// The number.
-    pub value: f64,
-}
-
-/// Both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    /// The first.
-    pub begin: u64,
-    /// The last.
-    pub end: u64,
-}
-
-/// `{"range": […]}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ranges {
-    /// The ranges.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub range: Vec<Range>,
-}
-
-/// `{"item": […]}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Set {
-    /// The texts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub item: Vec<String>,
-}
-
-/// `{"value": "…"}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Text {
-    /// The text.
-    pub value: String,
-}
-
 /// A label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
@@ -153,150 +100,6 @@ pub struct AllocationInfo {
     /// The role; absent in a form that only very old masters write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-}
-
-/// One entry of a resource's stack of reservations; the last is the present owner.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reservation {
-    /// `STATIC` or `DYNAMIC`.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// For whom.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// By whom, labels, and what newer versions add: echoed as given.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
-}
-
-/// A quantity of something on an agent. In a launch it has to be given back in the form in which
-/// it was offered, so fields that this program does not know are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Resource {
-    /// `cpus`, `mem` (MB), `disk` (MB), `ports`, …
-    pub name: String,
-    /// Which of the following is set.
-    #[serde(rename = "type")]
-    pub kind: ValueType,
-    /// The number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scalar: Option<Scalar>,
-    /// The ranges.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ranges: Option<Ranges>,
-    /// The set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub set: Option<Set>,
-    /// Without RESERVATION_REFINEMENT: whom it is reserved for, `*` if nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// For which role it is offered or used; MULTI_ROLE frameworks only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allocation_info: Option<AllocationInfo>,
-    /// With RESERVATION_REFINEMENT: whom it is reserved for, nobody if empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reservations: Vec<Reservation>,
-    /// `provider_id`, `reservation`, `disk`, `revocable`, `shared`, and what newer versions add.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
-}
-
-impl Resource {
-    /// A number of something, reserved for nobody.
-    #[must_use]
-    pub fn scalar(name: &str, value: f64) -> Self {
-        Self { scalar: Some(Scalar { value }), ..Self::empty(name, ValueType::Scalar) }
-    }
-
-    /// Ranges of something, reserved for nobody. Both ends belong to a range.
-    #[must_use]
-    pub fn ranges(name: &str, ranges: &[(u64, u64)]) -> Self {
-        let range = ranges.iter().map(|&(begin, end)| Range { begin, end }).collect();
-        Self { ranges: Some(Ranges { range }), ..Self::empty(name, ValueType::Ranges) }
-    }
-
-    fn empty(name: &str, kind: ValueType) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind,
-            scalar: None,
-            ranges: None,
-            set: None,
-            role: None,
-            allocation_info: None,
-            reservations: Vec::new(),
-            rest: Map::new(),
-        }
-    }
-
-    /// The number, if it is one.
-    #[must_use]
-    pub fn amount(&self) -> Option<f64> {
-        self.scalar.map(|scalar| scalar.value)
-    }
-
-    /// The role that it is reserved for, in either form; `None` if anybody may use it.
-    #[must_use]
-    pub fn reserved_for(&self) -> Option<&str> {
-        match self.reservations.last() {
-            Some(owner) => owner.role.as_deref(),
-            None => self.role.as_deref().filter(|role| *role != "*"),
-        }
-    }
-}
-
-/// A property of an agent, as its operator gave it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attribute {
-    /// Its name.
-    pub name: String,
-    /// Which of the following is set.
-    #[serde(rename = "type")]
-    pub kind: ValueType,
-    /// The number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scalar: Option<Scalar>,
-    /// The ranges.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ranges: Option<Ranges>,
-    /// The set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub set: Option<Set>,
-    /// The text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<Text>,
-}
-
-impl Attribute {
-    /// A text attribute.
-    #[must_use]
-    pub fn text(name: &str, value: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind: ValueType::Text,
-            scalar: None,
-            ranges: None,
-            set: None,
-            text: Some(Text { value: value.to_owned() }),
-        }
-    }
-
-    /// The value as the agent's `--attributes` flag has it: `r1`, `16`, `[10-20, 30-40]`, `{a, b}`.
-    #[must_use]
-    pub fn value(&self) -> String {
-        if let Some(text) = &self.text {
-            return text.value.clone();
-        }
-        if let Some(scalar) = self.scalar {
-            return scalar.value.to_string();
-        }
-        if let Some(ranges) = &self.ranges {
-            let ranges: Vec<_> =
-                ranges.range.iter().map(|r| format!("{}-{}", r.begin, r.end)).collect();
-            return format!("[{}]", ranges.join(", "));
-        }
-        self.set.as_ref().map(|set| format!("{{{}}}", set.item.join(", "))).unwrap_or_default()
-    }
 }
 
 /// Where something listens.
@@ -391,7 +194,7 @@ pub struct FrameworkInfo {
     /// Tasks survive a restart of the agent.
     #[serde(default)]
     pub checkpoint: bool,
-    /// The one role of a framework that is not MULTI_ROLE.
+    /// The one role of a framework that is not `MULTI_ROLE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// The roles of one that is.
@@ -449,7 +252,7 @@ pub struct Offer {
     /// Planned maintenance of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailability: Option<Unavailability>,
-    /// The role that it is for; MULTI_ROLE frameworks only.
+    /// The role that it is for; `MULTI_ROLE` frameworks only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation_info: Option<AllocationInfo>,
 }

@@ -17,11 +17,14 @@ mod codec;
 mod common;
 mod event;
 pub mod operator;
+mod request;
+mod resource;
 pub mod scheduler;
 mod task;
 
 pub use codec::Blob;
 pub use common::*;
+pub use resource::*;
 pub use task::*;
 
 #[cfg(test)]

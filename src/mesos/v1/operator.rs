@@ -5,7 +5,8 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec::id;
-use super::common::{Attribute, Capability, Nanoseconds, Resource};
+use super::common::{Capability, Nanoseconds};
+use super::resource::{Attribute, Resource};
 use crate::words::AgentId;
 
 open_enum! {
@@ -37,7 +38,7 @@ pub enum Response {
     Unknown(String),
 }
 
-/// GET_AGENTS. An agent that is unreachable is in neither list.
+/// `GET_AGENTS`. An agent that is unreachable is in neither list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GetAgents {
     /// Registered ones, connected or not.
@@ -137,7 +138,7 @@ open_enum! {
     }
 }
 
-/// GET_VERSION.
+/// `GET_VERSION`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionInfo {
     /// `1.12.0`.

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::codec::{Blob, id};
-use super::common::{ExecutorId, FrameworkId, Labels, Nanoseconds, Resource};
+use super::common::{ExecutorId, FrameworkId, Labels, Nanoseconds};
+use super::resource::Resource;
 use crate::words::{AgentId, TaskId};
 
 open_enum! {
-    /// Where a task is in its life. The opt-in ones come only to PARTITION_AWARE frameworks;
-    /// others get TASK_LOST in their place.
+    /// Where a task is in its life. The opt-in ones come only to `PARTITION_AWARE` frameworks;
+    /// others get `TASK_LOST` in their place.
     TaskState {
         /// Accepted by the master, not started; only ever told in answers to reconciliation.
         Staging = "TASK_STAGING",
@@ -17,7 +18,7 @@ open_enum! {
         Starting = "TASK_STARTING",
         /// It runs.
         Running = "TASK_RUNNING",
-        /// It is being killed; with the capability TASK_KILLING_STATE.
+        /// It is being killed; with the capability `TASK_KILLING_STATE`.
         Killing = "TASK_KILLING",
         /// It ended well.
         Finished = "TASK_FINISHED",
@@ -44,7 +45,7 @@ open_enum! {
 
 impl TaskState {
     /// Whether Mesos' master takes it as an end (`isTerminalState` in `protobuf_utils.cpp`).
-    /// TASK_LOST is among them, and yet a lost task can come back.
+    /// `TASK_LOST` is among them, and yet a lost task can come back.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(
@@ -312,7 +313,7 @@ open_enum! {
 }
 
 /// A program of the framework that runs its tasks on an agent. The launches of one executor ID on
-/// one agent must carry the same description to the byte, or the master answers TASK_ERROR.
+/// one agent must carry the same description to the byte, or the master answers `TASK_ERROR`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecutorInfo {
     /// Which kind.

@@ -1,13 +1,16 @@
-use std::sync::{Arc, Mutex, OnceLock};
+//! Subscribing and reading, against a master that answers what the test says.
+
+mod calls;
+
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use reqwest::StatusCode;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::mesos::recording::{self, Entry};
+use crate::mesos::recording;
 use crate::mesos::recordio::{MAX_RECORD, RecordError, frame};
 use crate::mesos::testing::{Feed, Got, Then, events, live, plain, redirect, serve, typed};
 use crate::mesos::v1::scheduler::{Kill, Roles};
@@ -107,48 +110,13 @@ async fn a_recorded_stream_is_told_whatever_its_chunks() {
 }
 
 #[tokio::test]
-async fn calls_are_made_in_order_under_the_subscription_and_only_under_it() {
-    let (master, mut received) = serve(|got| match is_subscribe(got) {
-        true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
-        false => plain(202, ""),
-    })
-    .await;
-    let roles = vec!["*".to_owned()];
-    let options = options(&format!("http://{master}"));
-    let (subscription, calls) = connect(&options, framework(), roles).await.unwrap();
-    assert_eq!(subscription.framework_id().as_str(), "F-0");
-
-    let subscribe = received.recv().await.unwrap();
-    assert_eq!(subscribe.path, "/api/v1/scheduler");
-    assert_eq!(subscribe.header("content-type"), "application/json");
-    assert_eq!(subscribe.header("accept"), "application/json");
-    assert_eq!(subscribe.header("mesos-stream-id"), "");
-    assert_eq!(subscribe.header("authorization"), "");
-    assert_eq!(subscribe.json()["subscribe"]["suppressed_roles"][0], "*");
-
-    let clone = calls.clone();
-    for number in 0..50 {
-        let sender = if number % 2 == 0 { &calls } else { &clone };
-        sender.send(kill(&format!("t{number}")));
-    }
-    for number in 0..50 {
-        let call = received.recv().await.unwrap();
-        assert_eq!(call.json()["kill"]["task_id"]["value"], format!("t{number}"));
-        assert_eq!(call.json()["framework_id"]["value"], "F-0");
-        assert_eq!(call.header("mesos-stream-id"), "stream-1");
-        assert_eq!(call.header("content-type"), "application/json");
-    }
-    drop(subscription);
-    calls.ended().await;
-    calls.send(kill("too-late"));
-    assert!(received.try_recv().is_err());
-}
-
-#[tokio::test]
 async fn a_standby_is_followed_to_the_leader_with_credentials_and_its_path() {
-    let (leader, mut at_leader) = serve(|got| match is_subscribe(got) {
-        true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
-        false => plain(202, ""),
+    let (leader, mut at_leader) = serve(|got| {
+        if is_subscribe(got) {
+            events(records(&[SUBSCRIBED]), 0, Then::Hang)
+        } else {
+            plain(202, "")
+        }
     })
     .await;
     let location = format!("//{leader}/master/api/v1/scheduler");
@@ -308,115 +276,4 @@ async fn the_masters_last_word_is_told_apart() {
             assert_eq!(error.next_step(), NextStep::GiveUp);
         }
     }
-}
-
-#[tokio::test]
-async fn a_refused_call_is_told_and_the_subscription_goes_on() {
-    let (feed, options) = fed(|_| plain(400, &"x".repeat(10_000))).await;
-    let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
-    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
-    calls.send(kill("bad"));
-    let error = subscription.next().await.unwrap_err();
-    assert_eq!(error.next_step(), NextStep::Continue);
-    let MesosError::Refused { call, status: 400, body } = error else { panic!("{error:?}") };
-    assert_eq!((call.as_str(), body.len()), ("KILL of bad", 4096));
-
-    feed.send(Ok(frame(HEARTBEAT.as_bytes()))).unwrap();
-    assert!(matches!(subscription.next().await, Ok(Event::Heartbeat)));
-}
-
-#[tokio::test]
-async fn a_call_that_finds_the_subscription_gone_ends_it() {
-    for (status, body) in [
-        (400, "Framework cannot be found"),
-        (400, "The stream ID 'a' included in this request didn't match the stream ID currently …"),
-        (403, "Framework is not subscribed"),
-        (404, ""),
-        (307, ""),
-        (503, "Master has not finished recovery"),
-    ] {
-        let (master, _received) = serve(move |got| match is_subscribe(got) {
-            true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
-            false => plain(status, body),
-        })
-        .await;
-        let options = options(&format!("http://{master}"));
-        let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
-        assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
-        calls.send(kill("t"));
-        let error = subscription.next().await.unwrap_err();
-        assert!(matches!(error, MesosError::CallLost { .. }), "{status} {body}: {error:?}");
-        assert_eq!(error.next_step(), NextStep::Resubscribe);
-        calls.ended().await;
-    }
-}
-
-#[tokio::test]
-async fn a_call_without_an_answer_ends_the_subscription() {
-    let (master, _received) = serve(|got| match is_subscribe(got) {
-        true => events(records(&[SUBSCRIBED]), 0, Then::Hang),
-        // The head of the answer is there at once only if it has one.
-        false => panic!("the connection is closed without an answer"),
-    })
-    .await;
-    let options = options(&format!("http://{master}"));
-    let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
-    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
-    calls.send(kill("t"));
-    let error = subscription.next().await.unwrap_err();
-    assert!(matches!(error, MesosError::CallUnanswered { .. }), "{error:?}");
-    assert_eq!(error.next_step(), NextStep::Resubscribe);
-}
-
-/// Were the call's failure told first, both schedulers would subscribe again, and again.
-#[tokio::test]
-async fn that_another_has_taken_over_is_told_rather_than_that_a_call_failed() {
-    let late: Arc<OnceLock<Feed>> = Arc::default();
-    let feed_it = Arc::clone(&late);
-    let (feed, options) = fed(move |_| {
-        let record = error_record("Framework failed over");
-        feed_it.get().unwrap().send(Ok(frame(record.as_bytes()))).unwrap();
-        plain(400, "Framework cannot be found")
-    })
-    .await;
-    late.set(feed).unwrap();
-    let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
-    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
-    calls.send(kill("t"));
-    let error = subscription.next().await.unwrap_err();
-    assert!(matches!(error, MesosError::FailedOver), "{error:?}");
-}
-
-/// Real answers: of all wrong calls recorded, these and no others end the subscription.
-#[test]
-fn recorded_refusals_are_told_apart() {
-    let mut over = std::collections::BTreeSet::new();
-    let mut refused = 0;
-    for entry in recording::named("07a_bad_calls") {
-        let Entry::Response { status, body, .. } = entry else { continue };
-        if status < 300 {
-            continue;
-        }
-        let body = String::from_utf8(body).unwrap();
-        let code = StatusCode::from_u16(status).unwrap();
-        let error = calls::refusal("m".to_owned(), "KILL".to_owned(), code, body.clone());
-        match error.next_step() {
-            NextStep::Resubscribe => {
-                over.insert(format!("{status} {}", &body[..body.len().min(20)]));
-            }
-            NextStep::Continue => refused += 1,
-            NextStep::GiveUp => panic!("{error:?}"),
-        }
-    }
-    let over: Vec<_> = over.iter().map(String::as_str).collect();
-    assert_eq!(
-        over,
-        [
-            "400 Framework cannot be ",
-            "400 The stream ID '11111",
-            "400 The stream ID 'garba",
-            "404 404 Not Found."
-        ]
-    );
-    assert!(refused > 20, "{refused}");
 }
