@@ -3,6 +3,7 @@
 //! together.
 
 pub mod budget;
+pub mod cli;
 pub mod clock;
 pub mod desired;
 pub mod job;

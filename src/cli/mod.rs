@@ -1,0 +1,71 @@
+//! The command line: one file per command, each with its options and an `execute` that gives an
+//! [`Exit`] or says what went wrong as a [`Failure`].
+
+pub mod connection;
+pub mod exit;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use connection::Connection;
+pub use exit::{Exit, Failure};
+
+/// Keeps the Calico network stack on every agent of a Mesos or DC/OS cluster at the state
+/// declared in YAML.
+#[derive(Debug, Parser)]
+#[command(name = "calico-dcos", version, propagate_version = true, after_help = exit::TABLE)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+impl Command {
+    #[expect(clippy::unused_async, reason = "the commands are")]
+    async fn execute(self) -> Result<Exit, Failure> {
+        match self {}
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    // One provider for all of the process: reqwest and tonic would each panic without.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let done = runtime().and_then(|runtime| {
+        let done = runtime.block_on(cli.command.execute());
+        // Nothing that is still blocked on the outside world holds the process up.
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit().into()
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::environment(format!("cannot start threads: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_options_of_all_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}
