@@ -33,6 +33,20 @@ impl Outcome {
     }
 }
 
+/// SUBSCRIBE where the ID in the call is not that in its `FrameworkInfo`.
+pub(super) fn differing_ids() -> Outcome {
+    Outcome::refused(
+        400,
+        "Failed to validate scheduler::Call: 'framework_id' differs from \
+         'subscribe.framework_info.id'",
+    )
+}
+
+/// SUBSCRIBE on a stream.
+pub(super) fn subscribe_with_stream() -> Outcome {
+    Outcome::refused(400, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
+}
+
 impl Master {
     /// Checks a call in the order in which Mesos does (`src/master/http.cpp`, `scheduler()`, from
     /// the point on where the call has been read), then carries it out.
@@ -75,12 +89,7 @@ impl Master {
     fn carry_out(&mut self, cx: &mut Context, id: &FrameworkId, call: Call) -> Outcome {
         match call {
             // Answered before, by the one who opens streams.
-            Call::Subscribe(_) => {
-                return Outcome::refused(
-                    400,
-                    "Subscribe calls should not include the 'Mesos-Stream-Id' header",
-                );
-            }
+            Call::Subscribe(_) => return subscribe_with_stream(),
             Call::Teardown => return self.teardown(cx, id),
             Call::Accept(accept) => self.accept(cx, id, accept),
             Call::Decline(decline) => {

@@ -16,6 +16,9 @@ mod allocator;
 mod calls;
 mod config;
 mod context;
+mod decode;
+mod driver;
+pub mod http;
 mod master;
 mod operator;
 mod queue;
@@ -103,11 +106,7 @@ impl SimMesos {
         self.advance(now);
         self.ready()?;
         if framework_id != call.framework_info.id {
-            return Err(Outcome::refused(
-                400,
-                "Failed to validate scheduler::Call: 'framework_id' differs from \
-                 'subscribe.framework_info.id'",
-            ));
+            return Err(calls::differing_ids());
         }
         Ok(self.master.subscribe(&mut self.cx, conn, framework_id, call))
     }

@@ -104,8 +104,9 @@ impl Master {
             return Some(format!("'FrameworkInfo.role' is not a valid role: {why}"));
         }
         if !(info.failover_timeout < 9.2e9) {
-            let seconds = info.failover_timeout;
-            return Some(format!("The framework failover_timeout ({seconds:e}) is invalid"));
+            // C++ writes the sign of an exponent.
+            let seconds = format!("{:e}", info.failover_timeout).replace('e', "e+");
+            return Some(format!("The framework failover_timeout ({seconds}) is invalid"));
         }
         let id = id?;
         if self.removed_frameworks.contains(id) {

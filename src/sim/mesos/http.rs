@@ -1,0 +1,363 @@
+//! The model behind Mesos' HTTP API: `/api/v1/scheduler`, `/api/v1`, and the few paths that
+//! clients ask before they know more.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::body::Body;
+use axum::extract::State as Shared;
+use axum::response::Response;
+use http::{HeaderMap, Method, Request as HttpRequest, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::calls::Outcome;
+use super::decode;
+use super::driver::Driver;
+pub use super::driver::World;
+use super::{ConnId, SimMesos};
+use crate::mesos::v1::operator::{Response as OperatorAnswer, VersionInfo};
+use crate::mesos::v1::scheduler::{Call, Request};
+use crate::words::Time;
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
+const STREAM_ID: &str = "Mesos-Stream-Id";
+
+/// Why the server cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Somebody else listens there.
+    #[error("{address} is in use; stop the program that listens there, or give another address")]
+    InUse {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Nobody may listen there.
+    #[error("cannot listen on {address}; give an address and a port of this machine")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A world that is served. It ends when this is dropped.
+pub struct SimServer<W> {
+    address: SocketAddr,
+    driver: Driver<W>,
+    stop: Option<oneshot::Sender<()>>,
+    world: Option<JoinHandle<W>>,
+    serving: JoinHandle<()>,
+}
+
+impl<W: World> SimServer<W> {
+    /// Serves the world on that address; port 0 takes a free one. Real time starts now.
+    ///
+    /// # Errors
+    /// If nothing can listen there.
+    pub async fn start(listen: SocketAddr, mut world: W) -> Result<Self, ServerError> {
+        let refused = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::AddrInUse => ServerError::InUse { address: listen, source },
+            _ => ServerError::Listen { address: listen, source },
+        };
+        let listener = tokio::net::TcpListener::bind(listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        if let IpAddr::V4(ip) = address.ip() {
+            world.mesos().set_address(ip, address.port());
+        }
+        let (stop, stopped) = oneshot::channel();
+        let (driver, world) = Driver::start(world, stopped);
+        let router = axum::Router::new().fallback(answer::<W>).with_state(driver.clone());
+        let serving = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the simulated Mesos no longer accepts connections");
+            }
+        });
+        Ok(Self { address, driver, stop: Some(stop), world: Some(world), serving })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Does something with the world at its present time. None if it has ended by a panic.
+    pub async fn with<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut W, Time) -> R + Send + 'static,
+    ) -> Option<R> {
+        self.driver
+            .ask(move |state| {
+                let now = state.now();
+                act(&mut state.world, now)
+            })
+            .await
+    }
+
+    /// Ends it: streams end, calls are answered 503. Returns the world, unless it has panicked.
+    pub async fn stop(mut self) -> Option<W> {
+        self.stop.take();
+        self.world.take()?.await.ok()
+    }
+}
+
+impl<W> Drop for SimServer<W> {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Ends the subscription when the response is dropped, that is when the scheduler went away.
+struct Hangup<W: World> {
+    driver: Driver<W>,
+    conn: ConnId,
+}
+
+impl<W: World> Drop for Hangup<W> {
+    fn drop(&mut self) {
+        let conn = self.conn;
+        self.driver.tell(move |state| state.close(conn));
+    }
+}
+
+/// Routes as libprocess does: a trailing slash and the name of the master's process do not
+/// matter, and the longest prefix wins, so `/api/v1/operator` is `/api/v1`.
+async fn answer<W: World>(
+    Shared(driver): Shared<Driver<W>>,
+    request: HttpRequest<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().trim_end_matches('/');
+    let path = path.strip_prefix("/master").unwrap_or(path);
+    let below = |prefix: &str| {
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let scheduler = below("/api/v1/scheduler");
+    if scheduler || below("/api/v1") {
+        if let Err(refused) = posted_json(&parts.method, &parts.headers) {
+            return *refused;
+        }
+        let Ok(body) = body.collect().await else {
+            return refuse(&Outcome::refused(400, "Failed to read the body"));
+        };
+        let body = body.to_bytes();
+        return if scheduler {
+            scheduler_call(&driver, &parts.headers, &body).await
+        } else {
+            operator_call(&driver, &parts.headers, &body).await
+        };
+    }
+    match path {
+        "/health" => plain(StatusCode::OK, String::new()),
+        "/version" => match driver.ask(|state| state.world.mesos().version().to_string()).await {
+            Some(version) => json_body(&json!({ "version": version })),
+            None => gone(),
+        },
+        "/redirect" => match driver.ask(|state| state.world.mesos().master_info()).await {
+            Some(master) => {
+                let host = master.hostname.unwrap_or_default();
+                let mut response = plain(StatusCode::TEMPORARY_REDIRECT, String::new());
+                if let Ok(location) = format!("//{host}:{}", master.port).parse() {
+                    response.headers_mut().insert(header::LOCATION, location);
+                }
+                response
+            }
+            None => gone(),
+        },
+        _ => plain(StatusCode::NOT_FOUND, "404 Not Found.".to_owned()),
+    }
+}
+
+/// Method and content type, in the order in which Mesos looks at them.
+fn posted_json(method: &Method, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    if method != Method::POST {
+        let text = format!(
+            "405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'."
+        );
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, text);
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+        return Err(Box::new(response));
+    }
+    let refused = |status, text| Err(Box::new(refuse(&Outcome::refused(status, text))));
+    // Compared to the byte: a charset makes it another type.
+    match headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes) {
+        None => refused(400, "Expecting 'Content-Type' to be present"),
+        Some(kind) if kind == JSON.as_bytes() => Ok(()),
+        Some(kind) if kind == PROTOBUF.as_bytes() => {
+            refused(400, "Failed to parse body into Call protobuf")
+        }
+        Some(_) => {
+            refused(415, "Expecting 'Content-Type' of application/json or application/x-protobuf")
+        }
+    }
+}
+
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let Some(accept) = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()) else {
+        return true;
+    };
+    accept.split(',').any(|entry| {
+        let mut parts = entry.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let refused = parts.any(|parameter| parameter == "q=0" || parameter == "q=0.0");
+        matches!(kind, JSON | "application/*" | "*/*") && !refused
+    })
+}
+
+fn not_acceptable() -> Response {
+    let text = "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'";
+    refuse(&Outcome::refused(406, text))
+}
+
+async fn scheduler_call<W: World>(
+    driver: &Driver<W>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Response {
+    let request = match decode::scheduler_call(body) {
+        Ok(request) => request,
+        Err(outcome) => return refuse(&outcome),
+    };
+    let stream = headers.get(STREAM_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let Request { framework_id, call: Call::Subscribe(subscribe) } = request else {
+        let outcome = driver
+            .ask(move |state| {
+                let now = state.now();
+                state.world.mesos().call(now, stream.as_deref(), request)
+            })
+            .await;
+        return outcome.map_or_else(gone, |outcome| refuse(&outcome));
+    };
+    if framework_id != subscribe.framework_info.id {
+        return refuse(&super::calls::differing_ids());
+    }
+    if !accepts_json(headers) {
+        return not_acceptable();
+    }
+    if stream.is_some() {
+        return refuse(&super::calls::subscribe_with_stream());
+    }
+    let own = driver.clone();
+    let opened = driver
+        .ask(move |state| {
+            let now = state.now();
+            let (conn, events) = state.open();
+            // Made here, so that a scheduler that has gone away by now is hung up on too.
+            let hangup = Hangup { driver: own, conn };
+            let subscribed = state.world.mesos().subscribe(now, conn, framework_id, subscribe);
+            (hangup, events, subscribed)
+        })
+        .await;
+    let Some((hangup, events, subscribed)) = opened else { return gone() };
+    match subscribed {
+        Ok(stream) => {
+            let records = UnboundedReceiverStream::new(events).map(move |record| {
+                let _held_as_long_as_the_response = &hangup;
+                Ok::<_, std::convert::Infallible>(record)
+            });
+            respond(
+                Response::builder()
+                    .header(header::CONTENT_TYPE, JSON)
+                    .header(STREAM_ID, stream)
+                    .body(Body::from_stream(records)),
+            )
+        }
+        Err(outcome) => refuse(&outcome),
+    }
+}
+
+async fn operator_call<W: World>(driver: &Driver<W>, headers: &HeaderMap, body: &[u8]) -> Response {
+    let (kind, _) = match decode::operator_call(body) {
+        Ok(call) => call,
+        Err(outcome) => return refuse(&outcome),
+    };
+    if !accepts_json(headers) {
+        return not_acceptable();
+    }
+    let answer = driver
+        .ask(move |state| {
+            let now = state.now();
+            operator_answer(state.world.mesos(), now, &kind)
+        })
+        .await;
+    match answer {
+        Some(Ok(body)) => json_body(&body),
+        Some(Err(outcome)) => refuse(&outcome),
+        None => gone(),
+    }
+}
+
+fn operator_answer(
+    mesos: &mut SimMesos,
+    now: Time,
+    kind: &str,
+) -> Result<serde_json::Value, Outcome> {
+    let written = |answer: &OperatorAnswer| {
+        serde_json::to_value(answer).map_err(|error| Outcome::refused(500, error.to_string()))
+    };
+    match kind {
+        "GET_AGENTS" => written(&OperatorAnswer::GetAgents(mesos.get_agents(now)?)),
+        "GET_VERSION" => {
+            let version = mesos.version().to_string();
+            written(&OperatorAnswer::GetVersion(VersionInfo { version }))
+        }
+        "GET_HEALTH" => Ok(json!({"type": "GET_HEALTH", "get_health": {"healthy": true}})),
+        "GET_MASTER" => {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
+            let start_time = mesos.master_started().0 as f64 / 1_000.0;
+            Ok(json!({
+                "type": "GET_MASTER",
+                "get_master": {
+                    "master_info": mesos.master_info(),
+                    "start_time": start_time,
+                    "elected_time": start_time,
+                },
+            }))
+        }
+        // What Mesos answers to a type that it does not know; to one that this does not model, too.
+        _ => Err(Outcome::refused(400, decode::NO_OPERATOR_TYPE)),
+    }
+}
+
+fn refuse(outcome: &Outcome) -> Response {
+    let status = StatusCode::from_u16(outcome.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    plain(status, outcome.body.clone())
+}
+
+fn gone() -> Response {
+    plain(StatusCode::SERVICE_UNAVAILABLE, "No leader elected".to_owned())
+}
+
+/// Text, or nothing at all if it is empty.
+fn plain(status: StatusCode, text: String) -> Response {
+    let response = Response::builder().status(status);
+    respond(if text.is_empty() {
+        response.body(Body::empty())
+    } else {
+        response.header(header::CONTENT_TYPE, "text/plain; charset=utf-8").body(Body::from(text))
+    })
+}
+
+fn json_body(value: &serde_json::Value) -> Response {
+    respond(
+        Response::builder().header(header::CONTENT_TYPE, JSON).body(Body::from(value.to_string())),
+    )
+}
+
+/// A header that cannot be written would be a mistake of this file's.
+fn respond(response: Result<Response, http::Error>) -> Response {
+    response.unwrap_or_else(|error| {
+        tracing::error!(%error, "a response could not be put together");
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
