@@ -19,6 +19,8 @@ enum Happens {
     QuestionArrives(usize),
     /// A yes that was said reaches the host, perhaps late or repeated.
     YesArrives(usize),
+    /// A unit that was started for an admitted run gets to the lock late, or a second time.
+    UnitComesLate(usize),
     Passes(u64),
     ExecutorDies,
     PowerCut,
@@ -37,6 +39,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         6 => (0..8_usize).prop_map(H::QuestionArrives),
         6 => (0..8_usize).prop_map(H::YesArrives),
         6 => prop_oneof![0..50_u64, 0..5_000_u64, 0..70_000_u64].prop_map(H::Passes),
+        2 => (0..8_usize).prop_map(H::UnitComesLate),
         2 => Just(H::ExecutorDies),
         1 => Just(H::PowerCut),
         2 => Just(H::PowerBack),
@@ -108,6 +111,14 @@ impl History {
             Happens::YesArrives(which) => {
                 if let Some((attempt, run)) = pick(&self.yeses, which) {
                     self.say_yes(attempt, run);
+                }
+            }
+            Happens::UnitComesLate(which) => {
+                if let Some((attempt, run)) = pick(&self.yeses, which)
+                    && self.story.host.is_on()
+                {
+                    self.story.host.start_unit(now, attempt, run);
+                    self.story.host.settle(now);
                 }
             }
             Happens::Passes(ms) => {
