@@ -3,6 +3,7 @@
 //! report; what to accept, kill or suppress is decided in `rollout`.
 
 mod address;
+pub mod agents;
 mod auth;
 mod backoff;
 mod error;

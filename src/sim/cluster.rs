@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::sim::host::{HostModel, HostOutput};
 use crate::sim::mesos::{AgentConfig, AgentIndex, MesosConfig, NetworkFaults, SimMesos};
-use crate::sim::wire::HostSignal;
+use crate::sim::wire::{HostSignal, ToExecutor};
 use crate::words::{HostName, Time};
 
 /// The cluster.
@@ -22,6 +22,7 @@ pub struct Cluster {
     disrupted: Vec<bool>,
     witness: Peak,
     power_back: BinaryHeap<Reverse<(Time, AgentIndex)>>,
+    launched: u64,
 }
 
 /// How many hosts were disrupted at the same time, as the hosts saw it.
@@ -50,6 +51,7 @@ impl Cluster {
             disrupted: Vec::new(),
             witness: Peak::default(),
             power_back: BinaryHeap::new(),
+            launched: 0,
         }
     }
 
@@ -74,6 +76,12 @@ impl Cluster {
     #[must_use]
     pub fn peak(&self) -> Peak {
         self.witness
+    }
+
+    /// How many tasks have reached hosts.
+    #[must_use]
+    pub fn launched(&self) -> u64 {
+        self.launched
     }
 
     /// All hosts, in the order in which they were added.
@@ -137,6 +145,7 @@ impl Cluster {
                 return;
             }
             for (index, order) in orders {
+                self.launched += u64::from(matches!(order, ToExecutor::Launch { .. }));
                 if let Some(host) = self.hosts.get_mut(index) {
                     host.handle(now, order);
                     self.look(index);

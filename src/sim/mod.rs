@@ -4,4 +4,8 @@ pub mod cluster;
 pub mod etcd;
 pub mod host;
 pub mod mesos;
+pub mod meter;
+pub mod report;
+pub mod run;
+pub mod scenario;
 pub mod wire;

@@ -1,0 +1,509 @@
+//! A controller process in a run: the real state machine, and a model of the shell around it.
+
+use crate::mesos::agents::agents_seen;
+use crate::mesos::v1::FrameworkId;
+use crate::mesos::v1::scheduler::{Call, Event as MesosEvent, Subscribe};
+use crate::rollout::Controller;
+use crate::rollout::config::{Config, Delivery};
+use crate::rollout::event::{Effect, Event, Level, TxnId};
+use crate::sim::mesos::ConnId;
+use crate::store::keys::{Key, Space};
+use crate::store::txn::{LeaseId, Op, Outcome, StoreEvent, Txn};
+use crate::words::{Revision, SpecHash, Time};
+
+use super::{ETCD_MS, World};
+
+/// A leader's lease.
+const LEASE_MS: u64 = 10_000;
+/// A process that cannot reach Mesos tries again after this.
+const AGAIN_MS: u64 = 1_000;
+/// A call to Mesos, one way.
+const CALL_MS: u64 = 1;
+/// A transaction that etcd does not answer for so long is given up.
+const ETCD_TIMEOUT_MS: u64 = 5_000;
+
+/// Something that is due. `u64` is the incarnation of the process it belongs to: what was meant
+/// for one that is dead is dropped.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    /// Something reaches the machine.
+    Deliver(usize, u64, Box<Event>),
+    /// The store carries out the next thing of a process' queue.
+    Store(usize, u64),
+    /// Changes reach a watcher.
+    Watch(usize, u64),
+    /// The process renews its lease, or stands for election.
+    Lease(usize, u64),
+    /// A call reaches the master.
+    Call(usize, u64, ConnId, Box<Call>),
+    /// A SUBSCRIBE reaches the master.
+    Subscribe(usize, u64, Box<Subscribe>),
+    /// The process asks for the agents.
+    Poll(usize, u64),
+    /// The machine asked to be woken.
+    Wake(usize, u64),
+    /// A process starts again, or wakes up.
+    Back(usize),
+    /// etcd answers again.
+    EtcdUp,
+    /// The network is good again.
+    NetworkGood,
+    /// A fault happens.
+    Fault(usize),
+    /// A fault is over.
+    FaultOver,
+    /// The operator edits.
+    Edit(usize),
+}
+
+// Acts are ordered by time and sequence only, which are unique.
+impl PartialEq for Act {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Act {}
+impl PartialOrd for Act {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Act {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    Dead,
+    /// It stands still; what reaches it waits.
+    Paused,
+}
+
+/// What a process has asked of the store and not got yet.
+#[derive(Clone, Debug)]
+enum Ask {
+    Txn(TxnId, Box<Txn>, Time),
+    List,
+}
+
+/// A controller process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub machine: Controller,
+    life: Life,
+    incarnation: u64,
+    lease: Option<LeaseId>,
+    /// The leader key's create revision, while the process believes to lead.
+    leads: Option<Revision>,
+    asks: std::collections::VecDeque<Ask>,
+    store_busy: bool,
+    watched: Option<Revision>,
+    conn: Option<(ConnId, Option<FrameworkId>, String)>,
+    woken_for: Option<Time>,
+    stalled: Vec<Act>,
+    dirty: bool,
+}
+
+impl Process {
+    pub(super) fn leads(&self) -> bool {
+        self.life == Life::Running && self.leads.is_some()
+    }
+}
+
+fn config(number: usize) -> Config {
+    Config {
+        name: format!("controller-{number}"),
+        framework_name: "calico-dcos".to_owned(),
+        principal: None,
+        roles: vec!["*".to_owned(), "slave_public".to_owned()],
+        own_host: None,
+        delivery: Delivery {
+            url: "http://controller.invalid/artifact/calico-dcos".to_owned(),
+            digest: SpecHash::of(b"calico-dcos"),
+        },
+    }
+}
+
+impl World {
+    pub(super) fn start_process(&mut self) {
+        let number = self.processes.len();
+        self.processes.push(Process {
+            machine: Controller::new(config(number)),
+            life: Life::Running,
+            incarnation: 0,
+            lease: None,
+            leads: None,
+            asks: std::collections::VecDeque::new(),
+            store_busy: false,
+            watched: None,
+            conn: None,
+            woken_for: None,
+            stalled: Vec::new(),
+            dirty: false,
+        });
+        self.later(self.now, Act::Lease(number, 0));
+    }
+
+    pub(super) fn act(&mut self, act: Act) {
+        let owner = match &act {
+            Act::Deliver(at, incarnation, _)
+            | Act::Watch(at, incarnation)
+            | Act::Lease(at, incarnation)
+            | Act::Wake(at, incarnation)
+            | Act::Poll(at, incarnation)
+            | Act::Subscribe(at, incarnation, _) => Some((*at, *incarnation)),
+            // What has left the process happens whatever becomes of it.
+            Act::Store(..) | Act::Call(..) => None,
+            _ => None,
+        };
+        if let Some((at, incarnation)) = owner {
+            let process = &mut self.processes[at];
+            if process.incarnation != incarnation || process.life == Life::Dead {
+                return;
+            }
+            if process.life == Life::Paused {
+                process.stalled.push(act);
+                return;
+            }
+        }
+        match act {
+            Act::Deliver(at, _, event) => self.hand(at, *event),
+            Act::Store(at, incarnation) => self.store_next(at, incarnation),
+            Act::Watch(at, _) => self.watch(at),
+            Act::Lease(at, _) => self.lease(at),
+            Act::Call(at, incarnation, conn, call) => self.call(at, incarnation, conn, *call),
+            Act::Subscribe(at, _, subscribe) => self.subscribe(at, *subscribe),
+            Act::Poll(at, _) => self.poll(at),
+            Act::Wake(at, _) => {
+                self.processes[at].woken_for = None;
+                self.processes[at].dirty = true;
+            }
+            Act::Back(at) => self.back(at),
+            Act::EtcdUp => self.etcd_up = true,
+            Act::NetworkGood => {
+                self.cluster.set_network(self.now, crate::sim::mesos::NetworkFaults::default());
+            }
+            Act::Fault(at) => self.fault(at),
+            Act::FaultOver => self.ahead -= 1,
+            Act::Edit(at) => self.edit(at),
+        }
+    }
+
+    fn hand(&mut self, at: usize, event: Event) {
+        let process = &mut self.processes[at];
+        process.machine.handle(event, self.now);
+        process.dirty = true;
+    }
+
+    /// Lets a process decide, and carries out what it decided.
+    pub(super) fn decide(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        if process.life != Life::Running || !std::mem::take(&mut process.dirty) {
+            return;
+        }
+        let effects = process.machine.pass(self.now);
+        for effect in effects {
+            self.carry_out(at, effect);
+        }
+        let process = &mut self.processes[at];
+        if let Some(wake) = process.machine.next_wake() {
+            let wake = wake.max(self.now.plus_ms(1));
+            if process.woken_for.is_none_or(|earlier| earlier > wake) {
+                process.woken_for = Some(wake);
+                let incarnation = process.incarnation;
+                self.later(wake, Act::Wake(at, incarnation));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, at: usize, effect: Effect) {
+        let incarnation = self.processes[at].incarnation;
+        let soon = self.now.plus_ms(CALL_MS);
+        match effect {
+            Effect::Txn { id, txn } => {
+                let ask = Ask::Txn(id, Box::new(txn), self.now);
+                self.processes[at].asks.push_back(ask);
+                self.store_soon(at);
+            }
+            Effect::Relist => {
+                self.processes[at].asks.push_back(Ask::List);
+                self.store_soon(at);
+            }
+            Effect::Subscribe(subscribe) => {
+                self.later(soon, Act::Subscribe(at, incarnation, subscribe));
+            }
+            Effect::Unsubscribe => {
+                if let Some((conn, ..)) = self.processes[at].conn.take() {
+                    self.conns.remove(&conn);
+                    self.cluster.mesos.disconnect(self.now, conn);
+                }
+            }
+            Effect::Call(call) => {
+                if let Some((conn, ..)) = &self.processes[at].conn {
+                    let conn = *conn;
+                    self.later(soon, Act::Call(at, incarnation, conn, call));
+                }
+            }
+            Effect::PollAgents => self.later(soon, Act::Poll(at, incarnation)),
+            Effect::Resign => self.resign(at),
+            Effect::Note(note) => {
+                if self.notes || note.level == Level::Warning {
+                    self.meter.happened(note.to_string(), self.now);
+                }
+            }
+        }
+    }
+
+    // --- the store -------------------------------------------------------------------------
+
+    fn store_soon(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        if !std::mem::replace(&mut process.store_busy, true) {
+            let incarnation = process.incarnation;
+            self.later(self.now.plus_ms(ETCD_MS), Act::Store(at, incarnation));
+        }
+    }
+
+    fn store_next(&mut self, at: usize, incarnation: u64) {
+        if self.processes[at].incarnation != incarnation {
+            return;
+        }
+        let Some(ask) = self.processes[at].asks.pop_front() else {
+            self.processes[at].store_busy = false;
+            return;
+        };
+        if !self.etcd_up {
+            let gave_up = match &ask {
+                Ask::Txn(id, _, since) => (self.now.since(*since) > ETCD_TIMEOUT_MS).then_some(*id),
+                Ask::List => None,
+            };
+            match gave_up {
+                Some(id) => self.deliver(at, incarnation, Event::TxnUnknown { id }),
+                None => self.processes[at].asks.push_front(ask),
+            }
+            self.later(self.now.plus_ms(200), Act::Store(at, incarnation));
+            return;
+        }
+        let event = match ask {
+            Ask::Txn(id, txn, _) => match self.etcd.txn(&txn, None) {
+                Ok(outcome) => Event::TxnDone { id, outcome },
+                Err(refused) => {
+                    self.meter.happened(format!("etcd refused: {refused}"), self.now);
+                    Event::TxnUnknown { id }
+                }
+            },
+            Ask::List => {
+                let snapshot = self.etcd.list(Space::All);
+                self.processes[at].watched = Some(snapshot.revision);
+                Event::Store(StoreEvent::Listed(snapshot))
+            }
+        };
+        self.deliver(at, incarnation, event);
+        if self.processes[at].asks.is_empty() {
+            self.processes[at].store_busy = false;
+        } else {
+            self.later(self.now.plus_ms(ETCD_MS), Act::Store(at, incarnation));
+        }
+    }
+
+    fn deliver(&mut self, at: usize, incarnation: u64, event: Event) {
+        self.act(Act::Deliver(at, incarnation, Box::new(event)));
+    }
+
+    pub(super) fn watch_later(&mut self, at: usize) {
+        let process = &self.processes[at];
+        if process.life != Life::Dead {
+            let incarnation = process.incarnation;
+            self.later(self.now.plus_ms(ETCD_MS), Act::Watch(at, incarnation));
+        }
+    }
+
+    fn watch(&mut self, at: usize) {
+        let Some(from) = self.processes[at].watched else {
+            // A standby looks for the leader only.
+            if self.processes[at].leads.is_none() && self.etcd.get(&Key::Leader).is_none() {
+                self.lease(at);
+            }
+            return;
+        };
+        if !self.etcd_up {
+            let incarnation = self.processes[at].incarnation;
+            self.later(self.now.plus_ms(200), Act::Watch(at, incarnation));
+            return;
+        }
+        let revision = self.etcd.revision();
+        let event = match self.etcd.changes_since(from) {
+            Ok(changes) if changes.is_empty() => return,
+            Ok(changes) => StoreEvent::Changed { revision, changes },
+            Err(_) => {
+                // Compacted: everything is listed again, in the order of the transactions.
+                self.processes[at].asks.push_back(Ask::List);
+                self.store_soon(at);
+                return;
+            }
+        };
+        self.processes[at].watched = Some(revision);
+        self.hand(at, Event::Store(event));
+    }
+
+    // --- leadership ------------------------------------------------------------------------
+
+    fn lease(&mut self, at: usize) {
+        let incarnation = self.processes[at].incarnation;
+        self.later(self.now.plus_ms(LEASE_MS / 3), Act::Lease(at, incarnation));
+        if !self.etcd_up {
+            return;
+        }
+        if let Some(lease) = self.processes[at].lease {
+            let left = self.etcd.keep_alive(lease, self.now);
+            if left > 0 {
+                if self.processes[at].leads.is_none() {
+                    self.campaign(at, lease);
+                }
+                return;
+            }
+            self.processes[at].lease = None;
+            if self.processes[at].leads.take().is_some() {
+                self.processes[at].watched = None;
+                self.hand(at, Event::Deposed);
+            }
+        }
+        let lease = self.etcd.grant_lease(LEASE_MS, self.now);
+        self.processes[at].lease = Some(lease);
+        self.campaign(at, lease);
+    }
+
+    fn campaign(&mut self, at: usize, lease: LeaseId) {
+        let value = format!("{{\"version\":1,\"name\":\"controller-{at}\"}}");
+        let mut txn = Txn::new().if_at(Key::Leader, Revision(0));
+        txn.ops.push(Op::Put { key: Key::Leader, value, lease: true });
+        if let Ok(Outcome::Committed(created)) = self.etcd.txn(&txn, Some(lease)) {
+            self.processes[at].leads = Some(created);
+            self.meter.happened(format!("controller-{at} leads"), self.now);
+            self.hand(at, Event::Leading { created });
+        }
+    }
+
+    fn resign(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        process.leads = None;
+        process.watched = None;
+        if let Some(lease) = process.lease.take() {
+            self.etcd.revoke(lease);
+        }
+    }
+
+    // --- Mesos -----------------------------------------------------------------------------
+
+    fn subscribe(&mut self, at: usize, subscribe: Subscribe) {
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        let id = subscribe.framework_info.id.clone();
+        self.conns.insert(conn, at);
+        let again = Act::Subscribe(at, self.processes[at].incarnation, Box::new(subscribe.clone()));
+        match self.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe) {
+            Ok(stream) => self.processes[at].conn = Some((conn, id, stream)),
+            Err(_) => {
+                self.conns.remove(&conn);
+                self.later(self.now.plus_ms(AGAIN_MS), again);
+            }
+        }
+    }
+
+    fn call(&mut self, at: usize, incarnation: u64, conn: ConnId, call: Call) {
+        let process = &self.processes[at];
+        let Some((current, id, stream)) = &process.conn else { return };
+        if process.incarnation != incarnation || *current != conn {
+            return;
+        }
+        let Some(id) = id.clone() else { return };
+        let stream = stream.clone();
+        if matches!(call, Call::Suppress(_)) {
+            self.calls_since_suppress = 0;
+        } else {
+            self.calls_since_suppress += 1;
+        }
+        let outcome = self.cluster.mesos.call_as(self.now, &id, &stream, call);
+        if !outcome.is_accepted() {
+            self.stream_closed(at, conn);
+        }
+    }
+
+    pub(super) fn mesos_event(&mut self, at: usize, conn: ConnId, event: MesosEvent) {
+        if let (MesosEvent::Subscribed(subscribed), Some((current, id, _))) =
+            (&event, &mut self.processes[at].conn)
+            && *current == conn
+        {
+            *id = Some(subscribed.framework_id.clone());
+        }
+        let incarnation = self.processes[at].incarnation;
+        self.deliver(at, incarnation, Event::Mesos(event));
+    }
+
+    pub(super) fn stream_closed(&mut self, at: usize, conn: ConnId) {
+        let open = self.processes[at].conn.as_ref().is_some_and(|(current, ..)| *current == conn);
+        self.conns.remove(&conn);
+        if open {
+            self.processes[at].conn = None;
+            let incarnation = self.processes[at].incarnation;
+            self.deliver(at, incarnation, Event::Disconnected);
+        }
+    }
+
+    fn poll(&mut self, at: usize) {
+        self.operator_calls += 1;
+        if let Ok(list) = self.cluster.mesos.get_agents(self.now) {
+            self.hand(at, Event::Agents(agents_seen(&list)));
+        }
+    }
+
+    // --- its life --------------------------------------------------------------------------
+
+    /// The leader's process is killed, and started again after a while.
+    pub(super) fn crash(&mut self, for_ms: u64) {
+        let Some(at) = self.processes.iter().position(Process::leads) else { return };
+        let process = &mut self.processes[at];
+        process.life = Life::Dead;
+        process.incarnation += 1;
+        process.machine = Controller::new(config(at));
+        process.lease = None;
+        process.leads = None;
+        process.asks.clear();
+        process.store_busy = false;
+        process.watched = None;
+        process.woken_for = None;
+        process.stalled.clear();
+        if let Some((conn, ..)) = process.conn.take() {
+            self.conns.remove(&conn);
+            self.cluster.mesos.disconnect(self.now, conn);
+        }
+        self.later(self.now.plus_ms(for_ms), Act::Back(at));
+    }
+
+    /// The leader's process stands still; a second one stands for election meanwhile.
+    pub(super) fn pause(&mut self, for_ms: u64) {
+        let Some(at) = self.processes.iter().position(Process::leads) else { return };
+        self.processes[at].life = Life::Paused;
+        if self.processes.len() < 2 {
+            self.start_process();
+        }
+        self.later(self.now.plus_ms(for_ms), Act::Back(at));
+    }
+
+    fn back(&mut self, at: usize) {
+        let before = std::mem::replace(&mut self.processes[at].life, Life::Running);
+        let incarnation = self.processes[at].incarnation;
+        if before == Life::Dead {
+            self.later(self.now, Act::Lease(at, incarnation));
+        }
+        // What waited arrives at once, before the process notices that it has lost its lease.
+        for act in std::mem::take(&mut self.processes[at].stalled) {
+            self.act(act);
+        }
+        self.processes[at].dirty = true;
+    }
+}
