@@ -99,7 +99,8 @@ pub enum Effect {
     },
     /// Send an executor MESSAGE.
     Send(FromHost),
-    /// Look at each step of a change without touching anything; answer with [`Input::Inspected`].
+    /// Look at each step of a change without touching anything, and always answer, with
+    /// [`Input::Inspected`]: what cannot be looked at is refused.
     Inspect(Change),
     /// Write the journal, sync file and directory, answer with [`Input::JournalSynced`].
     WriteJournal(Journal),

@@ -132,11 +132,13 @@ impl HostModel {
         }
     }
 
-    /// Takes what the agent has for the executor. The first task starts its process.
+    /// Takes what the agent has for the executor, after what was due before. The first task
+    /// starts its process.
     pub fn handle(&mut self, now: Time, from_agent: ToExecutor) {
         if !self.on {
             return;
         }
+        self.advance(now);
         let input = match from_agent {
             ToExecutor::Launch { task, data } => {
                 self.count_second_supervisor(&data);
