@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// The name shown to people, for example host name and process ID.
-    pub holder: String,
+    pub name: String,
     /// When the process was started.
     pub started: Time,
     /// How long after its last sign of life a leader still counts as one. etcd takes whole
@@ -46,7 +46,7 @@ pub struct LeaderRecord {
     /// 1.
     pub version: u32,
     /// The name shown to people.
-    pub holder: String,
+    pub name: String,
     /// When the process was started.
     pub started: Time,
 }
@@ -209,8 +209,8 @@ impl Worker {
     }
 
     async fn take_place(&self, lease: LeaseId) -> Result<Outcome, StoreError> {
-        let Candidate { holder, started, .. } = self.candidate.clone();
-        let record = LeaderRecord { version: VERSION, holder, started };
+        let Candidate { name, started, .. } = self.candidate.clone();
+        let record = LeaderRecord { version: VERSION, name, started };
         let value = serde_json::json!(record).to_string();
         let mut txn = Txn::new().if_at(Key::Leader, Revision(0));
         txn.ops.push(Op::Put { key: Key::Leader, value, lease: true });

@@ -47,7 +47,9 @@ async fn a_frozen_etcd_is_noticed_by_its_silence() {
     etcd.freeze();
     let silent = store.get(&Key::Leader).await;
     assert!(matches!(silent, Err(StoreError::Unreachable { source: None, .. })), "{silent:?}");
-    next_loss(&mut events).await;
+    // By the silence itself, before the transport notices anything that it would name.
+    let why = next_loss(&mut events).await;
+    assert!(why.ends_with("is right"), "{why}");
     etcd.thaw();
     next_listing(&mut events).await;
     put(&store, control("a"), "1").await;

@@ -6,7 +6,7 @@ use calico_dcos::store::{
     Candidate, EtcdStore, Key, LeaderEvent, LeaderRecord, Leadership, Outcome, Txn,
 };
 use calico_dcos::words::{Revision, Time};
-use etcd_client::PutOptions;
+use etcd_client::{Client, PutOptions};
 use tokio::sync::mpsc;
 
 use crate::support::Etcd;
@@ -14,9 +14,9 @@ use crate::{connect, control, next, outsider, patiently};
 
 const LEADER: &str = "/calico-dcos/leader";
 
-fn stand(store: &EtcdStore, holder: &str) -> (Leadership, mpsc::Receiver<LeaderEvent>) {
-    let ttl = Duration::from_secs(4);
-    Leadership::campaign(store, Candidate { holder: holder.into(), started: Time(7), ttl })
+fn stand(store: &EtcdStore, name: &str) -> (Leadership, mpsc::Receiver<LeaderEvent>) {
+    let ttl = Duration::from_secs(8);
+    Leadership::campaign(store, Candidate { name: name.into(), started: Time(7), ttl })
 }
 
 async fn elected(events: &mut mpsc::Receiver<LeaderEvent>) -> Revision {
@@ -33,6 +33,21 @@ async fn lost(events: &mut mpsc::Receiver<LeaderEvent>) -> String {
     }
 }
 
+/// A time to live that grows is a keep-alive that arrived.
+async fn renewed(client: &mut Client, lease: i64) {
+    patiently("a keep-alive", async {
+        let mut before = i64::MAX;
+        loop {
+            let left = client.lease_time_to_live(lease, None).await.unwrap().ttl();
+            if left > before {
+                return;
+            }
+            before = left;
+        }
+    })
+    .await;
+}
+
 async fn holder(store: &EtcdStore) -> LeaderRecord {
     let entry = store.get(&Key::Leader).await.unwrap().expect("somebody leads");
     serde_json::from_str(&entry.value).unwrap()
@@ -46,7 +61,7 @@ async fn one_leads_and_the_next_follows_when_it_resigns() {
     let term = elected(&mut first_events).await;
     let (second, mut second_events) = stand(&store, "second");
     assert!(first.belief().holds());
-    assert_eq!(holder(&store).await.holder, "first");
+    assert_eq!(holder(&store).await.name, "first");
     let act = |term| Txn::new().if_created_at(Key::Leader, term).put(control("a"), "");
     assert!(matches!(store.txn(&act(term)).await, Ok(Outcome::Committed(_))));
 
@@ -56,7 +71,7 @@ async fn one_leads_and_the_next_follows_when_it_resigns() {
     let next_term = elected(&mut second_events).await;
     assert!(next_term > term);
     assert!(second.belief().holds());
-    assert_eq!(holder(&store).await.holder, "second");
+    assert_eq!(holder(&store).await.name, "second");
     // What the old one still had in hand (scenario 59).
     assert_eq!(store.txn(&act(term)).await.unwrap(), Outcome::Conflict);
     assert!(matches!(store.txn(&act(next_term)).await, Ok(Outcome::Committed(_))));
@@ -82,6 +97,8 @@ async fn a_leader_whose_lease_or_key_somebody_took_says_so_and_stands_again() {
     let first = elected(&mut events).await;
     let mut somebody = outsider(&etcd).await;
     let lease = somebody.get(LEADER, None).await.unwrap().kvs()[0].lease();
+    // Then the stream of keep-alives stands, and is told of the end by a time to live of 0.
+    renewed(&mut somebody, lease).await;
     somebody.lease_revoke(lease).await.unwrap();
     let why = lost(&mut events).await;
     assert!(why.contains("lease"), "{why}");
@@ -117,7 +134,7 @@ async fn a_leader_outlasts_a_restart_of_etcd() {
     let store = connect(&etcd).await;
     let (leadership, mut events) = {
         let candidate =
-            Candidate { holder: "me".into(), started: Time(7), ttl: Duration::from_secs(20) };
+            Candidate { name: "me".into(), started: Time(7), ttl: Duration::from_secs(20) };
         Leadership::campaign(&store, candidate)
     };
     let term = elected(&mut events).await;
@@ -125,18 +142,7 @@ async fn a_leader_outlasts_a_restart_of_etcd() {
     etcd.kill();
     etcd.restart();
     let mut somebody = outsider(&etcd).await;
-    // A time to live that grows is a keep-alive that arrived.
-    patiently("a keep-alive after the restart", async {
-        let mut before = i64::MAX;
-        loop {
-            let left = somebody.lease_time_to_live(lease, None).await.unwrap().ttl();
-            if left > before {
-                return;
-            }
-            before = left;
-        }
-    })
-    .await;
+    renewed(&mut somebody, lease).await;
     assert!(leadership.belief().holds());
     assert!(events.try_recv().is_err(), "nothing was lost");
     assert_eq!(store.get(&Key::Leader).await.unwrap().unwrap().create_revision, term);

@@ -122,6 +122,31 @@ async fn a_listing_of_many_pages_is_of_one_revision() {
     let snapshot = store.list(Space::Observed).await.unwrap();
     assert_eq!(snapshot.entries.len(), HOSTS);
     assert!(hosts.iter().all(|key| snapshot.get(key).is_some()));
+
+    // One on the first page and one on the last, always written together.
+    let (first, last) = (Key::Observed("0".into()), Key::Observed("z".into()));
+    let both =
+        |n: u32| Txn::new().put(first.clone(), n.to_string()).put(last.clone(), n.to_string());
+    assert!(matches!(store.txn(&both(0)).await, Ok(Outcome::Committed(_))));
+    let (mut written, mut lists) = (1, 0);
+    let lister = store.clone();
+    let mut listing = Box::pin(lister.list(Space::Observed));
+    while lists < 20 {
+        tokio::select! {
+            snapshot = &mut listing => {
+                let snapshot = snapshot.unwrap();
+                let value = |key| snapshot.get(key).map(|entry| entry.value.clone());
+                assert_eq!(value(&first), value(&last));
+                lists += 1;
+                listing = Box::pin(lister.list(Space::Observed));
+            }
+            outcome = async { store.txn(&both(written)).await } => {
+                assert!(matches!(outcome, Ok(Outcome::Committed(_))));
+                written += 1;
+            }
+        }
+    }
+    assert!(written > lists, "somebody wrote meanwhile");
 }
 
 #[tokio::test]
