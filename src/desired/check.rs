@@ -11,9 +11,9 @@ use super::sheet::Sheet;
 use super::text;
 use super::yaml::{Node, Span, Value};
 
-/// Notes on `sheet` all that is wrong with the structure of `root`.
-pub(super) fn check(sheet: &mut Sheet<'_>, root: &Node, schema: &Json) {
-    let place = Place { node: root, key: &root.span, path: String::new() };
+/// Notes on `sheet` all that is wrong with the structure of `node`, which stands at `path`.
+pub(super) fn check(sheet: &mut Sheet<'_>, node: &Node, path: &str, schema: &Json) {
+    let place = Place { node, key: &node.span, path: path.to_owned() };
     Walk { sheet }.value(&place, schema);
 }
 
@@ -117,11 +117,11 @@ impl Walk<'_, '_> {
         let known = |form: &&Json| entries.iter().filter(|entry| has(form, &entry.key)).count();
         let Some(form) = forms.iter().rev().max_by_key(known).filter(|form| known(form) > 0) else {
             let names: Vec<&str> = forms.iter().flat_map(names).collect();
+            if entries.is_empty() || names.is_empty() {
+                return self.wrong(place, schema);
+            }
             for entry in entries {
                 self.unknown(&entry.key, &entry.key_span, &place.path, &names);
-            }
-            if entries.is_empty() || names.is_empty() {
-                self.wrong(place, schema);
             }
             return;
         };

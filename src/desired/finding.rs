@@ -5,9 +5,6 @@ use std::fmt;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
-/// The longest line that is shown whole; of longer ones only the part around the place.
-const SHOWN: usize = 400;
-
 /// One thing that is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,29 +33,8 @@ pub(super) struct Excerpt {
     /// The bytes of `line` that are pointed at.
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Whether `line` is the whole line.
+    /// Whether `line` has the line's beginning.
     pub(super) whole: bool,
-}
-
-impl Excerpt {
-    /// Cuts a long line down to the neighbourhood of the place.
-    pub(super) fn new(line: &str, start: usize, end: usize) -> Self {
-        if line.len() <= SHOWN {
-            let end = end.clamp(start, line.len());
-            return Self { line: line.to_owned(), start, end, whole: true };
-        }
-        let from = line.floor_char_boundary(start.saturating_sub(SHOWN / 2));
-        let to = line.ceil_char_boundary((from + SHOWN).min(line.len()));
-        let before = if from > 0 { "…" } else { "" };
-        let after = if to < line.len() { "…" } else { "" };
-        let shift = before.len();
-        Self {
-            line: format!("{before}{}{after}", &line[from..to]),
-            start: start - from + shift,
-            end: end.clamp(start, to) - from + shift,
-            whole: false,
-        }
-    }
 }
 
 impl Finding {

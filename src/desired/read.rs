@@ -84,42 +84,23 @@ struct Reading<'s> {
 
 impl<'s> Reading<'s> {
     fn source(&mut self, source: &'s Source) {
-        let (text, bad) = match std::str::from_utf8(&source.bytes) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let good = &source.bytes[..error.valid_up_to()];
-                (std::str::from_utf8(good).unwrap_or_default(), Some(error.valid_up_to()))
-            }
-        };
         if source.bytes.len() > MAX_BYTES {
-            let message = format!(
-                "the source has {} bytes; at most {MAX_BYTES} are read",
-                source.bytes.len()
-            );
-            return self.refuse(source, "", &message, "split it into a file for each document");
+            let message = format!("this is larger than {MAX_BYTES} bytes, the most that is read");
+            let help = "split it into a file for each document";
+            return self.unusable(source, "", |sheet| sheet.refuse(message, help));
         }
-        if let Some(at) = bad {
-            self.refuse(source, text, "this is not UTF-8", "save the file as UTF-8");
-            let line = text.matches('\n').count() + 1;
-            let column = text.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            let place = Span { line, column, bytes: at..at };
-            if let Some(sheet) = self.sheets.last_mut() {
-                sheet.findings.clear();
-                sheet.find(
-                    &place,
-                    "",
-                    "this is not UTF-8",
-                    Some("save the file as UTF-8".to_owned()),
-                );
-            }
-            return;
-        }
+        let text = match std::str::from_utf8(&source.bytes) {
+            Ok(text) => text,
+            Err(error) => return self.not_utf8(source, error.valid_up_to()),
+        };
         let parsed = parse(text);
         if parsed.documents.is_empty() && parsed.faults.is_empty() {
             let help = "a document begins with `apiVersion: calico-dcos/v1`";
-            return self.refuse(source, text, "there is no document in it", help);
+            let refuse = |sheet: &mut Sheet<'_>| sheet.refuse("there is no document in it", help);
+            return self.unusable(source, text, refuse);
         }
         self.sheets.push(Sheet::new(&source.label, text, &parsed));
+        self.cluster_seen |= parsed.broken;
         self.held(source, &parsed);
         let single = parsed.documents.len() == 1;
         for document in parsed.documents {
@@ -128,12 +109,21 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// A source of which nothing can be used.
-    fn refuse(&mut self, source: &'s Source, text: &'s str, message: &str, help: &str) {
+    /// A source of which nothing can be used. It may have been the Cluster.
+    fn unusable(&mut self, source: &'s Source, text: &'s str, find: impl FnOnce(&mut Sheet<'s>)) {
         let mut sheet = Sheet::new(&source.label, text, &Parsed::default());
-        sheet.findings.push(Finding::overall(&source.label, message, help));
+        find(&mut sheet);
         self.sheets.push(sheet);
         self.cluster_seen |= matches!(source.holds, None | Some(DocumentName::Cluster));
+    }
+
+    fn not_utf8(&mut self, source: &'s Source, at: usize) {
+        let text = std::str::from_utf8(&source.bytes[..at]).unwrap_or_default();
+        let line = text.matches('\n').count() + 1;
+        let column = text.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        let place = Span { line, column, bytes: at..at };
+        let help = Some("save the file as UTF-8".to_owned());
+        self.unusable(source, text, |sheet| sheet.find(&place, "", "this is not UTF-8", help));
     }
 
     /// A key in etcd holds one document, the one that it is named after.
@@ -149,22 +139,22 @@ impl<'s> Reading<'s> {
         if let (Some(wrong), Some(sheet)) = (wrong, self.sheets.last_mut()) {
             let message = format!("the key is for the document `{name}`, but {wrong} in it");
             let help = "put each document under the key of its own name; `calico-dcos apply` does";
-            sheet.findings.push(Finding::overall(&source.label, message, help));
+            sheet.refuse(message, help);
         }
     }
 
     fn document(&mut self, document: Document, text: &str, source: &Source) {
         let index = self.sheets.len() - 1;
         let sheet = &mut self.sheets[index];
-        let before = sheet.findings.len();
+        let before = sheet.count();
         let root = document.root;
         let Some(kind) = kind(sheet, &root) else {
             self.cluster_seen = true; // Who knows what it was to be: "no Cluster" might be false.
             return;
         };
         rules::secrets(sheet, &root);
-        check(sheet, &root, definition(kind));
-        let clean = sheet.findings.len() == before;
+        check(sheet, &root, "", definition(kind));
+        let clean = sheet.count() == before;
         self.cluster_seen |= kind == "Cluster";
         let Some(name) = name_of(&root) else { return };
         let place = format!("{}:{}", source.label, root.span.line);
@@ -203,10 +193,7 @@ impl<'s> Reading<'s> {
             let help = "give the file of the Cluster too; it holds what all hosts are to have";
             findings.push(Finding::overall("", "there is no Cluster among the documents", help));
         }
-        for mut sheet in self.sheets {
-            sheet.findings.sort_by_key(|finding| (finding.line, finding.column));
-            findings.append(&mut sheet.findings);
-        }
+        findings.extend(self.sheets.into_iter().flat_map(Sheet::into_findings));
         match self.clusters.pop() {
             Some(cluster) if findings.is_empty() => {
                 let mut pools: Vec<Pool> =
@@ -261,7 +248,7 @@ fn kind(sheet: &mut Sheet<'_>, root: &Node) -> Option<&'static str> {
     }
     let version = &definition("Cluster")["properties"]["apiVersion"];
     if let Some(found) = root.get("apiVersion") {
-        check(sheet, found, version);
+        check(sheet, found, "apiVersion", version);
     }
     None
 }

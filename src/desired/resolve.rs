@@ -184,7 +184,7 @@ fn is_choice(below: &Map<String, Value>, above: &Map<String, Value>) -> bool {
 type Path = Vec<String>;
 
 /// Errs if two of these pools set one field.
-fn refuse_shared_fields(pools: &[&Pool]) -> Result<(), PoolConflict> {
+pub(super) fn refuse_shared_fields(pools: &[&Pool]) -> Result<(), PoolConflict> {
     let mut taken: Vec<(Path, &str)> = Vec::new();
     for pool in pools {
         let name = pool.metadata.name.as_str();

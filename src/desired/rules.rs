@@ -4,10 +4,10 @@ use super::finding::Finding;
 use super::limit::Limit;
 use super::path::{Step, child, item, steps};
 use super::read::Good;
-use super::resolve::laid_over;
+use super::resolve::{laid_over, refuse_shared_fields};
 use super::sheet::{Sheet, has_password, is_secret};
 use super::spec::{Spec, complete};
-use super::types::{Cluster, Pool, ProxyMode, Window};
+use super::types::{Cluster, Pool, ProxyMode, Selector, Window};
 use super::yaml::{Node, Span, Value};
 use crate::words::Component;
 
@@ -108,6 +108,7 @@ pub(super) fn check(
             rules.components(cluster, Some(pool));
         }
     }
+    rules.overlaps(pools);
     rules.warnings
 }
 
@@ -188,6 +189,27 @@ impl Rules<'_, '_> {
                 message,
                 "add what is to differ on its hosts, or delete it",
             );
+        }
+    }
+
+    /// Pools that both name a host, and set the same of its fields. (Whether pools that select by
+    /// attribute or role meet on a host is known when the hosts are.)
+    fn overlaps(&mut self, pools: &[Good<Pool>]) {
+        let by_name = |selector: &Selector| {
+            let others = !selector.attributes.is_empty() || !selector.roles.is_empty();
+            (!others).then(|| selector.names.clone()).unwrap_or_default()
+        };
+        for (index, pool) in pools.iter().enumerate() {
+            let names = by_name(&pool.document.spec.selector);
+            for other in &pools[..index] {
+                let others = by_name(&other.document.spec.selector);
+                let Some(host) = names.intersection(&others).next() else { continue };
+                if let Err(conflict) = refuse_shared_fields(&[&other.document, &pool.document]) {
+                    let message = format!("{conflict} (as `{host}` is)");
+                    let at = locate(&pool.root, "spec.selector.names");
+                    self.sheets[pool.source].find(&at, "spec.selector.names", message, None);
+                }
+            }
         }
     }
 

@@ -18,7 +18,9 @@ pub fn schema() -> &'static Value {
         ];
         let mut definitions = Value::Object(generator.take_definitions(true));
         tidy(&mut definitions);
+        // Two places that attributes on the types do not reach.
         definitions["HostName"]["minLength"] = json!(1);
+        definitions["PoolRollout"]["properties"]["order"]["items"]["minLength"] = json!(1);
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "Desired state of calico-dcos",

@@ -183,12 +183,11 @@ impl<'a> Builder<'a> {
         while let Some((event, span)) = self.next()? {
             match event {
                 Event::DocumentStart(explicit, _) => {
-                    if explicit {
-                        if let Some(last) = documents.last_mut() {
-                            last.bytes.end = last.bytes.end.min(span.bytes.start);
-                        }
-                        start = span.bytes.end;
+                    let marker = if explicit { span.bytes } else { start..start };
+                    if let Some(last) = documents.last_mut() {
+                        last.bytes.end = last.bytes.end.min(marker.start);
                     }
+                    start = marker.end;
                     self.anchors.clear();
                     let Some((event, span)) = self.next()? else { return Ok(()) };
                     let root = self.node(event, span, "", 0)?;

@@ -58,6 +58,9 @@ pub enum ProxyMode {
 /// Where the etcd cluster is found: exactly one of the two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(
+    description = "`{discoverySrv: NAME}` (by the SRV records of a domain) or `{endpoints: [URL, …]}`"
+)]
 pub enum Upstream {
     /// By the SRV records of this domain; those of etcd-mesos are known too.
     DiscoverySrv(DnsName),

@@ -152,7 +152,7 @@ pub struct Selector {
     #[schemars(inner(length(min = 1)), length(min = 1))]
     pub roles: BTreeSet<String>,
     /// Names of hosts.
-    #[schemars(inner(length(min = 1)), length(min = 1))]
+    #[schemars(length(min = 1))]
     pub names: BTreeSet<HostName>,
 }
 
@@ -209,7 +209,6 @@ pub struct PoolRollout {
     /// When disruptive work may start, instead of the Cluster's windows.
     pub windows: Option<Vec<Window>>,
     /// By which attributes the hosts of this pool are ordered, instead of the Cluster's.
-    #[schemars(inner(inner(length(min = 1))))]
     pub order: Option<Vec<String>>,
     /// How many hosts of this pool may be disrupted at a time, within the Cluster's limit.
     pub max_concurrent_restarts: Option<Limit>,

@@ -52,7 +52,6 @@ pub struct Rollout {
     /// Questions asked before each start. All must say yes; no answer is a no.
     pub gates: Vec<Gate>,
     /// Hosts to leave alone.
-    #[schemars(inner(length(min = 1)))]
     pub exclude: Vec<HostName>,
     /// Whether nothing new starts.
     pub paused: bool,
@@ -164,7 +163,7 @@ pub struct Window {
     pub days: Vec<Day>,
     /// When it begins.
     pub start: ClockTime,
-    /// When it ends; before or at `start`: on the next day.
+    /// When it ends; if that is before `start`, on the next day.
     pub end: ClockTime,
     /// By whose clock.
     #[serde(default = "utc")]
@@ -219,6 +218,7 @@ pub enum DrainMode {
 /// A question asked before each start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(description = "`{http: URL}` or `{prometheus: {url: URL, query: PROMQL}}`")]
 pub enum Gate {
     /// `{http: URL}`: open while a GET is answered with 200.
     Http(HttpUrl),
