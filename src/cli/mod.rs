@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod exit;
+pub mod validate;
 
 use std::process::ExitCode;
 
