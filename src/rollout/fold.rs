@@ -301,6 +301,7 @@ impl Controller {
         self.offers.reset(self.offers.suppressed());
         self.launching.clear();
         self.next_poll = Some(now);
+        self.agents_known = false;
         if self.framework.as_ref() != Some(&id) || !self.framework_saved {
             let record = FrameworkRecord { version: RECORDS_VERSION, id: id.0.clone() };
             self.ledger.put(Key::FrameworkId, to_json(&record));
@@ -617,6 +618,7 @@ impl Controller {
             by_host.entry(&agent.host).or_default().push(agent);
         }
         let mut changed = Vec::new();
+        let known = self.hosts.all.len();
         for (name, lines) in &by_host {
             if !self.hosts.all.contains_key(*name) {
                 if let Some(line) = lines.first() {
@@ -626,6 +628,7 @@ impl Controller {
                 }
             }
         }
+        self.agents_known = known > 0 && self.hosts.all.len() == known;
         for (name, host) in &mut self.hosts.all {
             let lines = by_host.get(name).map_or(&[][..], Vec::as_slice);
             if host.record.fold_listed(lines, now) == Folded::Changed {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::budget::slot::Slot;
 use crate::desired::{HostSpec, PoolConflict};
 use crate::observed::fleet::{Condition, HostRecord};
-use crate::observed::tasks::HostTasks;
+use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
 use crate::plan::gate::{Standing, Totals};
 use crate::plan::order::OrderKey;
@@ -109,6 +109,8 @@ pub(super) struct Hosts {
     pub busy: BTreeSet<HostName>,
     /// Hosts with supervising tasks that have nothing to supervise any more.
     pub ending: BTreeSet<HostName>,
+    /// Hosts with tasks that have not said yet that they run.
+    pub starting: BTreeSet<HostName>,
     /// Hosts whose attempts are used up.
     pub failed: BTreeSet<HostName>,
     /// Hosts that are not in sync.
@@ -199,6 +201,7 @@ impl Hosts {
             put(&mut self.holders, name, host.slot.is_some());
             put(&mut self.busy, name, busy);
             put(&mut self.ending, name, !assessment.work.ends.is_empty());
+            put(&mut self.starting, name, starting(&host.tasks));
             put(&mut self.failed, name, failed);
             put(&mut self.restless, name, !assessment.in_sync());
             if let Some(Reason::BackingOff { until, .. }) = &assessment.held {
@@ -216,6 +219,11 @@ fn live(assessment: &Assessment) -> bool {
     let work = &assessment.work;
     let carried = if work.disruptive { work.carrier } else { None };
     work.launches.iter().any(|kind| Some(*kind) != carried)
+}
+
+/// Lost tasks are not waited for: they may never come back.
+fn starting(tasks: &HostTasks) -> bool {
+    tasks.tasks.values().any(|task| matches!(task.seen, Seen::Nothing | Seen::Starting))
 }
 
 /// Before anything was accepted, only observers are launched.

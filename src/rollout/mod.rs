@@ -76,7 +76,11 @@ pub struct Controller {
     ledger: Ledger,
     holds: Holds,
     next_poll: Option<Time>,
+    /// The last list of agents brought no new one.
+    agents_known: bool,
     next_sweep: Time,
+    /// When the pace admits one more, if that is what the line waits for.
+    next_permit: Option<Time>,
     tasks_made: u64,
     effects: Vec<Effect>,
 }
@@ -143,7 +147,9 @@ impl Controller {
             ledger: Ledger::default(),
             holds: Holds::default(),
             next_poll: None,
+            agents_known: false,
             next_sweep: Time(0),
+            next_permit: None,
             tasks_made: 0,
             effects: Vec::new(),
         }
@@ -173,22 +179,11 @@ impl Controller {
             self.hosts.next_wake(),
             self.offers.next_wake(&self.wants),
             self.launching.values().map(|launching| launching.again).min(),
-            self.permits_wake(),
+            self.next_permit,
             (!self.hosts.all.is_empty()).then_some(self.next_sweep),
         ];
         let of_session = of_session.into_iter().filter(|_| session).flatten();
         of_session.chain(self.desire.next_look()).min()
-    }
-
-    fn permits_wake(&self) -> Option<Time> {
-        if self.hosts.line.is_empty() { None } else { self.permits(self.last_now()).next }
-    }
-
-    fn last_now(&self) -> Time {
-        self.guard
-            .as_ref()
-            .and_then(|(guard, _)| guard.taken.last())
-            .map_or(Time(0), |taken| taken.at)
     }
 
     /// The plan for the whole fleet, as `status` shows it. None before anything was accepted.

@@ -26,7 +26,8 @@ use super::records::{
 use super::slots::{BATCH_HOSTS, Batch, OVERDUE_MS, Settle, settle};
 use super::{Controller, Launching, Session};
 
-/// Agents are listed so often: while something moves, and else.
+/// Agents are listed so often: until a list brings nothing new, while something moves, and else.
+const POLL_NEW_MS: u64 = 2_000;
 const POLL_BUSY_MS: u64 = 10_000;
 const POLL_IDLE_MS: u64 = 60_000;
 /// A task that nothing was heard of for so long is asked after.
@@ -176,7 +177,11 @@ impl Controller {
         let moving = !self.hosts.busy.is_empty() || self.hosts.totals.down > 0;
         // A list of ten thousand agents is not asked for every ten seconds.
         let small = self.hosts.all.len() <= 1_000;
-        let pause = if moving && small { POLL_BUSY_MS } else { POLL_IDLE_MS };
+        let pause = match self.agents_known {
+            false => POLL_NEW_MS,
+            true if moving && small => POLL_BUSY_MS,
+            true => POLL_IDLE_MS,
+        };
         self.next_poll = Some(now.plus_ms(pause));
         self.effects.push(Effect::PollAgents);
     }
@@ -457,6 +462,10 @@ impl Controller {
         let Some(rollout) = self.rollout().cloned() else { return };
         let limits = self.limits();
         let open = gate(limits, &self.hosts.totals, self.permits(now));
+        self.next_permit = match &open.then {
+            Reason::WaitingForPace { until } if !self.hosts.line.is_empty() => *until,
+            _ => None,
+        };
         let mut line = Line::new(&rollout, &self.phase(), open, self.hosts.totals.pools.clone());
         // Hosts without an offer do not hold up those behind them; but nobody looks through the
         // whole fleet for that: offers are held only for those next in line.
@@ -750,7 +759,10 @@ impl Controller {
         if !halted {
             self.next_in_line(&mut wants);
         }
-        wants.nothing = wants.now.is_empty()
+        // Offers are how agents that nobody listed yet are noticed.
+        wants.nothing = self.agents_known
+            && wants.now.is_empty()
+            && self.hosts.starting.is_empty()
             && (self.hosts.line.is_empty() || halted)
             && self.hosts.busy.is_empty()
             && self.launching.is_empty();

@@ -66,7 +66,6 @@ pub struct Options {
 #[derive(Debug)]
 pub struct World {
     now: Time,
-    rng: SmallRng,
     etcd: EtcdModel,
     etcd_up: bool,
     cluster: Cluster,
@@ -116,7 +115,6 @@ impl World {
             mesos.timings.executor_reregistration + mesos.timings.registration_backoff;
         let mut world = Self {
             now: START,
-            rng,
             etcd: EtcdModel::new(CLUSTER_ID),
             etcd_up: true,
             cluster: Cluster::new(START, mesos),
