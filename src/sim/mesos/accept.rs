@@ -1,6 +1,8 @@
 //! ACCEPT: which launches go through, and what the others get. A launch that succeeds makes no
 //! event until its executor reports.
 
+use std::collections::btree_map::Entry;
+
 use super::AgentIndex;
 use super::context::{Context, Launch, ToAgent};
 use super::master::{Master, TaskRecord};
@@ -91,12 +93,11 @@ impl Master {
         let mut accepted: Option<Accepted> = None;
         for number in numbers {
             let offer = self.offers.remove(number)?;
-            match &mut accepted {
-                Some(accepted) => accepted.rest.add(&offer.resources),
-                None => {
-                    let super::master::Offer { agent, role, resources: rest, .. } = offer;
-                    accepted = Some(Accepted { agent, role, rest });
-                }
+            if let Some(accepted) = &mut accepted {
+                accepted.rest.add(&offer.resources);
+            } else {
+                let super::master::Offer { agent, role, resources: rest, .. } = offer;
+                accepted = Some(Accepted { agent, role, rest });
             }
         }
         accepted
@@ -122,9 +123,9 @@ impl Master {
             let key = (id.clone(), executor.executor_id.clone());
             let held = Pool::from_wire(&executor.resources);
             let Some(record) = self.agent_mut(accepted.agent) else { return };
-            if !record.executors.contains_key(&key) {
+            if let Entry::Vacant(entry) = record.executors.entry(key) {
                 accepted.rest.subtract(&held);
-                record.executors.insert(key, (executor.clone(), held));
+                entry.insert((executor.clone(), held));
             }
         }
         let Some(framework) = self.frameworks.get_mut(id) else { return };
@@ -138,7 +139,7 @@ impl Master {
         framework.tasks.insert(task.task_id.clone(), record);
         let info = framework.info.clone();
         let launch = Launch { framework: id.clone(), info, task };
-        cx.to_agent(accepted.agent, ToAgent::Run(Box::new(launch)));
+        cx.send_to_agent(accepted.agent, ToAgent::Run(Box::new(launch)));
     }
 
     /// What Mesos has against the task (`src/master/validation.cpp`).

@@ -109,7 +109,7 @@ impl Agent {
         cx.after(ms, Job::Recovered { agent: self.index, process: self.starts });
         self.drop_waiting(cx);
         for update in std::mem::take(&mut self.undelivered) {
-            self.from_executor(cx, update);
+            self.executor_says(cx, update);
         }
     }
 
@@ -213,7 +213,7 @@ impl Agent {
             None => ToMaster::Register,
             Some(id) => ToMaster::Reregister { id: id.clone(), report: Box::new(self.report()) },
         };
-        cx.to_master(self.index, message);
+        cx.send_to_master(self.index, message);
     }
 
     fn report(&self) -> Report {
@@ -292,7 +292,7 @@ impl Agent {
             status.reason = Some(StatusReason::Reconciliation);
             status.message = Some("Reconciliation: task unknown to the agent".to_owned());
             let key = (framework, id);
-            self.keep_unknown(cx, key.clone(), status);
+            self.keep_unknown(cx, &key, status);
             self.send_first(cx, &key);
         }
     }

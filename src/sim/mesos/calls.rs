@@ -103,17 +103,17 @@ impl Master {
             Call::Suppress(roles) => self.suppress(id, roles),
             Call::Kill(kill) => self.kill(cx, id, kill),
             Call::Acknowledge(ack) => self.acknowledge(cx, id, ack),
-            Call::Reconcile(reconcile) => self.reconcile(cx, id, reconcile),
+            Call::Reconcile(reconcile) => self.reconcile(cx, id, &reconcile),
             Call::Message(message) => {
                 if let Some(agent) = self.connected_agent(&message.agent_id) {
                     let executor = (id.clone(), message.executor_id);
-                    cx.to_agent(agent, ToAgent::Message { executor, data: message.data });
+                    cx.send_to_agent(agent, ToAgent::Message { executor, data: message.data });
                 }
             }
             Call::Shutdown(shutdown) => {
                 if let Some(agent) = self.connected_agent(&shutdown.agent_id) {
                     let executor = (id.clone(), shutdown.executor_id);
-                    cx.to_agent(agent, ToAgent::ShutdownExecutor(executor));
+                    cx.send_to_agent(agent, ToAgent::ShutdownExecutor(executor));
                 }
             }
             // No maintenance is planned in this model, so no inverse offer is outstanding.

@@ -1,6 +1,8 @@
 //! What master and agents have in common: time, chance, the network between them, and the
 //! outboxes to schedulers and hosts.
 
+use std::iter::repeat;
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -255,23 +257,21 @@ impl Context {
         }
     }
 
-    pub(super) fn to_agent(&mut self, agent: AgentIndex, message: ToAgent) {
+    pub(super) fn send_to_agent(&mut self, agent: AgentIndex, message: ToAgent) {
         let unreliable = matches!(
             message,
             ToAgent::Kill(_) | ToAgent::Acknowledge { .. } | ToAgent::Message { .. }
         );
         let link = self.link(agent);
-        for ms in self.journeys(unreliable) {
-            let message = message.clone();
+        for (ms, message) in self.journeys(unreliable).into_iter().zip(repeat(message)) {
             self.after(ms, Job::ToAgent { agent, link, message });
         }
     }
 
-    pub(super) fn to_master(&mut self, agent: AgentIndex, message: ToMaster) {
+    pub(super) fn send_to_master(&mut self, agent: AgentIndex, message: ToMaster) {
         let unreliable = matches!(message, ToMaster::Update { .. } | ToMaster::Message { .. });
         let link = self.link(agent);
-        for ms in self.journeys(unreliable) {
-            let message = message.clone();
+        for (ms, message) in self.journeys(unreliable).into_iter().zip(repeat(message)) {
             self.after(ms, Job::ToMaster { agent, link, message });
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant};
 
 use super::{ConnId, Outgoing, SimMesos};
+use crate::mesos::recordio;
 use crate::words::Time;
 
 /// A simulated Mesos, and what else belongs to its world: the hosts of its agents.
@@ -132,7 +133,7 @@ impl<W: World> State<W> {
                     let Some(stream) = self.streams.get(&conn) else { continue };
                     match serde_json::to_vec(&event) {
                         // A reader that has gone away is noticed when its response is dropped.
-                        Ok(json) => drop(stream.send(record(&json))),
+                        Ok(json) => drop(stream.send(recordio::frame(&json))),
                         Err(error) => tracing::error!(%error, "an event cannot be written as JSON"),
                     }
                 }
@@ -142,14 +143,6 @@ impl<W: World> State<W> {
             }
         }
     }
-}
-
-/// `RecordIO`: the length, a newline, the record.
-fn record(json: &[u8]) -> Bytes {
-    let mut record = json.len().to_string().into_bytes();
-    record.push(b'\n');
-    record.extend_from_slice(json);
-    record.into()
 }
 
 async fn sleep_until(wake: Option<Instant>) {

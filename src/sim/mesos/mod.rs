@@ -149,7 +149,7 @@ impl SimMesos {
     pub fn from_executor(&mut self, now: Time, agent: AgentIndex, message: FromExecutor) {
         self.advance(now);
         if let Some((agent, _)) = self.agents.get_mut(agent) {
-            agent.from_executor(&mut self.cx, message);
+            agent.executor_says(&mut self.cx, message);
         }
     }
 
@@ -267,7 +267,7 @@ impl SimMesos {
 
     // --- operators -------------------------------------------------------------------------------
 
-    /// GET_AGENTS.
+    /// `GET_AGENTS`.
     ///
     /// # Errors
     /// What a master answers that has just started.
@@ -318,7 +318,7 @@ impl SimMesos {
         }
     }
 
-    /// An operator marks the agent gone (MARK_AGENT_GONE).
+    /// An operator marks the agent gone (`MARK_AGENT_GONE`).
     pub fn agent_gone(&mut self, now: Time, agent: AgentIndex) {
         self.advance(now);
         self.master.mark_gone(&mut self.cx, agent);
@@ -342,8 +342,8 @@ fn is_partition_aware(info: &FrameworkInfo) -> bool {
     info.has(&CapabilityType::PartitionAware)
 }
 
-/// A state as the framework wants to hear it: without PARTITION_AWARE, all that is not known for
-/// certain is TASK_LOST.
+/// A state as the framework wants to hear it: without `PARTITION_AWARE`, all that is not known for
+/// certain is `TASK_LOST`.
 fn opt_in(state: TaskState, partition_aware: bool) -> TaskState {
     match state {
         TaskState::Dropped

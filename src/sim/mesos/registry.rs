@@ -46,7 +46,7 @@ impl Master {
         }
         self.agents[index] = Some(record);
         self.agent_ids.insert(id.clone(), index);
-        cx.to_agent(index, ToAgent::Registered { id });
+        cx.send_to_agent(index, ToAgent::Registered { id });
         self.consider_now(cx, index);
     }
 
@@ -59,7 +59,7 @@ impl Master {
         report: Report,
     ) {
         if self.gone.contains(id) {
-            return cx.to_agent(index, ToAgent::Gone);
+            return cx.send_to_agent(index, ToAgent::Gone);
         }
         let Some(before) = self.agent(index).map(|record| record.standing) else { return };
         // The master may not have noticed that it was away.
@@ -80,9 +80,9 @@ impl Master {
             record.registered = now;
         }
         let kills = std::mem::take(&mut record.kills);
-        cx.to_agent(index, ToAgent::Reregistered { missing });
+        cx.send_to_agent(index, ToAgent::Reregistered { missing });
         for task in kills {
-            cx.to_agent(index, ToAgent::Kill(task));
+            cx.send_to_agent(index, ToAgent::Kill(task));
         }
         self.consider_now(cx, index);
     }
@@ -137,7 +137,7 @@ impl Master {
     ) {
         let ReportedTask { framework: id, task, told, latest } = reported;
         let Some(framework) = self.frameworks.get_mut(&id) else {
-            return cx.to_agent(index, ToAgent::ShutdownFramework(id));
+            return cx.send_to_agent(index, ToAgent::ShutdownFramework(id));
         };
         let was_unreachable = framework.unreachable.remove(&task.task_id).is_some();
         let known = framework.tasks.get(&task.task_id).and_then(|record| record.status.clone());
@@ -285,25 +285,25 @@ impl Master {
         }
     }
 
-    /// MARK_AGENT_GONE: the operator's word that it never comes back.
+    /// `MARK_AGENT_GONE`: the operator's word that it never comes back.
     pub(super) fn mark_gone(&mut self, cx: &mut Context, index: AgentIndex) {
         let text = "Agent has been marked gone";
         let reason = StatusReason::AgentRemovedByOperator;
-        self.lose_tasks(cx, index, TaskState::GoneByOperator, reason, text);
+        self.lose_tasks(cx, index, &TaskState::GoneByOperator, &reason, text);
         let Some(record) = self.agent(index) else { return };
         let (id, connected) = (record.id.clone(), record.standing == Standing::Connected);
         if connected {
-            cx.to_agent(index, ToAgent::Gone);
+            cx.send_to_agent(index, ToAgent::Gone);
         }
         self.drop_record(cx, index);
         self.gone.insert(id);
     }
 
-    /// The agent has registered anew: what was there before is lost, for PARTITION_AWARE
+    /// The agent has registered anew: what was there before is lost, for `PARTITION_AWARE`
     /// frameworks too.
     fn remove_agent(&mut self, cx: &mut Context, index: AgentIndex) {
         let text = "Agent re-registered with a new agent ID";
-        self.lose_tasks(cx, index, TaskState::Lost, StatusReason::AgentRemoved, text);
+        self.lose_tasks(cx, index, &TaskState::Lost, &StatusReason::AgentRemoved, text);
         self.drop_record(cx, index);
     }
 
@@ -311,8 +311,8 @@ impl Master {
         &mut self,
         cx: &mut Context,
         index: AgentIndex,
-        state: TaskState,
-        reason: StatusReason,
+        state: &TaskState,
+        reason: &StatusReason,
         text: &str,
     ) {
         for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {

@@ -24,9 +24,9 @@ enum Quantity {
 /// How resources are written for a framework.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Form<'a> {
-    /// The role that they are allocated to; only MULTI_ROLE frameworks are told.
+    /// The role that they are allocated to; only `MULTI_ROLE` frameworks are told.
     pub(super) allocated: Option<&'a str>,
-    /// RESERVATION_REFINEMENT: reservations as a stack in place of `role`.
+    /// `RESERVATION_REFINEMENT`: reservations as a stack in place of `role`.
     pub(super) refined: bool,
 }
 

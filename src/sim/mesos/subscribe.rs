@@ -103,7 +103,7 @@ impl Master {
         if let Some(why) = info.role.as_deref().and_then(invalid_role) {
             return Some(format!("'FrameworkInfo.role' is not a valid role: {why}"));
         }
-        if !(info.failover_timeout < 9.2e9) {
+        if info.failover_timeout.is_nan() || info.failover_timeout >= 9.2e9 {
             // C++ writes the sign of an exponent.
             let seconds = format!("{:e}", info.failover_timeout).replace('e', "e+");
             return Some(format!("The framework failover_timeout ({seconds}) is invalid"));
@@ -211,7 +211,7 @@ impl Master {
             }
         }
         for agent in touched {
-            cx.to_agent(agent, ToAgent::ShutdownFramework(id.clone()));
+            cx.send_to_agent(agent, ToAgent::ShutdownFramework(id.clone()));
             self.consider(cx, agent);
         }
         self.remember_removed(id.clone());

@@ -115,7 +115,7 @@ impl Master {
             framework.tasks.remove(&ack.task_id);
         }
         let task = (id.clone(), ack.task_id);
-        cx.to_agent(agent, ToAgent::Acknowledge { task, uuid: ack.uuid });
+        cx.send_to_agent(agent, ToAgent::Acknowledge { task, uuid: ack.uuid });
     }
 
     /// A task that is not known is answered as by explicit reconciliation; one of another agent
@@ -132,13 +132,13 @@ impl Master {
         }
         let task = (id.clone(), kill.task_id);
         if record.standing == Standing::Connected {
-            cx.to_agent(agent, ToAgent::Kill(task));
+            cx.send_to_agent(agent, ToAgent::Kill(task));
         } else {
             record.kills.push(task);
         }
     }
 
-    pub(super) fn reconcile(&mut self, cx: &mut Context, id: &FrameworkId, call: Reconcile) {
+    pub(super) fn reconcile(&mut self, cx: &mut Context, id: &FrameworkId, call: &Reconcile) {
         if !call.tasks.is_empty() {
             for task in &call.tasks {
                 self.reconcile_one(cx, id, task);

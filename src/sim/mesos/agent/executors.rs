@@ -87,7 +87,7 @@ impl Agent {
         if idle {
             let silent = self.executors.remove(&executor_key).is_none_or(|e| e.info.is_none());
             let exited = ToMaster::Exited { executor: executor_key, status: 0, silent };
-            cx.to_master(self.index, exited);
+            cx.send_to_master(self.index, exited);
         }
     }
 
@@ -104,7 +104,7 @@ impl Agent {
         self.tasks.retain(|key, _| key.0 != *framework);
     }
 
-    pub(in crate::sim::mesos) fn from_executor(&mut self, cx: &mut Context, message: FromExecutor) {
+    pub(in crate::sim::mesos) fn executor_says(&mut self, cx: &mut Context, message: FromExecutor) {
         if self.process == Process::Down {
             match message {
                 update @ FromExecutor::Update { .. } => self.undelivered.push(update),
@@ -129,7 +129,7 @@ impl Agent {
                 let running = self.executors.iter().find(|(_, e)| e.stage == Stage::Running);
                 if let (Some((key, _)), Process::Registered) = (running, self.process) {
                     let message = ToMaster::Message { executor: key.clone(), data: Blob(data) };
-                    cx.to_master(self.index, message);
+                    cx.send_to_master(self.index, message);
                 }
             }
             FromExecutor::Exited => self.exited(cx),
@@ -154,7 +154,7 @@ impl Agent {
             let status = if orderly { 0 } else { 256 };
             if self.process == Process::Registered {
                 let exited = ToMaster::Exited { executor: key.clone(), status, silent };
-                cx.to_master(self.index, exited);
+                cx.send_to_master(self.index, exited);
             }
             self.executor_ended(cx, &key);
         }

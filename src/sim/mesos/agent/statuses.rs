@@ -74,7 +74,7 @@ impl Agent {
             status: Box::new(status),
             latest: task.latest.clone(),
         };
-        cx.to_master(self.index, update);
+        cx.send_to_master(self.index, update);
         let (agent, process) = (self.index, self.starts);
         cx.after(wait, Job::Retry { agent, process, task: key.clone(), sends, wait });
     }
@@ -111,7 +111,7 @@ impl Agent {
     }
 
     /// An update for a task that the agent never had: it lives until it is acknowledged.
-    pub(super) fn keep_unknown(&mut self, cx: &mut Context, key: TaskKey, status: TaskStatus) {
+    pub(super) fn keep_unknown(&mut self, cx: &mut Context, key: &TaskKey, status: TaskStatus) {
         let Some(agent_id) = self.id.clone() else { return };
         let info = TaskInfo {
             name: String::new(),
@@ -129,6 +129,6 @@ impl Agent {
         let latest = status.state.clone();
         let task = Task { info, executor, latest, updates: Updates::default() };
         self.tasks.entry(key.clone()).or_insert(task);
-        self.keep(cx, &key, status);
+        self.keep(cx, key, status);
     }
 }
