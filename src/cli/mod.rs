@@ -2,8 +2,15 @@
 //! [`Exit`] or says what went wrong as a [`Failure`].
 
 pub mod connection;
+pub mod diff;
 pub mod exit;
+mod format;
+mod input;
+pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod validate;
+pub mod view;
 
 use std::process::ExitCode;
 
@@ -22,12 +29,15 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Diff(diff::Diff),
+}
 
 impl Command {
-    #[expect(clippy::unused_async, reason = "the commands are")]
     async fn execute(self) -> Result<Exit, Failure> {
-        match self {}
+        match self {
+            Self::Diff(diff) => diff.execute().await,
+        }
     }
 }
 

@@ -1,0 +1,108 @@
+//! Hosts grouped by equal change and, within it, by equal reason: ten thousand hosts read as a
+//! few lines.
+
+use std::collections::BTreeMap;
+
+use crate::plan::reason::Reason;
+use crate::plan::step::{Disruption, Step};
+use crate::plan::{HostPlan, Plan};
+use crate::words::TaskKind;
+
+/// Hosts that need the same.
+#[derive(Debug)]
+pub(super) struct Group<'p, 'a> {
+    /// What has to change, in order.
+    pub(super) steps: &'p [Step],
+    /// Tasks that each of them takes.
+    pub(super) launches: &'p [TaskKind],
+    /// Tasks that each of them loses.
+    pub(super) ends: &'p [TaskKind],
+    /// Its hosts by what they wait for; first what is nearest to a start.
+    pub(super) waits: Vec<Wait<'p, 'a>>,
+}
+
+/// Hosts of a group that wait for the same.
+#[derive(Debug)]
+pub(super) struct Wait<'p, 'a> {
+    /// The reason's word.
+    pub(super) code: &'static str,
+    /// The reason as a sentence.
+    pub(super) text: String,
+    /// The hosts, in the order of the plan.
+    pub(super) hosts: Vec<&'p HostPlan<'a>>,
+}
+
+impl<'p, 'a> Group<'p, 'a> {
+    pub(super) fn len(&self) -> usize {
+        self.waits.iter().map(|wait| wait.hosts.len()).sum()
+    }
+
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &'p HostPlan<'a>> {
+        self.waits.iter().flat_map(|wait| wait.hosts.iter().copied())
+    }
+
+    /// The fewest and the most containers that a step stops on one of its hosts.
+    pub(super) fn containers(&self, disruption: Disruption) -> (u32, u32) {
+        let counts = self.hosts().map(|host| containers(host, disruption));
+        counts.fold((u32::MAX, 0), |(least, most), count| (least.min(count), most.max(count)))
+    }
+}
+
+/// Containers that a step stops on a host.
+pub(super) fn containers(host: &HostPlan<'_>, disruption: Disruption) -> u32 {
+    let Some(facts) = host.view.record.facts() else { return 0 };
+    match disruption {
+        Disruption::RestartDocker => facts.docker.as_ref().map_or(0, |docker| docker.containers),
+        Disruption::RestartAgent => facts.agent_containers,
+        _ => 0,
+    }
+}
+
+/// All hosts that are not in sync: changes first, those of most hosts first.
+pub(super) fn groups<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Group<'p, 'a>> {
+    type Key<'p> = (&'p [Step], &'p [TaskKind], &'p [TaskKind]);
+    type Waits<'p, 'a> = BTreeMap<(u8, &'static str, String), Vec<&'p HostPlan<'a>>>;
+    let mut groups: BTreeMap<Key<'p>, Waits<'p, 'a>> = BTreeMap::new();
+    for host in &plan.hosts {
+        let Some(reason) = &host.reason else { continue };
+        let work = &host.assessment.work;
+        let key = (&work.steps[..], &work.launches[..], &work.ends[..]);
+        let wait = (rank(reason), reason.code(), reason.to_string());
+        groups.entry(key).or_default().entry(wait).or_default().push(host);
+    }
+    let mut groups: Vec<Group<'p, 'a>> = groups
+        .into_iter()
+        .map(|((steps, launches, ends), waits)| {
+            let wait = |((_, code, text), hosts)| Wait { code, text, hosts };
+            Group { steps, launches, ends, waits: waits.into_iter().map(wait).collect() }
+        })
+        .collect();
+    groups.sort_by_key(|group| (group.steps.is_empty(), std::cmp::Reverse(group.len())));
+    groups
+}
+
+/// How far a host is from a start: under way, about to, waiting, held, out of reach.
+fn rank(reason: &Reason) -> u8 {
+    match reason {
+        Reason::InProgress { .. } => 0,
+        Reason::Verifying => 1,
+        Reason::BackingOff { .. } => 2,
+        Reason::WaitingForOffer => 3,
+        Reason::InsufficientResources { .. } => 4,
+        Reason::WaitingForSlot { .. } => 5,
+        Reason::WaitingForPace { .. } => 6,
+        Reason::TooManyUnavailable { .. } => 7,
+        Reason::WaitingForCanary => 8,
+        Reason::WaitingForGate => 9,
+        Reason::WaitingForWindow => 10,
+        Reason::WaitingForApproval => 11,
+        Reason::Paused { .. } => 12,
+        Reason::Halted { .. } => 13,
+        Reason::Failed { .. } => 14,
+        Reason::Blocked { .. } => 15,
+        Reason::Unknown { .. } => 16,
+        Reason::Unreachable { .. } => 17,
+        Reason::Gone => 18,
+        Reason::Excluded => 19,
+    }
+}

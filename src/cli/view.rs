@@ -1,0 +1,242 @@
+//! From what is in etcd, or in an exported file, to a plan: what every surface shows.
+//!
+//! The plan is made by [`crate::plan::plan`], as the controller's own; this only gathers what goes
+//! into it. When a host was last heard of is known to the controller alone (observers confirm
+//! their facts without a write), so all hosts count as heard of now, and surfaces show the age of
+//! the facts.
+
+use std::sync::Arc;
+
+use crate::budget::pace::permits;
+use crate::desired::{
+    Desired, Findings, HostIdentity, HostSpec, PoolConflict, Resolver, Rollout, Source, read,
+    replace,
+};
+use crate::plan::assess::HostView;
+use crate::plan::gate::{Limits, Phase};
+use crate::plan::order::OrderKey;
+use crate::plan::{FleetView, Plan, plan, totals};
+use crate::rollout::records::{Rendered, Stage};
+use crate::rollout::sources;
+use crate::words::{Generation, HostName, Time};
+
+use super::state::{HostState, State};
+
+/// Which documents a plan is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The set that is in force.
+    InForce,
+    /// Those in etcd, which are good and not in force yet.
+    Stored,
+    /// Those in etcd with the ones from files in the place of those of the same names.
+    Proposed,
+}
+
+/// There are no documents to plan for.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// They are not good.
+    #[error("the documents are refused\n\n{}\n", .0.render(true))]
+    Refused(Findings),
+    /// There are none.
+    #[error(
+        "there is no Cluster document in etcd; give one with -f, or write it with \
+         `calico-dcos apply -f FILE`"
+    )]
+    NoDocuments,
+}
+
+/// Everything that a plan is made from.
+#[derive(Debug)]
+pub struct View {
+    /// What is in etcd.
+    pub state: State,
+    /// The time that the plan is for.
+    pub now: Time,
+    /// Which documents the plan is about.
+    pub basis: Basis,
+    /// Those documents.
+    pub desired: Arc<Desired>,
+    /// What is wrong with the documents in etcd, if they are not in force for that reason.
+    pub refused: Option<Findings>,
+    /// The documents would be a new generation: what became of earlier attempts does not count.
+    pub raises_generation: bool,
+    /// The hosts, in the order in which people count.
+    hosts: Vec<Host>,
+}
+
+#[derive(Debug)]
+struct Host {
+    name: HostName,
+    spec: Result<Arc<HostSpec>, PoolConflict>,
+    excluded: bool,
+}
+
+impl View {
+    /// Takes the documents in `proposed`, or if there are none those in etcd, or if those are not
+    /// good the ones in force.
+    pub fn new(state: State, proposed: Vec<Source>, now: Time) -> Result<Self, ViewError> {
+        let Chosen { basis, desired, refused } = choose(&state, proposed)?;
+        let desired = Arc::new(desired);
+        let hosts = resolve(&state, &desired);
+        let raises_generation = basis != Basis::InForce && raises(&state, &hosts);
+        Ok(Self { state, now, basis, desired, refused, raises_generation, hosts })
+    }
+
+    /// The plan for the whole fleet.
+    pub fn plan(&self) -> Plan<'_> {
+        let hosts: Vec<(&HostName, HostView<'_>)> =
+            self.hosts.iter().filter_map(|host| Some((&host.name, self.host(host)?))).collect();
+        let rollout = self.rollout();
+        let limits = Limits::of(rollout, totals(hosts.iter().copied()).registered);
+        let taken = self.state.guard.as_ref().map_or(&[][..], |guard| &guard.taken);
+        plan(&FleetView {
+            rollout,
+            phase: self.phase(),
+            permits: permits(rollout.pace_for(limits.slots), taken, self.now),
+            own_host: None,
+            mean_hold_seconds: None,
+            now: self.now,
+            hosts,
+        })
+    }
+
+    /// How changes move.
+    #[must_use]
+    pub fn rollout(&self) -> &Rollout {
+        &self.desired.cluster.spec.rollout
+    }
+
+    /// What each host is to have, as the controller writes it to `rendered/HOST`; nothing for a
+    /// host whose pools do not go together.
+    pub fn rendered(&self) -> impl Iterator<Item = (&HostName, Rendered)> {
+        self.hosts.iter().filter_map(|host| Some((&host.name, host.spec.as_deref().ok()?.into())))
+    }
+
+    /// What the documents say that has no effect on these hosts, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let identities: Vec<_> = identities(&self.state).map(|(_, identity)| identity).collect();
+        self.desired.warnings(&identities)
+    }
+
+    /// Whether the documents in etcd are the ones in force.
+    #[must_use]
+    pub fn documents_in_force(&self) -> bool {
+        in_force(&self.state)
+    }
+
+    /// The generation of attempts that count.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.state.generation()
+    }
+
+    /// Whether work goes on, by the same rules as the controller's.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        let halted = |why: &str| Phase::Halted { why: why.to_owned() };
+        if let Some(unreadable) = self.state.unreadable.first() {
+            return halted(unreadable);
+        }
+        let deleted = !self.state.documents.contains_key("cluster");
+        if deleted && self.basis == Basis::InForce {
+            return halted("the Cluster document was deleted; everything is held as it is");
+        }
+        match self.state.rollout.as_ref().map(|rollout| &rollout.stage) {
+            Some(Stage::Halted { why }) if !self.raises_generation => halted(why),
+            _ => Phase::Running,
+        }
+    }
+
+    fn host<'a>(&'a self, host: &'a Host) -> Option<HostView<'a>> {
+        let HostState { observed, tasks, slot, progress } = self.state.hosts.get(&host.name)?;
+        let counts = |generation| generation == self.generation() && !self.raises_generation;
+        Some(HostView {
+            spec: host.spec.as_deref(),
+            record: observed.as_ref()?,
+            heard: self.now,
+            tasks,
+            slot: slot.as_ref(),
+            progress: progress.as_ref().filter(|progress| counts(progress.generation)),
+            excluded: host.excluded,
+        })
+    }
+}
+
+struct Chosen {
+    basis: Basis,
+    desired: Desired,
+    refused: Option<Findings>,
+}
+
+fn choose(state: &State, proposed: Vec<Source>) -> Result<Chosen, ViewError> {
+    let stored = sources(&state.texts());
+    let accepted = || read(&sources(&state.accepted.as_ref()?.set.documents)).ok();
+    if !proposed.is_empty() {
+        let refused = if in_force(state) { None } else { read(&stored).err() };
+        let desired = read(&replace(stored, proposed)).map_err(ViewError::Refused)?;
+        return Ok(Chosen { basis: Basis::Proposed, desired, refused });
+    }
+    if in_force(state)
+        && let Some(desired) = accepted()
+    {
+        return Ok(Chosen { basis: Basis::InForce, desired, refused: None });
+    }
+    let findings = match read(&stored) {
+        Ok(desired) => return Ok(Chosen { basis: Basis::Stored, desired, refused: None }),
+        Err(findings) => findings,
+    };
+    match accepted() {
+        Some(desired) => Ok(Chosen { basis: Basis::InForce, desired, refused: Some(findings) }),
+        None if stored.is_empty() => Err(ViewError::NoDocuments),
+        None => Err(ViewError::Refused(findings)),
+    }
+}
+
+fn in_force(state: &State) -> bool {
+    state.accepted.as_ref().is_some_and(|in_force| in_force.set.documents == state.texts())
+}
+
+fn identities(state: &State) -> impl Iterator<Item = (&HostName, HostIdentity)> {
+    state
+        .hosts
+        .iter()
+        .filter_map(|(name, host)| Some((name, host.observed.as_ref()?.identity(name))))
+}
+
+fn resolve(state: &State, desired: &Arc<Desired>) -> Vec<Host> {
+    let mut resolver = Resolver::new(Arc::clone(desired));
+    let mut hosts: Vec<_> = identities(state)
+        .map(|(name, identity)| Host {
+            name: name.clone(),
+            spec: resolver.resolve(&identity),
+            excluded: desired.excludes(name),
+        })
+        .collect();
+    hosts.sort_by_cached_key(|host| natural(&host.name));
+    hosts
+}
+
+/// The order in which people count: `a2` before `a10`.
+pub(super) fn natural(name: &HostName) -> OrderKey {
+    OrderKey::new(name, &std::collections::BTreeMap::new(), &[], 0, false)
+}
+
+/// Whether accepting what these hosts were resolved from changes any of their hashes.
+fn raises(state: &State, hosts: &[Host]) -> bool {
+    let accepted = state.accepted.as_ref();
+    let Some(before) = accepted.and_then(|accepted| read(&sources(&accepted.set.documents)).ok())
+    else {
+        return true;
+    };
+    let before = resolve(state, &Arc::new(before));
+    hosts.iter().zip(before).any(|(host, before)| match (&host.spec, &before.spec) {
+        (Ok(spec), Ok(before)) => {
+            Rendered::from(&**spec).components != Rendered::from(&**before).components
+        }
+        (Err(conflict), Err(before)) => conflict != before,
+        _ => true,
+    })
+}
