@@ -104,20 +104,22 @@ impl Offers {
     /// Gives back what is not wanted, and asks for what is. Gives the calls in their order.
     pub(super) fn settle(&mut self, wants: &Wants, now: Time) -> Vec<Call> {
         let mut calls = self.decline(wants, now);
-        if wants.nothing {
-            if !self.suppressed && self.held.is_empty() {
-                self.suppressed = true;
-                calls.push(Call::Suppress(Roles::default()));
-            }
-            return calls;
-        }
-        if self.should_revive(wants, now) {
+        if !wants.nothing && self.should_revive(wants, now) {
             self.suppressed = false;
             self.revived = Some(now);
             self.declined.clear();
             calls.push(Call::Revive(Roles::default()));
         }
         calls
+    }
+
+    /// Asks for no offers, if none are wanted and that was not said yet.
+    pub(super) fn suppress(&mut self, wants: &Wants) -> Option<Call> {
+        if !wants.nothing || self.suppressed || !self.held.is_empty() {
+            return None;
+        }
+        self.suppressed = true;
+        Some(Call::Suppress(Roles::default()))
     }
 
     fn decline(&mut self, wants: &Wants, now: Time) -> Vec<Call> {

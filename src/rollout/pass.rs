@@ -67,6 +67,11 @@ impl Controller {
             self.settle_offers(now);
         }
         self.ledger.flush(&mut self.effects);
+        // The last call of all: whatever is still to be acknowledged comes first.
+        if self.ready() && self.ledger.is_idle() {
+            let call = self.offers.suppress(&self.wants);
+            self.effects.extend(call.map(|call| Effect::Call(Box::new(call))));
+        }
     }
 
     /// Desired state, slots, subscription, agents and one reconciliation are in.

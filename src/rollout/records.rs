@@ -97,16 +97,6 @@ pub enum Stage {
     },
 }
 
-/// Who leads: the value of `leader`, written by the lease's owner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Leader {
-    /// [`RECORDS_VERSION`] of the release that wrote it.
-    pub version: u32,
-    /// The process, for people.
-    pub name: String,
-}
-
 /// The framework ID that Mesos gave: the value of `framework-id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

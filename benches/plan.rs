@@ -1,0 +1,137 @@
+//! The plan: a whole fleet, and one host's change in a fleet of ten thousand.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use calico_dcos::budget::pace::Permits;
+use calico_dcos::desired::{HostIdentity, HostSpec, Source, read};
+use calico_dcos::observed::facts::{
+    Cgroups, ComponentFacts, FACTS_VERSION, FactOrder, Facts, Health, System,
+};
+use calico_dcos::observed::fleet::{AgentSeen, Condition, HostRecord};
+use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
+use calico_dcos::plan::assess::{HostView, assess};
+use calico_dcos::plan::gate::Phase;
+use calico_dcos::plan::{FleetView, plan};
+use calico_dcos::words::{Component, Generation, HostName, SpecHash, TaskKind, Time};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const CLUSTER: &str = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: bench}\nspec:\n  \
+    rollout: {maxConcurrentRestarts: 100}\n  \
+    etcdProxy: {upstream: {endpoints: [\"http://10.0.0.1:2379\"]}, binary: {path: /usr/bin/etcd}}\n  \
+    docker: {}\n  mesosAgent: {networking: cni}\n  calicoNode: {image: \"calico/node:v2.6.12\"}\n";
+
+struct Host {
+    name: HostName,
+    record: HostRecord,
+    tasks: HostTasks,
+}
+
+fn host(n: usize, spec: &HostSpec, in_sync: bool) -> Host {
+    let name = HostName(format!("a{n}"));
+    let seen = AgentSeen {
+        id: format!("s{n}").into(),
+        host: name.clone(),
+        condition: Condition::Active,
+        roles: ["*".to_owned()].into(),
+        attributes: BTreeMap::new(),
+        mesos_version: "1.1.0".into(),
+    };
+    let component = |(component, wanted): (&Component, &calico_dcos::desired::ComponentSpec)| {
+        let hash = if in_sync { wanted.hash } else { SpecHash([7; 32]) };
+        let facts = ComponentFacts {
+            hash: Some(hash),
+            version: None,
+            health: Health::Healthy,
+            running: true,
+        };
+        (*component, facts)
+    };
+    let facts = Facts {
+        version: FACTS_VERSION,
+        order: FactOrder { boot_id: "b".into(), starts: 1, sequence: 1 },
+        machine_id: name.to_string(),
+        system: System {
+            os: "Debian 12".into(),
+            architecture: "x86_64".into(),
+            cgroups: Cgroups::V1,
+        },
+        docker: None,
+        mesos_version: "1.1.0".into(),
+        components: spec.components.iter().map(component).collect(),
+        journal: None,
+        agent_containers: 0,
+        blocked: BTreeMap::new(),
+    };
+    let mut record = HostRecord::new(&seen, Time(0));
+    record.fold_facts(facts, &seen.id, Time(0));
+    let mut tasks = HostTasks::default();
+    for kind in [TaskKind::Observer, TaskKind::EtcdProxy, TaskKind::CalicoNode] {
+        let wanted = kind.component().and_then(|component| spec.components.get(&component));
+        let task = TaskRecord {
+            id: format!("{kind}.{name}").into(),
+            agent: seen.id.clone(),
+            generation: Generation(1),
+            supervised: wanted.map(Supervised::from),
+            attempt: None,
+            replaces: None,
+            ordered: Time(0),
+            seen: Seen::Running,
+        };
+        tasks.tasks.insert(kind, task);
+    }
+    Host { name, record, tasks }
+}
+
+fn view<'a>(host: &'a Host, spec: &'a HostSpec) -> HostView<'a> {
+    HostView {
+        spec: Ok(spec),
+        record: &host.record,
+        heard: Time(0),
+        tasks: &host.tasks,
+        slot: None,
+        progress: None,
+        excluded: false,
+    }
+}
+
+fn benches(criterion: &mut Criterion) {
+    let desired = read(&[Source::file("bench", CLUSTER)]).expect("the documents are good");
+    let identity = HostIdentity {
+        name: "a".into(),
+        roles: ["*".to_owned()].into(),
+        attributes: BTreeMap::new(),
+    };
+    let spec = Arc::new(desired.resolve(&identity).expect("there are no pools"));
+    let mut group = criterion.benchmark_group("plan");
+    for (label, in_sync) in [("in-sync", true), ("all-out-of-sync", false)] {
+        for count in [1_000, 10_000] {
+            let hosts: Vec<Host> = (0..count).map(|n| host(n, &spec, in_sync)).collect();
+            group.throughput(Throughput::Elements(count as u64));
+            group.bench_with_input(BenchmarkId::new(label, count), &hosts, |bench, hosts| {
+                bench.iter(|| {
+                    let hosts = hosts.iter().map(|host| (&host.name, view(host, &spec)));
+                    let fleet = FleetView {
+                        hosts: hosts.collect(),
+                        rollout: &desired.cluster.spec.rollout,
+                        phase: Phase::Running,
+                        permits: Permits::UNLIMITED,
+                        own_host: None,
+                        mean_hold_seconds: None,
+                        now: Time(1_000),
+                    };
+                    black_box(plan(&fleet).summary.in_sync)
+                });
+            });
+        }
+    }
+    group.finish();
+    let one = host(1, &spec, false);
+    criterion.bench_function("assess/one-host", |bench| {
+        bench.iter(|| black_box(assess(view(black_box(&one), &spec), Time(1_000))));
+    });
+}
+
+criterion_group!(plan_benches, benches);
+criterion_main!(plan_benches);
