@@ -14,6 +14,8 @@ mod rules;
 mod schema;
 mod sheet;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod text;
 mod types;
 mod yaml;

@@ -243,7 +243,7 @@ fn kind(sheet: &mut Sheet<'_>, root: &Node) -> Option<&'static str> {
             sheet.find(&kind.span, "kind", message, Some(help));
         }
         None => {
-            sheet.find(&root.span, "kind", "the field `kind` is missing", Some(help.to_owned()))
+            sheet.find(&root.span, "kind", "the field `kind` is missing", Some(help.to_owned()));
         }
     }
     let version = &definition("Cluster")["properties"]["apiVersion"];

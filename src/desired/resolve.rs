@@ -217,7 +217,8 @@ fn fields_of(pool: &Pool) -> Vec<Path> {
         ("maxConcurrentRestarts", rollout.max_concurrent_restarts.is_some()),
     ]
     .into_iter()
-    .filter_map(|(field, set)| set.then(|| vec!["rollout".to_owned(), field.to_owned()]))
+    .filter(|(_, set)| *set)
+    .map(|(field, _)| vec!["rollout".to_owned(), field.to_owned()])
     .collect();
     for component in Component::ALL {
         if let Some(section) = pool.spec.section(component) {

@@ -1,5 +1,7 @@
 //! What no structure can say: rules across fields and documents.
 
+use std::collections::BTreeSet;
+
 use super::finding::Finding;
 use super::limit::Limit;
 use super::path::{Step, child, item, steps};
@@ -197,7 +199,7 @@ impl Rules<'_, '_> {
     fn overlaps(&mut self, pools: &[Good<Pool>]) {
         let by_name = |selector: &Selector| {
             let others = !selector.attributes.is_empty() || !selector.roles.is_empty();
-            (!others).then(|| selector.names.clone()).unwrap_or_default()
+            if others { BTreeSet::new() } else { selector.names.clone() }
         };
         for (index, pool) in pools.iter().enumerate() {
             let names = by_name(&pool.document.spec.selector);

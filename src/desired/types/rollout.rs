@@ -232,7 +232,7 @@ pub enum Gate {
 pub struct PrometheusGate {
     /// The server.
     pub url: HttpUrl,
-    /// An instant query in PromQL.
+    /// An instant query.
     #[schemars(length(min = 1))]
     pub query: String,
 }
