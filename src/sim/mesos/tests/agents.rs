@@ -161,7 +161,7 @@ fn a_machine_that_is_back_before_the_pings_end_registers_again() {
     assert!(reasons.contains(&Some(StatusReason::ExecutorTerminated)));
 }
 
-/// Recorded (06a): also for PARTITION_AWARE frameworks.
+/// Recorded (06a): also for `PARTITION_AWARE` frameworks.
 #[test]
 fn without_checkpoints_tasks_are_lost_with_the_agent_process() {
     let mut bench = Bench::new(FrameworkInfo { checkpoint: false, ..ours() }, &["*"]);

@@ -185,9 +185,9 @@ impl Bench {
     }
 
     /// Reports and acknowledges.
-    fn report_all(&mut self, task: &str, states: &[TaskPhase]) {
-        for state in states {
-            self.report(task, *state);
+    fn report_all(&mut self, task: &str, phases: &[TaskPhase]) {
+        for phase in phases {
+            self.report(task, *phase);
             let status = self.updates().pop().expect("the update");
             self.acknowledge(&status);
         }

@@ -267,7 +267,7 @@ fn messages_go_both_ways() {
     assert_eq!(bench.events(), [Event::Message(message("ex", 3))]);
 }
 
-/// Recorded (e01): FAILURE first, and no TASK_FAILED for what has ended.
+/// Recorded (e01): FAILURE first, and no `TASK_FAILED` for what has ended.
 #[test]
 fn the_end_of_an_executor_is_a_failure_and_fails_its_tasks() {
     for (ended, kinds) in
