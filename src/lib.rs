@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod cli;
 pub mod clock;
+pub mod controller;
 pub mod desired;
 pub mod job;
 pub mod mesos;

@@ -6,6 +6,8 @@ pub mod diff;
 pub mod exit;
 mod format;
 mod input;
+mod logging;
+mod run;
 pub mod state;
 #[cfg(test)]
 mod testing;
@@ -31,12 +33,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Diff(diff::Diff),
+    Run(run::Run),
 }
 
 impl Command {
     async fn execute(self) -> Result<Exit, Failure> {
         match self {
             Self::Diff(diff) => diff.execute().await,
+            Self::Run(run) => run.execute().await,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod txn;
 mod watch;
 
 pub use error::StoreError;
+pub(crate) use error::in_one_line;
 pub use etcd::EtcdStore;
 pub use keys::{Key, Space};
 pub use lease::{Belief, Candidate, LeaderEvent, LeaderRecord, Leadership};

@@ -1,0 +1,128 @@
+//! The controller's shell: it waits for events, hands them to the state machine of
+//! [`rollout`](crate::rollout), and carries out what that decides. It decides nothing itself.
+//!
+//! - here: stand for leader; one [`term`] after the other.
+//! - `term`: one loop over everything that can happen while this process leads.
+//! - `sight`: in which order listings and the watch of etcd are believed.
+//! - `writer`: transactions, strictly one after the other.
+//! - `session`: the subscription to Mesos, with the pauses between two of them.
+//!
+//! Nothing in memory outlives a term: a new leader, in this process or in another, begins with
+//! what is in etcd.
+
+mod session;
+mod sight;
+mod term;
+mod writer;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::mesos::operator::OperatorClient;
+use crate::mesos::{self, MesosError, NextStep};
+use crate::rollout::config::Config;
+use crate::store::{
+    Candidate, EtcdOptions, EtcdStore, LeaderEvent, Leadership, StoreError, in_one_line,
+};
+
+use term::{End, Term};
+
+/// What a controller is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where etcd is.
+    pub etcd: EtcdOptions,
+    /// A prefix that anybody can write without credentials will do.
+    pub allow_open_etcd: bool,
+    /// Where Mesos is.
+    pub mesos: mesos::Options,
+    /// How long after its last sign of life a leader still counts as one.
+    pub lease: Duration,
+    /// For the state machine.
+    pub config: Config,
+}
+
+/// Why the controller stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// etcd cannot be used, found out at the start. Later on it is waited for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Mesos cannot be used, and will not become usable by waiting.
+    #[error(transparent)]
+    Mesos(#[from] MesosError),
+    /// The task that stands for leader has ended, which it never does by itself.
+    #[error("the controller cannot stand for leader any more; start it again")]
+    NoCandidate,
+}
+
+/// Runs until `shutdown`, or until something is wrong that waiting does not put right. Gives
+/// leadership back before it returns; tasks and hosts go on without it.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), ControllerError> {
+    let store = EtcdStore::connect(&options.etcd).await?;
+    store.check_openness(options.allow_open_etcd).await?;
+    greet(&options.mesos).await?;
+    loop {
+        let candidate = Candidate {
+            name: options.config.name.clone(),
+            started: clock::now(),
+            ttl: options.lease,
+        };
+        tracing::info!(name = options.config.name, "stands for leader");
+        let (leadership, events) = Leadership::campaign(&store, candidate);
+        let end = serve(&options, &store, &leadership, events, &shutdown).await;
+        leadership.resign().await;
+        match end {
+            End::Shutdown => return Ok(()),
+            End::Failed(error) => return Err(error),
+            End::StandDown => {
+                // Whoever took over needs a moment to become the leader that it may already be.
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(options.lease) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Asks Mesos for its version: what will never answer as a master is told at the start. One that
+/// is down is not an error; it may come back at any time.
+async fn greet(options: &mesos::Options) -> Result<(), MesosError> {
+    match OperatorClient::new(options)?.version().await {
+        Ok(version) => tracing::info!(version, masters = %options.masters, "Mesos answers"),
+        Err(error) if error.next_step() == NextStep::GiveUp => return Err(error),
+        Err(error) => tracing::warn!("{}", in_one_line(&error)),
+    }
+    Ok(())
+}
+
+/// One candidacy: it leads as often as it is elected.
+async fn serve(
+    options: &Options,
+    store: &EtcdStore,
+    leadership: &Leadership,
+    mut events: mpsc::Receiver<LeaderEvent>,
+    shutdown: &CancellationToken,
+) -> End {
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return End::Shutdown,
+            event = events.recv() => event,
+        };
+        match event {
+            Some(LeaderEvent::Elected { create_revision }) => {
+                let term = Term::new(options, store, leadership.belief(), create_revision);
+                match term.run(&mut events, shutdown).await {
+                    None => {}
+                    Some(end) => return end,
+                }
+            }
+            Some(LeaderEvent::Lost { .. }) => {}
+            None => return End::Failed(ControllerError::NoCandidate),
+        }
+    }
+}

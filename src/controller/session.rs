@@ -1,0 +1,130 @@
+//! The subscription to Mesos, and the pauses between two of them.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::clock;
+use crate::mesos::scheduler::{CallSender, connect};
+use crate::mesos::v1::scheduler::{Call, Event, Subscribe};
+use crate::mesos::{Backoff, MesosError, NextStep, Options};
+
+/// Events that wait to be folded before the stream is read on.
+const WAITING: usize = 1024;
+
+/// The pause after an error that does not go away by itself.
+const SLOW: Duration = Duration::from_secs(15);
+
+/// What comes from Mesos.
+#[derive(Debug)]
+pub(super) enum FromMesos {
+    /// An event.
+    Event(Event),
+    /// A call was refused; the subscription goes on.
+    Refused(MesosError),
+    /// There is no subscription (any more).
+    Ended(MesosError),
+}
+
+enum Told {
+    Up(CallSender),
+    Said(FromMesos),
+}
+
+/// At most one subscription at a time.
+#[derive(Debug)]
+pub(super) struct Mesos {
+    options: Options,
+    backoff: Backoff,
+    /// How long to wait before the next one.
+    pause: Duration,
+    line: Option<Line>,
+}
+
+/// Dropped, it hangs up.
+#[derive(Debug)]
+struct Line {
+    told: mpsc::Receiver<Told>,
+    calls: Option<CallSender>,
+    /// Since when it is subscribed, by the monotonic clock.
+    up: Option<Duration>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Mesos {
+    pub(super) fn new(options: Options) -> Self {
+        Self { options, backoff: Backoff::default(), pause: Duration::ZERO, line: None }
+    }
+
+    /// Subscribes, after a pause if that has failed before.
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
+        let (tell, told) = mpsc::channel(WAITING);
+        let task = tokio::spawn(listen(self.options.clone(), self.pause, subscribe, tell));
+        let task = AbortOnDropHandle::new(task);
+        self.line = Some(Line { told, calls: None, up: None, _task: task });
+    }
+
+    pub(super) fn hang_up(&mut self) {
+        self.line = None;
+    }
+
+    /// Makes a call under the subscription. Without one it reaches nobody, as a call that is made
+    /// too late does.
+    pub(super) fn call(&self, call: Call) {
+        match self.line.as_ref().and_then(|line| line.calls.as_ref()) {
+            Some(calls) => calls.send(call),
+            None => tracing::debug!(kind = %call.kind(), "dropped: there is no subscription"),
+        }
+    }
+
+    /// What comes next. Nothing is lost if the future is dropped.
+    pub(super) async fn next(&mut self) -> FromMesos {
+        loop {
+            let Some(line) = &mut self.line else { return std::future::pending().await };
+            match line.told.recv().await {
+                Some(Told::Up(calls)) => {
+                    line.calls = Some(calls);
+                    line.up = Some(clock::monotonic());
+                }
+                Some(Told::Said(FromMesos::Ended(error))) => {
+                    let up = line.up.map_or(Duration::ZERO, |up| clock::monotonic() - up);
+                    self.line = None;
+                    self.pause = self.backoff.wait(up, rand::random());
+                    if error.next_step() == NextStep::GiveUp {
+                        self.pause = SLOW;
+                    }
+                    return FromMesos::Ended(error);
+                }
+                Some(Told::Said(other)) => return other,
+                None => return std::future::pending().await,
+            }
+        }
+    }
+}
+
+async fn listen(options: Options, pause: Duration, call: Subscribe, tell: mpsc::Sender<Told>) {
+    tokio::time::sleep(pause).await;
+    let error = match connect(&options, call.framework_info, call.suppressed_roles).await {
+        Err(error) => error,
+        Ok((mut subscription, calls)) => {
+            if tell.send(Told::Up(calls)).await.is_err() {
+                return;
+            }
+            loop {
+                let said = match subscription.next().await {
+                    Ok(event) => FromMesos::Event(event),
+                    Err(error) if error.next_step() == NextStep::Continue => {
+                        FromMesos::Refused(error)
+                    }
+                    Err(error) => break error,
+                };
+                if tell.send(Told::Said(said)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    // Nobody waits for it: then nobody needs to know.
+    let _ = tell.send(Told::Said(FromMesos::Ended(error))).await;
+}

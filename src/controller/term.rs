@@ -1,0 +1,282 @@
+//! One term: one loop over everything that can happen while this process leads.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::session::{FromMesos, Mesos};
+use super::sight::{Seen, Sight};
+use super::writer::{Writer, Written};
+use super::{ControllerError, Options};
+use crate::clock;
+use crate::mesos::agents::agents_seen;
+use crate::mesos::operator::OperatorClient;
+use crate::mesos::v1::operator::GetAgents;
+use crate::mesos::{MesosError, NextStep};
+use crate::observed::fleet::AgentSeen;
+use crate::rollout::Controller;
+use crate::rollout::event::{Effect, Event, Level, Note};
+use crate::store::{Belief, EtcdStore, LeaderEvent, StoreEvent, in_one_line};
+use crate::words::Revision;
+
+/// Events folded before the next pass, at most: so many may be ready at once after a start.
+const BATCH: usize = 512;
+
+/// With so many transactions on their way the machine is not asked for more.
+const BACKLOG: usize = 64;
+
+/// The timer never rings sooner than this, and looks at the wall clock, which may jump, at
+/// least so often.
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// How a term ends, other than by losing an election.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was asked to.
+    Shutdown,
+    /// Somebody else leads, or acts as if.
+    StandDown,
+    /// Waiting will not put it right.
+    Failed(ControllerError),
+}
+
+/// Everything that belongs to one term. Dropped, nothing of it goes on.
+pub(super) struct Term {
+    machine: Controller,
+    belief: Belief,
+    sight: Sight,
+    watch: mpsc::Receiver<StoreEvent>,
+    writer: Writer,
+    mesos: Mesos,
+    operator: Result<OperatorClient, MesosError>,
+    poll: Option<Poll>,
+}
+
+/// A question for the agents under way; at most one.
+type Poll = AbortOnDropHandle<Result<Vec<AgentSeen>, MesosError>>;
+
+/// Something to fold.
+enum Input {
+    Shutdown,
+    Leader(Option<LeaderEvent>),
+    Store(Option<StoreEvent>),
+    Written(Written),
+    Mesos(FromMesos),
+    Agents(Result<Result<Vec<AgentSeen>, MesosError>, JoinError>),
+    Timer,
+}
+
+impl Term {
+    pub(super) fn new(
+        options: &Options,
+        store: &EtcdStore,
+        belief: Belief,
+        created: Revision,
+    ) -> Self {
+        tracing::info!(term = created.0, "leads");
+        let mut machine = Controller::new(options.config.clone());
+        machine.handle(Event::Leading { created }, clock::now());
+        Self {
+            machine,
+            belief,
+            sight: Sight::default(),
+            watch: store.watch(),
+            writer: Writer::start(store.clone()),
+            mesos: Mesos::new(options.mesos.clone()),
+            operator: OperatorClient::new(&options.mesos),
+            poll: None,
+        }
+    }
+
+    /// Works until the term ends; `None` if that is because leadership was lost.
+    pub(super) async fn run(
+        mut self,
+        leader: &mut mpsc::Receiver<LeaderEvent>,
+        shutdown: &CancellationToken,
+    ) -> Option<End> {
+        loop {
+            // Nobody acts who cannot know that he still leads; the next event tells.
+            if self.belief.holds() && self.writer.waiting() < BACKLOG {
+                for effect in self.machine.pass(clock::now()) {
+                    if let Some(end) = self.carry_out(effect) {
+                        return Some(end);
+                    }
+                }
+            }
+            let mut input = self.next(leader, shutdown).await;
+            for _ in 0..BATCH {
+                match input {
+                    Input::Shutdown => return Some(End::Shutdown),
+                    Input::Leader(Some(LeaderEvent::Lost { why })) => {
+                        tracing::warn!(why, "does not lead any more");
+                        return None;
+                    }
+                    Input::Leader(None) => {
+                        return Some(End::Failed(ControllerError::NoCandidate));
+                    }
+                    Input::Leader(Some(LeaderEvent::Elected { .. })) | Input::Timer => {}
+                    Input::Store(event) => self.watched(event),
+                    Input::Written(answer) => self.written(answer),
+                    Input::Mesos(FromMesos::Ended(error)) => {
+                        if let Some(end) = self.unsubscribed(error) {
+                            return Some(end);
+                        }
+                    }
+                    Input::Mesos(said) => self.heard(said),
+                    Input::Agents(answer) => self.listed_agents(answer),
+                }
+                match self.next(leader, shutdown).now_or_never() {
+                    None | Some(Input::Timer) => break,
+                    Some(another) => input = another,
+                }
+            }
+        }
+    }
+
+    /// The next thing that happens. Nothing is lost if the future is dropped.
+    async fn next(
+        &mut self,
+        leader: &mut mpsc::Receiver<LeaderEvent>,
+        shutdown: &CancellationToken,
+    ) -> Input {
+        let timer = self.until_wake();
+        let poll = async {
+            match &mut self.poll {
+                Some(poll) => poll.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => Input::Shutdown,
+            event = leader.recv() => Input::Leader(event),
+            event = self.watch.recv(), if self.sight.is_clear() => Input::Store(event),
+            answer = self.writer.answer() => Input::Written(answer),
+            said = self.mesos.next() => Input::Mesos(said),
+            agents = poll => Input::Agents(agents),
+            () = tokio::time::sleep(timer) => Input::Timer,
+        }
+    }
+
+    fn until_wake(&self) -> Duration {
+        let wait = self.machine.next_wake().map(|at| at.since(clock::now()));
+        wait.map_or(LONGEST, |ms| Duration::from_millis(ms).clamp(SHORTEST, LONGEST))
+    }
+
+    fn fold(&mut self, event: Event) {
+        self.machine.handle(event, clock::now());
+    }
+
+    // --- events ----------------------------------------------------------------------------
+
+    fn watched(&mut self, event: Option<StoreEvent>) {
+        // The watch ends with its receiver only.
+        let Some(event) = event else { return };
+        if let StoreEvent::Lost { why } = &event {
+            tracing::warn!(why, "the watch of etcd is lost; it begins anew");
+        }
+        match self.sight.watched(event) {
+            Seen::News(event) => self.fold(Event::Store(event)),
+            Seen::Gap => self.list(),
+            Seen::Old => {}
+        }
+    }
+
+    fn written(&mut self, answer: Written) {
+        let event = match answer {
+            Written::Done(id, outcome) => Event::TxnDone { id, outcome },
+            Written::Unknown(id) => Event::TxnUnknown { id },
+            Written::Listed(snapshot) => {
+                self.sight.listed(&snapshot);
+                Event::Store(StoreEvent::Listed(snapshot))
+            }
+        };
+        self.fold(event);
+    }
+
+    fn heard(&mut self, said: FromMesos) {
+        match said {
+            FromMesos::Event(event) => self.fold(Event::Mesos(event)),
+            FromMesos::Refused(error) | FromMesos::Ended(error) => {
+                tracing::warn!("{}", in_one_line(&error));
+            }
+        }
+    }
+
+    fn unsubscribed(&mut self, error: MesosError) -> Option<End> {
+        match error {
+            MesosError::Removed => return Some(End::Failed(error.into())),
+            MesosError::FailedOver => {
+                tracing::error!("{error}; this process stands down");
+                return Some(End::StandDown);
+            }
+            _ if error.next_step() == NextStep::GiveUp => {
+                tracing::error!("{}", in_one_line(&error));
+            }
+            _ => tracing::warn!("{}", in_one_line(&error)),
+        }
+        self.fold(Event::Disconnected);
+        None
+    }
+
+    fn listed_agents(&mut self, answer: Result<Result<Vec<AgentSeen>, MesosError>, JoinError>) {
+        self.poll = None;
+        match answer {
+            Ok(Ok(agents)) => self.fold(Event::Agents(agents)),
+            // The machine asks again by itself.
+            Ok(Err(error)) => {
+                tracing::warn!("cannot list the agents: {}", in_one_line(&error));
+            }
+            Err(error) => tracing::error!("cannot list the agents: {error}"),
+        }
+    }
+
+    // --- effects ---------------------------------------------------------------------------
+
+    fn carry_out(&mut self, effect: Effect) -> Option<End> {
+        match effect {
+            Effect::Txn { id, txn } => self.writer.txn(id, txn),
+            Effect::Relist => self.list(),
+            Effect::Subscribe(subscribe) => self.mesos.subscribe(*subscribe),
+            Effect::Unsubscribe => self.mesos.hang_up(),
+            Effect::Call(call) => self.mesos.call(*call),
+            Effect::PollAgents => self.ask_for_agents(),
+            Effect::Resign => return Some(End::StandDown),
+            Effect::Note(note) => tell(&note),
+        }
+        None
+    }
+
+    fn list(&mut self) {
+        self.sight.asked();
+        self.writer.list();
+    }
+
+    fn ask_for_agents(&mut self) {
+        let operator = match &self.operator {
+            Ok(operator) if self.poll.is_none() => operator.clone(),
+            Ok(_) => return,
+            Err(error) => {
+                tracing::error!("cannot list the agents: {}", in_one_line(error));
+                return;
+            }
+        };
+        let ask = async move {
+            let agents = operator.get_agents().await?;
+            Ok(agents_seen(&GetAgents { agents, ..GetAgents::default() }))
+        };
+        self.poll = Some(AbortOnDropHandle::new(tokio::spawn(ask)));
+    }
+}
+
+fn tell(note: &Note) {
+    let host = note.host.as_ref().map(crate::words::HostName::as_str);
+    match note.level {
+        Level::Info => tracing::info!(host, "{}", note.text),
+        Level::Warning => tracing::warn!(host, "{}", note.text),
+    }
+}
