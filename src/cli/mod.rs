@@ -1,14 +1,21 @@
 //! The command line: one file per command, each with its options and an `execute` that gives an
 //! [`Exit`] or says what went wrong as a [`Failure`].
 
+pub mod apply;
+pub mod completions;
 pub mod connection;
 pub mod diff;
+pub mod edit;
 pub mod exit;
+pub mod export;
 mod format;
+pub mod get;
 mod input;
 mod logging;
+mod publish;
 mod run;
 pub mod state;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod validate;
@@ -32,15 +39,29 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Diff(diff::Diff),
     Run(run::Run),
+    Validate(validate::Validate),
+    Diff(diff::Diff),
+    Apply(apply::Apply),
+    Edit(edit::Edit),
+    Get(get::Get),
+    Status(status::Status),
+    Export(export::Export),
+    Completions(completions::Completions),
 }
 
 impl Command {
     async fn execute(self) -> Result<Exit, Failure> {
         match self {
-            Self::Diff(diff) => diff.execute().await,
             Self::Run(run) => run.execute().await,
+            Self::Validate(validate) => validate.execute(),
+            Self::Diff(diff) => diff.execute().await,
+            Self::Apply(apply) => apply.execute().await,
+            Self::Edit(edit) => edit.execute().await,
+            Self::Get(get) => get.execute().await,
+            Self::Status(status) => status.execute().await,
+            Self::Export(export) => export.execute().await,
+            Self::Completions(completions) => completions.execute(),
         }
     }
 }

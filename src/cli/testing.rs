@@ -97,10 +97,10 @@ pub(super) fn accept(state: &mut State) {
 }
 
 /// Brings the rollout of the current generation to a stage.
-pub(super) fn enter(state: &mut State, stage: Stage) {
+pub(super) fn enter(cluster: &mut State, stage: Stage) {
     let since = Time(NOW.0 - 240_000);
-    let generation = state.generation();
-    state.rollout = Some(RolloutState { version: RECORDS_VERSION, generation, stage, since });
+    let generation = cluster.generation();
+    cluster.rollout = Some(RolloutState { version: RECORDS_VERSION, generation, stage, since });
 }
 
 /// Makes a host what the accepted documents say.

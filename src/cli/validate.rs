@@ -4,9 +4,46 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use clap::Args;
 use serde::Serialize;
 
+use super::format::{Output, print, structured};
+use super::{Exit, Failure, input};
 use crate::desired::{self, Finding, Findings, MAX_BYTES, Source, render_warnings};
+
+const EXAMPLES: &str = "\
+Examples:
+  calico-dcos validate cluster.yaml pools.yaml
+  calico-dcos validate desired-state/cni.yaml
+  cat cluster.yaml | calico-dcos validate -
+  calico-dcos validate -o json cluster.yaml | jq .findings
+
+Exit codes: 0 valid · 2 not valid · 4 a file cannot be read";
+
+/// Check documents; needs no connection
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Validate {
+    /// Documents, any number in a file; a folder stands for its YAML files, `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// The form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
+    pub output: Output,
+}
+
+impl Validate {
+    /// Prints all that is wrong, each with a picture of its place.
+    pub fn execute(&self) -> Result<Exit, Failure> {
+        let verdict = validate(&input::documents(&self.files)?);
+        print(&match self.output {
+            Output::Text => verdict.text(true),
+            form => structured(&verdict, form)?,
+        })?;
+        Ok(verdict.exit())
+    }
+}
 
 /// A file of documents cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +122,8 @@ pub fn validate(sources: &[Source]) -> Verdict {
 
 impl Verdict {
     /// 0: valid; 2: not.
-    pub fn exit_code(&self) -> u8 {
-        if self.valid { 0 } else { 2 }
+    pub fn exit(&self) -> Exit {
+        if self.valid { Exit::Good } else { Exit::Input }
     }
 
     /// For people, in colour if `styled`: the findings with pictures, and one line of summary.
@@ -128,14 +165,14 @@ mod tests {
     #[test]
     fn the_verdict_says_what_is_valid_and_what_is_not() {
         assert_eq!(
-            (verdict(GOOD).exit_code(), verdict(GOOD).text(false).as_str()),
-            (0, "1 document: valid\n")
+            (verdict(GOOD).exit(), verdict(GOOD).text(false).as_str()),
+            (Exit::Good, "1 document: valid\n")
         );
         let zero = verdict(&format!("{GOOD}spec: {{rollout: {{maxConcurrentRestarts: 0}}}}"));
-        assert_eq!(zero.exit_code(), 0);
+        assert_eq!(zero.exit(), Exit::Good);
         assert!(zero.text(false).ends_with("\n\n1 document: valid, with 1 warning\n"));
         let bad = verdict(&format!("{GOOD}spek: {{}}"));
-        assert_eq!(bad.exit_code(), 2);
+        assert_eq!(bad.exit(), Exit::Input);
         assert!(bad.text(false).starts_with("error: unknown field `spek`\n"));
         assert!(bad.text(false).ends_with("\n\n1 finding: not valid\n"));
         let json = serde_json::to_value(&bad).unwrap();

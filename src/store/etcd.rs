@@ -116,29 +116,36 @@ impl EtcdStore {
     /// Lists a part of the key space at one revision. Keys that are not ours are left out.
     pub async fn list(&self, space: Space) -> Result<Snapshot, StoreError> {
         for _ in 1..LIST_TRIES {
-            match self.list_once(space).await {
+            match self.list_once(space, None).await {
                 Err(StoreError::Compacted) => {}
                 done => return done,
             }
         }
-        self.list_once(space).await
+        self.list_once(space, None).await
     }
 
-    async fn list_once(&self, space: Space) -> Result<Snapshot, StoreError> {
+    /// Lists a part of the key space as it was at a revision, which must not be a future one.
+    /// [`StoreError::Compacted`] if etcd does not know any more.
+    pub async fn list_at(&self, space: Space, at: Revision) -> Result<Snapshot, StoreError> {
+        self.list_once(space, Some(at)).await
+    }
+
+    async fn list_once(&self, space: Space, at: Option<Revision>) -> Result<Snapshot, StoreError> {
         let mut from = format!("{}{}", self.inner.root, space.path()).into_bytes();
         let end = after_prefix(&from);
         let mut first: Option<(Revision, u64)> = None;
         let mut entries = Vec::new();
         loop {
             let mut page = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
-            if let Some((revision, _)) = first {
+            if let Some(revision) = at.or(first.map(|(revision, _)| revision)) {
                 page = page.with_revision(signed(revision));
             }
             let mut kv = self.kv();
             let answer = self.answer(kv.get(from, Some(page))).await?;
             let header = answer.header();
             let (revision, cluster_id) = *first.get_or_insert_with(|| {
-                (revision_of(header), header.map_or(0, ResponseHeader::cluster_id))
+                let revision = at.unwrap_or_else(|| revision_of(header));
+                (revision, header.map_or(0, ResponseHeader::cluster_id))
             });
             entries.extend(answer.kvs().iter().filter_map(|found| self.entry_of(found)));
             match answer.kvs().last() {

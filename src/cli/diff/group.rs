@@ -82,7 +82,7 @@ pub(super) fn groups<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Group<'p, 'a>> {
 }
 
 /// How far a host is from a start: under way, about to, waiting, held, out of reach.
-fn rank(reason: &Reason) -> u8 {
+pub(in crate::cli) fn rank(reason: &Reason) -> u8 {
     match reason {
         Reason::InProgress { .. } => 0,
         Reason::Verifying => 1,

@@ -18,8 +18,10 @@ use crate::plan::gate::Phase;
 use crate::plan::reason::Reason;
 use crate::store::Space;
 
+pub(super) use group::rank;
 pub use report::schema;
-pub(super) use text::text;
+pub(super) use report::{FindingReport, ReasonReport, SummaryReport};
+pub(super) use text::{census, colour, text};
 
 const EXAMPLES: &str = "\
 Examples:

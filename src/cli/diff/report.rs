@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::super::view::{Basis, View};
 use super::group::containers;
 use crate::desired::Finding;
+use crate::plan::reason::Reason;
 use crate::plan::step::{Action, Disruption, Step};
+use crate::plan::summary::Summary;
 use crate::plan::{HostPlan, Plan};
 use crate::rollout::records::{Rendered, RenderedComponent};
 use crate::words::{Component, Generation, HostName, Revision, SpecHash, TaskKind};
@@ -71,7 +73,7 @@ enum Documents {
 /// One thing that is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct FindingReport {
+pub(in crate::cli) struct FindingReport {
     /// The file, or the key in etcd.
     file: String,
     /// From 1; absent if it concerns no single place.
@@ -92,7 +94,7 @@ struct FindingReport {
 /// A plan in numbers. Each host is counted once among `inSync` to `failed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct SummaryReport {
+pub(in crate::cli) struct SummaryReport {
     /// All hosts.
     hosts: usize,
     /// Those that are as they should be.
@@ -152,7 +154,7 @@ struct HostReport {
 
 /// Why a host does not move now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-struct ReasonReport {
+pub(in crate::cli) struct ReasonReport {
     /// A word of the fixed list, such as `waiting-for-slot`.
     code: String,
     /// A sentence.
@@ -267,10 +269,7 @@ impl HostReport {
         Self {
             name: host.name.clone(),
             in_sync: host.reason.is_none(),
-            reason: host.reason.as_ref().map(|reason| ReasonReport {
-                code: reason.code().to_owned(),
-                text: reason.to_string(),
-            }),
+            reason: host.reason.as_ref().map(ReasonReport::from),
             steps: work.steps.iter().map(|step| StepReport::new(step, host)).collect(),
             tasks: work.launches.clone(),
             wanted: components.into_iter().map(wanted).collect(),
@@ -304,6 +303,12 @@ impl StepReport {
     }
 }
 
+impl From<&Reason> for ReasonReport {
+    fn from(reason: &Reason) -> Self {
+        Self { code: reason.code().to_owned(), text: reason.to_string() }
+    }
+}
+
 impl From<&Finding> for FindingReport {
     fn from(finding: &Finding) -> Self {
         Self {
@@ -317,8 +322,8 @@ impl From<&Finding> for FindingReport {
     }
 }
 
-impl From<&crate::plan::summary::Summary> for SummaryReport {
-    fn from(summary: &crate::plan::summary::Summary) -> Self {
+impl From<&Summary> for SummaryReport {
+    fn from(summary: &Summary) -> Self {
         let reasons = summary.reasons.iter();
         Self {
             hosts: summary.hosts,

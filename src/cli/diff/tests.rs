@@ -78,7 +78,8 @@ fn no_host_is_named_twice_in_groups() {
     let view = view(fleet(60), &[]);
     let plan = view.plan();
     let groups = super::group::groups(&plan);
-    let mut names: Vec<_> = groups.iter().flat_map(|g| g.hosts()).map(|host| host.name).collect();
+    let mut names: Vec<_> =
+        groups.iter().flat_map(super::group::Group::hosts).map(|host| host.name).collect();
     let all = names.len();
     names.sort();
     names.dedup();

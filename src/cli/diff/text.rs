@@ -240,7 +240,8 @@ fn stops(disruption: Disruption, group: &Group<'_, '_>) -> String {
     }
 }
 
-fn colour(code: &str) -> anstyle::Style {
+/// The colour of a reason, by its code.
+pub(in crate::cli) fn colour(code: &str) -> anstyle::Style {
     match code {
         "in-progress" | "verifying" => GREEN,
         "failed" | "blocked" | "halted" | "gone" | "unreachable" => RED,
@@ -250,7 +251,7 @@ fn colour(code: &str) -> anstyle::Style {
 }
 
 /// `40 hosts: 2 in sync, 35 to change, 3 unknown`.
-fn census(summary: &Summary) -> String {
+pub(in crate::cli) fn census(summary: &Summary) -> String {
     let parts = [
         (summary.in_sync, "in sync"),
         (summary.to_change, "to change"),

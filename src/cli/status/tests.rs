@@ -1,0 +1,99 @@
+//! What people and programs see of a rollout.
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::budget::slot::{Guard, SLOT_VERSION, Slot, SlotState};
+use crate::cli::state::State;
+use crate::cli::testing::{CLUSTER, NOW, accept, enter, fleet, put, sync};
+use crate::rollout::records::Stage;
+use crate::store::LeaderRecord;
+use crate::words::{Attempt, HostName, Run, SpecHash, Time};
+
+/// Forty hosts in the midst of their first rollout.
+fn running() -> State {
+    let mut state = fleet(40);
+    accept(&mut state);
+    for number in 1..=12 {
+        sync(&mut state, &format!("a{number}"));
+    }
+    let held = SlotState::Held { taken_by: Some(Run("r1".to_owned())) };
+    for (host, attempt, since, slot) in
+        [("a13", 13, 42_000, held), ("a14", 14, 1_500, SlotState::Reserved)]
+    {
+        let since = Time(NOW.0 - since);
+        let slot = Slot {
+            version: SLOT_VERSION,
+            attempt: Attempt(attempt),
+            generation: state.generation(),
+            target: SpecHash::of(b""),
+            state: slot,
+            since,
+            attempt_since: since,
+        };
+        state.hosts.get_mut(&HostName::from(host)).unwrap().slot = Some(slot);
+    }
+    state.guard = Some(Guard { held: 2, ..Guard::new("1".to_owned()) });
+    state.leader =
+        Some(LeaderRecord { version: 1, name: "master1/4711".to_owned(), started: Time(0) });
+    state
+}
+
+fn view(state: State) -> View {
+    View::new(state, Vec::new(), NOW).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn plain(view: &View) -> String {
+    anstream::adapter::strip_str(&page::text(view, &view.plan())).to_string()
+}
+
+#[test]
+fn a_rollout_of_forty_hosts() {
+    assert_snapshot!(plain(&view(running())));
+}
+
+#[test]
+fn a_rollout_in_one_line() {
+    let view = view(running());
+    assert_snapshot!(page::summary(&view, &view.plan()));
+}
+
+#[test]
+fn a_halt_and_refused_documents_without_a_controller() {
+    let mut state = running();
+    enter(&mut state, Stage::Halted { why: "1 failed (a13); maxFailures is 1".to_owned() });
+    put(&mut state, "cluster", &CLUSTER.replace("v2.6.12", ""));
+    state.leader = None;
+    assert_snapshot!(plain(&view(state)));
+}
+
+#[test]
+fn for_programs() {
+    let mut state = running();
+    state.hosts.retain(|name, _| ["a1", "a13", "a14", "a15"].contains(&name.as_str()));
+    let view = view(state);
+    let report = serde_json::to_value(report::StatusReport::new(&view, &view.plan())).unwrap();
+    insta::assert_json_snapshot!(report);
+}
+
+#[test]
+fn the_exit_code_is_the_standing() {
+    let standing = |state: &State| {
+        let view = view(state.clone());
+        Standing::of(&view, &view.plan())
+    };
+    let mut state = running();
+    assert_eq!(standing(&state).exit(), Exit::Differs);
+    state.hosts.retain(|name, _| ["a1", "a2"].contains(&name.as_str()));
+    assert_eq!(standing(&state), Standing::Done);
+    let newer = CLUSTER.replace("v2.6.12", "v2.6.13");
+    put(&mut state, "cluster", &newer);
+    assert_eq!(standing(&state), Standing::NotAccepted);
+    put(&mut state, "cluster", &newer.replace("rollout: {", "rollout: {paused: true, "));
+    accept(&mut state);
+    assert_eq!(standing(&state), Standing::Paused);
+    put(&mut state, "cluster", "kind: Cluster");
+    assert_eq!(standing(&state), Standing::Refused);
+    enter(&mut state, Stage::Halted { why: "x".to_owned() });
+    assert_eq!(standing(&state).exit(), Exit::Halted);
+}

@@ -1,0 +1,154 @@
+//! The status again whenever something changes.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+
+use super::super::format::{RED, print};
+use super::super::state::State;
+use super::super::view::View;
+use super::super::{Connection, Exit, Failure};
+use super::{Standing, page};
+use crate::clock;
+use crate::store::{Change, Entry, Key, Snapshot, StoreEvent};
+use crate::words::Revision;
+
+/// Changes within this time are shown as one.
+const CALM: Duration = Duration::from_millis(250);
+
+/// On a terminal, ages go on while nothing changes.
+const TICK: Duration = Duration::from_secs(1);
+
+/// To the upper left corner, and clear what is below.
+const HOME: &str = "\x1b[H\x1b[J";
+
+/// Shows the status until it is over or nobody looks any more.
+pub(super) async fn watch(connection: &Connection, until_done: bool) -> Result<Exit, Failure> {
+    let store = connection.connect().await?;
+    let mut events = store.watch();
+    let mut screen = Screen::new(std::io::stdout().is_terminal());
+    let mut known = Known::default();
+    loop {
+        let tick = if screen.terminal { TICK } else { Duration::MAX };
+        match timeout(tick, events.recv()).await {
+            Ok(Some(event)) => known.fold(event),
+            Ok(None) => return Err(Failure::environment("the watch of etcd has ended")),
+            Err(_) => {}
+        }
+        drain(&mut events, &mut known).await;
+        match screen.show(&known)? {
+            Some(over @ (Standing::Done | Standing::Halted)) if until_done => {
+                return Ok(over.exit());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes what comes in quick succession.
+async fn drain(events: &mut Receiver<StoreEvent>, known: &mut Known) {
+    let _ = timeout(CALM, async {
+        while let Some(event) = events.recv().await {
+            known.fold(event);
+        }
+    })
+    .await;
+}
+
+/// What the watch has told.
+#[derive(Debug, Default)]
+struct Known {
+    listed: bool,
+    revision: Revision,
+    entries: BTreeMap<Key, Entry>,
+    /// Why it may be old.
+    lost: Option<String>,
+}
+
+impl Known {
+    fn fold(&mut self, event: StoreEvent) {
+        match event {
+            StoreEvent::Listed(snapshot) => {
+                let entries = snapshot.entries.into_iter();
+                self.entries = entries.map(|entry| (entry.key.clone(), entry)).collect();
+                self.revision = snapshot.revision;
+                self.listed = true;
+                self.lost = None;
+            }
+            StoreEvent::Changed { revision, changes } => {
+                self.revision = revision;
+                for change in changes {
+                    match change {
+                        Change::Put(entry) => {
+                            self.entries.insert(entry.key.clone(), entry);
+                        }
+                        Change::Deleted { key, .. } => {
+                            self.entries.remove(&key);
+                        }
+                    }
+                }
+            }
+            StoreEvent::Lost { why } => self.lost = Some(why),
+        }
+    }
+
+    fn state(&self) -> State {
+        let entries = self.entries.values().cloned().collect();
+        let snapshot = Snapshot { revision: self.revision, cluster_id: 0, entries };
+        State::of(&snapshot, clock::now())
+    }
+}
+
+/// Where it is shown.
+struct Screen {
+    terminal: bool,
+    /// The last line, where there is no terminal.
+    last: String,
+}
+
+impl Screen {
+    fn new(terminal: bool) -> Self {
+        Self { terminal, last: String::new() }
+    }
+
+    /// Shows what is known; nothing before the first listing.
+    fn show(&mut self, known: &Known) -> Result<Option<Standing>, Failure> {
+        if !known.listed {
+            return match &known.lost {
+                Some(why) => self.put(&format!("{why}\n"), why.clone()).map(|()| None),
+                None => Ok(None),
+            };
+        }
+        let (text, line, standing) = match View::new(known.state(), Vec::new(), clock::now()) {
+            Ok(view) => {
+                let plan = view.plan();
+                let standing = Standing::of(&view, &plan);
+                (page::text(&view, &plan), page::summary(&view, &plan), Some(standing))
+            }
+            // Somebody may write some.
+            Err(error) => (format!("{error}\n"), error.to_string(), None),
+        };
+        match &known.lost {
+            None => self.put(&text, line)?,
+            Some(why) => {
+                let note = format!("{RED}etcd is lost, this may be old:{RED:#} {why}\n");
+                self.put(&format!("{text}\n{note}"), format!("{line} · etcd is lost: {why}"))?;
+            }
+        }
+        Ok(standing)
+    }
+
+    fn put(&mut self, page: &str, line: String) -> Result<(), Failure> {
+        if self.terminal {
+            return print(&format!("{HOME}{page}"));
+        }
+        if self.last != line {
+            print(&format!("{line}\n"))?;
+            self.last = line;
+        }
+        Ok(())
+    }
+}

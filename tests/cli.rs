@@ -1,0 +1,353 @@
+//! The commands as people use them: the real program, and real etcd where it is needed.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test they are assertions")]
+
+#[expect(dead_code, reason = "nothing here kills or freezes etcd")]
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::Etcd;
+use tempfile::TempDir;
+
+const CLUSTER: &str = "\
+# The whole of it.
+apiVersion: calico-dcos/v1
+kind: Cluster
+metadata: {name: test}
+spec:
+  calicoNode: {image: \"calico/node:v2.6.12\"}  # the last one for Mesos
+";
+
+const POOL: &str = "\
+# A few.
+apiVersion: calico-dcos/v1
+kind: Pool
+metadata: {name: gpu}
+spec:
+  selector: {attributes: {gpu: \"yes\"}}
+  calicoNode: {image: \"calico/node:v2.6.11\"}
+";
+
+/// An address where nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+struct Done {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// A folder with files, and how to reach etcd.
+struct Desk {
+    dir: TempDir,
+    endpoint: String,
+    editor: Option<String>,
+}
+
+impl Desk {
+    fn new(endpoint: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, endpoint: endpoint.to_owned(), editor: None }
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn run(&self, arguments: &[&str]) -> Done {
+        self.run_with(arguments, "")
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calico-dcos"));
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("CALICO_DCOS_ETCD_ENDPOINTS", &self.endpoint)
+            .env("TMPDIR", self.dir.path())
+            .env_remove("VISUAL")
+            .env_remove("RUST_BACKTRACE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(editor) = &self.editor {
+            command.env("EDITOR", editor);
+        }
+        let mut child = command.spawn().unwrap();
+        // It may end without reading.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let done = Done {
+            code: output.status.code().expect("it ends by itself"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        };
+        assert!(!done.err.contains("panicked"), "{done:?}");
+        assert!(!done.out.contains('\u{1b}') && !done.err.contains('\u{1b}'), "{done:?}");
+        done
+    }
+
+    /// Everything that etcd holds for us.
+    fn stored(&self) -> String {
+        self.run(&["export"]).out
+    }
+}
+
+/// One error, with this code, that says this.
+#[track_caller]
+fn fails(done: &Done, code: i32, says: &str) {
+    assert_eq!(done.code, code, "{done:?}");
+    assert!(done.err.contains(says), "{done:?}");
+    assert_eq!(done.err.matches("error: ").count().min(1), 1, "{done:?}");
+    assert_eq!(done.out, "", "{done:?}");
+}
+
+#[test]
+fn what_needs_no_connection_makes_none() {
+    let desk = Desk::new(NOWHERE);
+    desk.file("cluster.yaml", CLUSTER);
+    desk.file("bad.yaml", CLUSTER.replace("image", "imag"));
+    let done = desk.run(&["validate", "cluster.yaml"]);
+    assert_eq!((done.code, done.out.as_str()), (0, "1 document: valid\n"));
+    let done = desk.run(&["validate", "bad.yaml"]);
+    assert!(done.code == 2 && done.out.contains("bad.yaml:6:16"), "{done:?}");
+    let done = desk.run(&["validate", "-o", "json", "bad.yaml"]);
+    let json: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((done.code, &json["findings"][0]["line"]), (2, &6.into()));
+    let done = desk.run_with(&["validate", "-"], CLUSTER);
+    assert_eq!(done.code, 0, "{done:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let done = desk.run(&["completions", shell]);
+        assert!(done.code == 0 && done.out.contains("calico-dcos"), "{shell}");
+    }
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let desk = Desk::new(NOWHERE);
+    let commands = ["validate", "diff", "apply", "edit", "get", "status", "export", "completions"];
+    for command in commands {
+        let done = desk.run(&[command, "--help"]);
+        assert_eq!(done.code, 0, "{done:?}");
+        let example = format!("  calico-dcos {command}");
+        assert!(done.out.contains("Examples:") && done.out.contains(&example), "{}", done.out);
+    }
+}
+
+#[test]
+fn bad_usage_and_bad_files_end_before_anything_is_connected() {
+    let desk = Desk::new(NOWHERE);
+    desk.file("cluster.yaml", CLUSTER);
+    desk.file("again.yaml", CLUSTER);
+    desk.file("binary.yaml", [0xff, 0xfe, 0x00]);
+    desk.file("x.json", "{}");
+    fails(&desk.run(&["diff", "-o", "xml"]), 2, "[possible values: text, json, yaml]");
+    fails(&desk.run(&["apply"]), 2, "--file");
+    fails(&desk.run(&["get", "pool/x"]), 2, "`cluster` or `pools/NAME`");
+    fails(&desk.run(&["diff", "-f", "none.yaml"]), 4, "none.yaml");
+    fails(&desk.run(&["apply", "-f", "none.yaml"]), 4, "none.yaml");
+    fails(&desk.run(&["validate", "none.yaml"]), 4, "none.yaml");
+    fails(&desk.run(&["apply", "-f", "-", "-"]), 2, "twice");
+    fails(&desk.run(&["diff", "--observed", "none.json"]), 4, "none.json");
+    fails(&desk.run(&["diff", "--observed", "x.json"]), 2, "`calico-dcos export` writes one");
+    fails(&desk.run(&["diff", "--observed", "cluster.yaml"]), 2, "make it anew");
+    fails(&desk.run(&["status", "--until-done"]), 2, "--watch");
+    let done = desk.run(&["validate", "binary.yaml"]);
+    assert!(done.code == 2 && done.out.contains("not UTF-8"), "{done:?}");
+    let done = desk.run(&["validate", "cluster.yaml", "again.yaml"]);
+    assert!(done.code == 2 && done.out.contains("second Cluster"), "{done:?}");
+}
+
+#[test]
+fn without_etcd_each_command_says_so_and_ends_with_4() {
+    let desk = Desk::new(NOWHERE);
+    desk.file("cluster.yaml", CLUSTER);
+    for command in [
+        &["diff"][..],
+        &["diff", "-f", "cluster.yaml"],
+        &["apply", "-f", "cluster.yaml"],
+        &["get"],
+        &["status"],
+        &["status", "--watch"],
+        &["export"],
+    ] {
+        fails(&desk.run(command), 4, NOWHERE);
+    }
+}
+
+#[test]
+fn a_password_is_in_no_message() {
+    let desk = Desk::new("http://root:geheim@127.0.0.1:1");
+    let done = desk.run(&["get"]);
+    fails(&done, 2, "has a user in it");
+    assert!(!done.err.contains("geheim"), "{done:?}");
+    let desk = Desk::new(NOWHERE);
+    desk.file("bad.yaml", CLUSTER.replace("image:", "env: {ETCD_PASSWORD: geheim}, image:"));
+    let done = desk.run(&["validate", "bad.yaml"]);
+    assert!(done.code == 2 && !done.out.contains("geheim"), "{done:?}");
+    let done = desk.run(&["diff", "-f", "bad.yaml"]);
+    assert!(done.code == 4 && !done.err.contains("geheim"), "{done:?}");
+}
+
+#[test]
+fn etcd_apply_writes_documents_word_for_word_and_only_what_differs() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("both.yaml", format!("{CLUSTER}---\n{POOL}"));
+    fails(&desk.run(&["get"]), 2, "there is no document in etcd");
+    fails(&desk.run(&["diff"]), 2, "no Cluster document");
+    fails(&desk.run(&["status"]), 2, "no Cluster document");
+
+    let done = desk.run(&["apply", "-f", "both.yaml"]);
+    assert!(done.code == 0 && done.out.contains("Wrote 2 documents"), "{done:?}");
+    assert!(done.out.contains("the pool `gpu` matches no host"), "{done:?}");
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER);
+    assert_eq!(desk.run(&["get", "pools/gpu"]).out, POOL);
+
+    let before = desk.stored();
+    let done = desk.run(&["apply", "-f", "both.yaml"]);
+    assert!(done.code == 0 && done.out.contains("Nothing to write"), "{done:?}");
+    let revision = |export: &str| {
+        serde_json::from_str::<serde_json::Value>(export).unwrap()["revision"].clone()
+    };
+    assert_eq!(revision(&desk.stored()), revision(&before), "etcd was written to");
+
+    desk.file("all.yaml", desk.run(&["get"]).out);
+    let done = desk.run(&["apply", "-f", "all.yaml"]);
+    assert!(done.out.contains("Nothing to write"), "{done:?}");
+}
+
+#[test]
+fn etcd_is_not_touched_by_documents_that_do_not_go_together() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    desk.file("again.yaml", CLUSTER);
+    desk.file("bad.yaml", POOL.replace("selector", "selektor"));
+    fails(&desk.run(&["apply", "-f", "cluster.yaml", "again.yaml"]), 2, "second Cluster");
+    fails(&desk.run(&["apply", "-f", "cluster.yaml", "bad.yaml"]), 2, "did you mean `selector`?");
+    fails(&desk.run(&["diff", "-f", "bad.yaml"]), 2, "did you mean `selector`?");
+    fails(&desk.run(&["get"]), 2, "there is no document");
+}
+
+#[test]
+fn etcd_a_stale_plan_is_refused_with_what_changed() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    desk.file("pool.yaml", POOL);
+    desk.file("newer.yaml", CLUSTER.replace("12", "13"));
+    assert_eq!(desk.run(&["apply", "-f", "cluster.yaml"]).code, 0);
+    let done = desk.run(&["diff", "-o", "json", "-f", "newer.yaml"]);
+    let plan: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let revision = plan["revision"].to_string();
+    let if_revision =
+        |revision: &str| desk.run(&["apply", "-f", "newer.yaml", "--if-revision", revision]);
+
+    assert_eq!(desk.run(&["apply", "-f", "pool.yaml"]).code, 0);
+    fails(&if_revision(&revision), 5, "`pools/gpu` was created at revision");
+    fails(&if_revision("999999"), 2, "later than etcd's newest");
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER);
+
+    let done = desk.run(&["diff", "-o", "json", "-f", "newer.yaml"]);
+    let plan: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let done = if_revision(&plan["revision"].to_string());
+    assert!(done.code == 0 && done.out.contains("Wrote 1 document"), "{done:?}");
+}
+
+#[test]
+fn etcd_what_is_exported_can_be_looked_at_without_a_connection() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    desk.file("newer.yaml", CLUSTER.replace("12", "13"));
+    assert_eq!(desk.run(&["apply", "-f", "cluster.yaml"]).code, 0);
+    let live = desk.run(&["diff", "-f", "newer.yaml", "-o", "json"]);
+    assert_eq!(desk.run(&["export", "-o", "now.json"]).code, 0);
+    fails(&desk.run(&["export", "-o", "none/now.json"]), 4, "none/now.json");
+
+    let alone = Desk { dir: desk.dir, endpoint: NOWHERE.to_owned(), editor: None };
+    let kept = alone.run(&["diff", "--observed", "now.json", "-f", "newer.yaml", "-o", "json"]);
+    assert_eq!((kept.code, &kept.out), (live.code, &live.out));
+    let yaml = alone.run(&["diff", "--observed", "now.json", "-o", "yaml"]);
+    assert!(yaml.out.starts_with("apiVersion: calico-dcos/v1\nkind: Plan\n"), "{yaml:?}");
+}
+
+/// An editor that does what the script says to the file `$1`.
+fn editor(desk: &Desk, script: &str) -> String {
+    let path = desk.file("my editor", format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("'{}'", path.display())
+}
+
+fn drafts(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let ours = |path: &PathBuf| path.to_string_lossy().contains("calico-dcos-");
+    files.filter(ours).collect()
+}
+
+#[test]
+fn etcd_edit_writes_what_is_good_and_keeps_what_is_not() {
+    let etcd = Etcd::start();
+    let mut desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    assert_eq!(desk.run(&["apply", "-f", "cluster.yaml"]).code, 0);
+
+    desk.editor = Some(editor(&desk, "exit 0"));
+    let done = desk.run(&["edit"]);
+    assert!(done.code == 0 && done.out.contains("Nothing was changed"), "{done:?}");
+
+    desk.editor = Some(editor(&desk, "stat -c %a \"$1\" > mode; sed -i s/12/13/ \"$1\""));
+    let done = desk.run(&["edit", "--yes"]);
+    assert!(done.code == 0 && done.out.contains("Wrote 1 document"), "{done:?}");
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER.replace("12", "13"));
+    assert_eq!(fs::read_to_string(desk.dir.path().join("mode")).unwrap(), "600\n");
+    assert_eq!(drafts(desk.dir.path()), [] as [PathBuf; 0]);
+
+    desk.editor = Some(editor(&desk, "sed -i s/image/imag/ \"$1\""));
+    let done = desk.run(&["edit", "cluster"]);
+    assert!(done.code == 2 && done.err.contains("your text is kept in"), "{done:?}");
+    assert!(fs::read_to_string(&drafts(desk.dir.path())[0]).unwrap().contains("imag:"));
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER.replace("12", "13"));
+
+    desk.editor = Some(editor(&desk, "exit 3"));
+    fails(&desk.run(&["edit"]), 4, "nothing was written");
+    desk.editor = Some("/nonexistent/editor --wait".to_owned());
+    fails(&desk.run(&["edit"]), 4, "set EDITOR");
+
+    // Somebody else writes while the editor is open.
+    let other = desk.file("other.yaml", CLUSTER.replace("12", "14"));
+    let apply = format!(
+        "'{}' apply -f '{}' > /dev/null; sed -i s/13/15/ \"$1\"",
+        env!("CARGO_BIN_EXE_calico-dcos"),
+        other.display()
+    );
+    desk.editor = Some(editor(&desk, &apply));
+    let done = desk.run(&["edit"]);
+    assert!(done.code == 5 && done.err.contains("`cluster` was written at revision"), "{done:?}");
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER.replace("12", "14"));
+}
+
+#[test]
+fn etcd_status_tells_that_nobody_works_on_it() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    assert_eq!(desk.run(&["apply", "-f", "cluster.yaml"]).code, 0);
+    let done = desk.run(&["status"]);
+    assert!(done.code == 1 && done.out.contains("nobody leads"), "{done:?}");
+    let done = desk.run(&["status", "-o", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((done.code, &status["status"]), (1, &"notAccepted".into()));
+}
