@@ -1,49 +1,295 @@
-//! Whole runs in virtual time.
+//! Whole runs in virtual time. The numbers in the names are those of the acceptance scenarios.
 
-use calico_dcos::sim::run::{Options, World};
+use std::path::Path;
+
+use calico_dcos::desired::Source;
+use calico_dcos::sim::report::Report;
+use calico_dcos::sim::run::{Options, World, read_documents};
 use calico_dcos::sim::scenario::Scenario;
+use calico_dcos::words::Component;
 
 const CLUSTER: &str = r#"
 apiVersion: calico-dcos/v1
 kind: Cluster
 metadata: {name: test}
 spec:
-  rollout: {maxConcurrentRestarts: 5, maxUnavailable: 10, stabilitySeconds: 1}
+  rollout: {maxConcurrentRestarts: BUDGET, maxUnavailable: 10, stabilitySeconds: 1, maxFailures: 9}
   etcdProxy: {upstream: {endpoints: ["http://10.0.0.1:2379"]}, binary: {path: /usr/bin/etcd}}
-  docker: {}
+  docker: {ADVERTISE}
   mesosAgent: {networking: cni}
   calicoNode: {image: "calico/node:v2.6.12"}
 "#;
 
-fn run(scenario: &str) -> (calico_dcos::sim::report::Report, World) {
-    let scenario = Scenario::read("test", scenario).unwrap();
-    let documents = vec![("cluster.yaml".to_owned(), CLUSTER.to_owned())];
+fn cluster(budget: &str, advertise: &str) -> String {
+    CLUSTER.replace("BUDGET", budget).replace("ADVERTISE", advertise)
+}
+
+fn world(scenario: &str, cluster: &str) -> World {
+    let head = "apiVersion: calico-dcos/v1\nkind: Scenario\ndesired: []\n";
+    let scenario = Scenario::read("test", &format!("{head}{scenario}")).unwrap();
+    let documents = vec![("cluster.yaml".to_owned(), cluster.to_owned())];
     let mut world = World::new(&scenario, documents, &Options { notes: true }).unwrap();
     world.run(scenario.until);
-    (world.report(), world)
+    world
+}
+
+fn run(scenario: &str, cluster: &str) -> Report {
+    world(scenario, cluster).report()
+}
+
+/// What must hold whatever happens.
+#[track_caller]
+fn assert_safe(report: &Report) {
+    let told = || {
+        let lines = report.timeline.iter().map(|h| format!("{:9.3} {}", h.at, h.what));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(report.budget_breaches, 0, "{}", told());
+    assert!(report.peak_disrupted <= report.budget, "{}", told());
+    assert_eq!(report.second_supervisors, 0, "{}", told());
+    assert_eq!(report.restarted_twice, 0, "{}", told());
+}
+
+#[track_caller]
+fn assert_converged(report: &Report) {
+    assert_safe(report);
+    let odd: Vec<_> = report.hosts.iter().filter(|(_, end)| end.reason.is_some()).collect();
+    let lines = report.timeline.iter().map(|h| format!("{:9.3} {}", h.at, h.what));
+    assert!(report.converged, "{odd:?}\n{}", lines.collect::<Vec<_>>().join("\n"));
+}
+
+fn restarts(report: &Report, component: Component) -> u32 {
+    report.restarts.get(&component).map_or(0, |hosts| hosts.values().sum())
 }
 
 #[test]
-fn a_fresh_cluster_converges_within_the_budget() {
-    let (report, _) = run(r#"
-apiVersion: calico-dcos/v1
-kind: Scenario
-seed: 1
-desired: []
-hosts: [{count: 50, name: "a{n}", restartSeconds: {median: 2}}]
-"#);
-    for line in &report.timeline {
-        println!("{:9.3} {}", line.at, line.what);
-    }
-    println!(
-        "{:#?}",
-        calico_dcos::sim::report::Report {
-            timeline: vec![],
-            hosts: Default::default(),
-            restarts: Default::default(),
-            ..report.clone()
-        }
+fn a_fresh_cluster_converges_with_the_fewest_tasks_and_close_to_the_ideal() {
+    let report =
+        run("hosts: [{count: 50, name: \"a{n}\", restartSeconds: {median: 2}}]", &cluster("5", ""));
+    assert_converged(&report);
+    assert_eq!(report.peak_disrupted, 5);
+    assert_eq!(report.tasks_launched, report.tasks_minimum);
+    assert!(report.seconds / report.ideal_seconds <= 1.05, "{report:?}");
+    assert_eq!(report.mesos_calls_after_convergence, 0);
+    assert_eq!(report.etcd_writes_after_convergence, 0);
+}
+
+#[test]
+fn with_cni_read_live_and_an_advertise_address_nothing_restarts() {
+    let report = run(
+        "mesos: {version: 1.11.0}\nhosts: [{count: 50, name: \"a{n}\"}]",
+        &cluster("5", "clusterAdvertise: \"eth0:2376\""),
     );
-    assert!(report.converged);
-    assert_eq!(report.budget_breaches, 0);
+    assert_converged(&report);
+    assert_eq!(report.restarts, std::collections::BTreeMap::new());
+    assert_eq!((report.peak_disrupted, report.seconds as u64), (0, 0));
+    assert_eq!(report.tasks_launched, report.tasks_minimum);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/faults.yaml");
+    let bytes = || {
+        let report = example(&path, None).report();
+        serde_json::to_string_pretty(&report).unwrap()
+    };
+    assert_eq!(bytes(), bytes());
+}
+
+fn example(path: &Path, seed: Option<u64>) -> World {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut scenario = Scenario::read(&path.display().to_string(), &text).unwrap();
+    scenario.seed = seed.unwrap_or(scenario.seed);
+    let documents = read_documents(&scenario, path).unwrap();
+    let mut world = World::new(&scenario, documents, &Options { notes: true }).unwrap();
+    world.run(scenario.until);
+    world
+}
+
+#[test]
+fn every_fault_of_the_example_is_survived_with_forty_seeds() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/faults.yaml");
+    for seed in 0..40 {
+        let report = example(&path, Some(seed)).report();
+        println!("seed {seed}: {:.1} s, {} tasks", report.total_seconds, report.tasks_launched);
+        assert_converged(&report);
+    }
+}
+
+#[test]
+#[ignore = "long: ten thousand hosts"]
+fn long_ten_thousand_hosts_with_every_fault() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ten-thousand.yaml");
+    let report = example(&path, None).report();
+    assert_converged(&report);
+}
+
+#[test]
+fn s01_percentages_are_rounded_down_and_give_at_least_one() {
+    for (hosts, budget, expected) in [(4, "\"50%\"", 2), (4, "\"60%\"", 2), (3, "\"5%\"", 1)] {
+        let scenario = format!("hosts: [{{count: {hosts}, name: \"a{{n}}\"}}]");
+        let report = run(&scenario, &cluster(budget, ""));
+        assert_converged(&report);
+        assert_eq!((report.budget, report.peak_disrupted), (expected, expected));
+    }
+}
+
+#[test]
+fn s31_docker_agent_and_node_change_under_one_slot_in_their_order() {
+    let world = world("hosts: [{name: a}]", &cluster("1", ""));
+    let host = &world.cluster().hosts()[0];
+    assert_eq!(host.witness().holds.len(), 1, "one slot for all of it");
+    let order: Vec<Component> = host.witness().restarts.iter().map(|r| r.component).collect();
+    assert_eq!(order, [Component::Docker, Component::MesosAgent]);
+}
+
+#[test]
+fn s32_edits_within_the_settle_time_are_one_edit() {
+    let report = run(
+        "hosts: [{count: 6, name: \"a{n}\", observed: {installed: true}}]\nedits:\n  \
+         - {at: 30s, set: {spec.calicoNode.image: \"calico/node:v1\"}}\n  \
+         - {at: 30400ms, set: {spec.calicoNode.image: \"calico/node:v2\"}}\n  \
+         - {at: 30800ms, set: {spec.calicoNode.image: \"calico/node:v3\"}}",
+        &cluster("2", ""),
+    );
+    assert_converged(&report);
+    let node = &report.restarts[&Component::CalicoNode];
+    assert!(node.values().all(|restarts| *restarts == 1), "{node:?}");
+    assert_eq!(node.len(), 6);
+}
+
+#[test]
+fn s29_and_s79_an_edit_of_the_image_launches_one_task_a_host_and_restarts_no_service() {
+    let scenario = "hosts: [{count: 8, name: \"a{n}\"}]\nedits:\n  \
+                    - {at: 3m, set: {spec.calicoNode.image: \"calico/node:v2\"}}";
+    let before = run("hosts: [{count: 8, name: \"a{n}\"}]", &cluster("2", ""));
+    let after = run(scenario, &cluster("2", ""));
+    assert_converged(&after);
+    assert_eq!(after.tasks_launched - before.tasks_launched, 8);
+    assert_eq!(after.tasks_launched, after.tasks_minimum);
+    assert_eq!(restarts(&after, Component::Docker), restarts(&before, Component::Docker));
+    assert_eq!(restarts(&after, Component::MesosAgent), restarts(&before, Component::MesosAgent));
+}
+
+#[test]
+fn s33_five_hosts_two_at_a_time_are_started_two_two_one() {
+    let report = run("hosts: [{count: 5, name: \"a{n}\"}]", &cluster("2", ""));
+    let starts: Vec<(u64, usize)> = starts_by_wave(&report);
+    let counts: Vec<usize> = starts.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [2, 2, 1], "{starts:?}");
+}
+
+/// Slots reserved within the same second, wave by wave.
+fn starts_by_wave(report: &Report) -> Vec<(u64, usize)> {
+    let mut waves: Vec<(f64, usize)> = Vec::new();
+    for happening in report.timeline.iter().filter(|h| h.what.contains("slot reserved")) {
+        match waves.last_mut() {
+            Some((at, count)) if happening.at - *at < 1.0 => *count += 1,
+            _ => waves.push((happening.at, 1)),
+        }
+    }
+    waves.into_iter().map(|(at, count)| (at as u64, count)).collect()
+}
+
+#[test]
+fn s34_hosts_that_never_become_healthy_hold_their_slots_and_nobody_else_starts() {
+    let faults: Vec<String> = (1..=5)
+        .map(|n| format!("  - {{at: 0s, restartFails: {{host: a{n}, times: 99}}}}"))
+        .collect();
+    let scenario = format!(
+        "hosts: [{{count: 5, name: \"a{{n}}\"}}]\nuntil: 60m\nfaults:\n{}",
+        faults.join("\n")
+    );
+    let report = run(&scenario, &cluster("3", ""));
+    assert_safe(&report);
+    assert!(!report.converged);
+    let touched = report.restarts[&Component::Docker].len();
+    assert_eq!(touched, 3, "at most as many as there are slots are broken");
+    let codes: Vec<_> = report.hosts.values().filter_map(|host| host.reason.as_deref()).collect();
+    assert_eq!(codes, ["failed", "failed", "failed", "halted", "halted"]);
+}
+
+#[test]
+fn s36_new_hosts_that_need_no_restart_are_not_held_up_by_the_budget() {
+    let scenario = "mesos: {version: 1.11.0}\nhosts:\n  \
+         - {count: 10, name: \"a{n}\", observed: {installed: true}}\n  \
+         - {count: 3, name: \"new{n}\"}";
+    let report = run(scenario, &cluster("0", "clusterAdvertise: \"eth0:2376\""));
+    assert_converged(&report);
+    assert_eq!(report.peak_disrupted, 0);
+    let with_restart = run(scenario, &cluster("0", ""));
+    assert!(!with_restart.converged, "a restart of Docker is inside the budget, and it is zero");
+}
+
+#[test]
+fn s59_a_leader_that_was_paused_wakes_up_and_does_no_harm() {
+    let report = run(
+        "hosts: [{count: 20, name: \"a{n}\"}]\nfaults:\n  - {at: 12s, controllerPaused: {for: 60s}}",
+        &cluster("2", ""),
+    );
+    assert_converged(&report);
+    assert_eq!(report.tasks_launched, report.tasks_minimum);
+}
+
+#[test]
+fn s57_and_s58_a_leader_killed_at_any_moment_of_a_rollout_loses_nothing() {
+    for at in (5_000..9_000).step_by(23) {
+        let scenario = format!(
+            "hosts: [{{count: 4, name: \"a{{n}}\", restartSeconds: {{median: 1}}}}]\nfaults:\n  \
+             - {{at: {at}ms, controllerCrash: {{for: 2s}}}}"
+        );
+        let report = run(&scenario, &cluster("1", ""));
+        assert_converged(&report);
+    }
+}
+
+#[test]
+fn s67_a_crash_while_a_host_restarts_starts_no_second_one() {
+    let report = run(
+        "hosts: [{count: 3, name: \"a{n}\", restartSeconds: {median: 30}}]\nfaults:\n  \
+         - {at: 12s, controllerCrash: {for: 1s}}\n  - {at: 40s, controllerCrash: {for: 1s}}",
+        &cluster("1", ""),
+    );
+    assert_converged(&report);
+    assert_eq!(report.peak_disrupted, 1);
+}
+
+#[test]
+fn a_cluster_with_nothing_to_do_gets_observers_and_supervisors_and_no_change() {
+    let report =
+        run("hosts: [{count: 9, name: \"a{n}\", observed: {installed: true}}]", &cluster("1", ""));
+    assert_converged(&report);
+    assert_eq!(report.peak_disrupted, 0);
+    // An observer, and the two supervisors that adopt what runs.
+    assert_eq!(report.tasks_launched, 9 * 3);
+}
+
+#[test]
+fn a_scenario_that_makes_no_sense_is_refused_with_the_reason() {
+    let head = "apiVersion: calico-dcos/v1\nkind: Scenario\ndesired: []\n";
+    for (text, part) in [
+        ("hosts: []", "no hosts"),
+        ("hosts: [{count: 2, name: a}]", "put `{n}`"),
+        ("hosts: [{name: a}]\nfaults: [{at: 1s}]", "exactly one"),
+        ("hosts: [{name: a}]\nfaults: [{at: 1s, hostGone: {host: b}}]", "`b`"),
+        ("hosts: [{name: a}]\nfaults: [{at: soon, masterFailover: {}}]", "length of time"),
+        ("hosts: [{name: a}]\nuntil: forever", "converged"),
+        ("hosts: [{name: a, nmae: b}]", "nmae"),
+    ] {
+        let error = Scenario::read("s.yaml", &format!("{head}{text}")).unwrap_err().to_string();
+        assert!(error.contains("s.yaml") && error.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_examples_hold_good_documents() {
+    for name in ["faults", "ten-thousand"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.yaml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let scenario = Scenario::read(name, &text).unwrap();
+        let documents = read_documents(&scenario, &path).unwrap();
+        let sources: Vec<Source> =
+            documents.into_iter().map(|(label, text)| Source::file(label, text)).collect();
+        calico_dcos::desired::read(&sources).unwrap();
+    }
 }

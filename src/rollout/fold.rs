@@ -433,6 +433,11 @@ impl Controller {
         if !host.tasks.tasks.get(&kind).is_some_and(|task| task.id == status.task_id) {
             return;
         }
+        // The master knows that it ended. How, comes with the agent's own update, which is sent
+        // until it is acknowledged.
+        if means == Means::Ended && status.uuid.is_none() {
+            return;
+        }
         let elsewhere = host.record.agent.id != host.tasks.tasks[&kind].agent;
         let active = host.record.agent.condition == crate::observed::fleet::Condition::Active;
         match means {

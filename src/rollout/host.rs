@@ -67,6 +67,11 @@ impl Host {
         self.slot.as_ref().map(|(slot, _)| slot)
     }
 
+    /// What became of its attempts in this generation.
+    pub(super) fn progress_in(&self, generation: Generation) -> Option<&HostProgress> {
+        self.progress.as_ref().filter(|progress| progress.generation == generation)
+    }
+
     /// What is looked at when it is assessed; none before anything was accepted.
     pub(super) fn view(&self, generation: Generation) -> Option<HostView<'_>> {
         let spec = match self.spec.as_ref()? {
@@ -79,7 +84,7 @@ impl Host {
             heard: self.heard,
             tasks: &self.tasks,
             slot: self.slot(),
-            progress: self.progress.as_ref().filter(|p| p.generation == generation),
+            progress: self.progress_in(generation),
             excluded: self.excluded,
         })
     }

@@ -315,7 +315,8 @@ impl Controller {
             let Some(slot) = host.slot() else { continue };
             let attempt = slot.attempt;
             let counted = host.progress.as_ref().map_or(Attempt(0), |progress| progress.attempt);
-            if let Settle::Failed(why) = settle(host, slot, counted, now) {
+            if let Settle::Failed(why) = settle(host, slot, counted, self.desire.generation(), now)
+            {
                 self.failed(&name, Some(attempt), &why, false, now);
             }
         }
@@ -409,7 +410,7 @@ impl Controller {
             if self.ledger.admissions().any(|admission| admission.host == name) {
                 continue;
             }
-            let what = settle(host, &slot, slot.attempt, now);
+            let what = settle(host, &slot, slot.attempt, self.desire.generation(), now);
             let journal = host.record.facts().and_then(|facts| facts.journal.clone());
             let given = match what {
                 Settle::Collect => {
@@ -445,7 +446,8 @@ impl Controller {
             }
             let Some(host) = self.hosts.get(&name) else { continue };
             let Some((slot, at)) = host.slot.clone() else { continue };
-            let due = settle(host, &slot, slot.attempt, now) == Settle::Retry;
+            let due =
+                settle(host, &slot, slot.attempt, self.desire.generation(), now) == Settle::Retry;
             let Some(Ok(spec)) = host.spec.clone().filter(|_| due) else { continue };
             let mut guard = draft.guard.clone();
             let next = retarget(&mut guard, &slot, self.desire.generation(), target(&spec), now);
@@ -754,7 +756,7 @@ impl Controller {
             let Some(host) = self.hosts.get(name) else { continue };
             let Some(slot) = host.slot() else { continue };
             let held = slot.state != SlotState::Reserved && host.tasks.carrier().is_none();
-            let due = host.progress.as_ref().is_none_or(|progress| {
+            let due = host.progress_in(self.desire.generation()).is_none_or(|progress| {
                 !progress.failed && progress.retry_at <= now.plus_secs(SOON_SECONDS)
             });
             if held && due {

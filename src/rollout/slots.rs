@@ -9,7 +9,7 @@ use crate::mesos::v1::scheduler::{Call, Message};
 use crate::mesos::v1::{Blob, ExecutorId};
 use crate::observed::facts::JournalState;
 use crate::observed::fleet::Condition;
-use crate::words::{AgentId, Attempt, HostName, Run, Time};
+use crate::words::{AgentId, Attempt, Generation, HostName, Run, Time};
 
 use super::host::Host;
 use super::launch::Launch;
@@ -82,7 +82,13 @@ pub(super) enum Settle {
 }
 
 /// Decides from what is known of the host alone.
-pub(super) fn settle(host: &Host, slot: &Slot, counted: Attempt, now: Time) -> Settle {
+pub(super) fn settle(
+    host: &Host,
+    slot: &Slot,
+    counted: Attempt,
+    generation: Generation,
+    now: Time,
+) -> Settle {
     if host.record.agent.condition == Condition::Gone {
         return Settle::Collect;
     }
@@ -102,8 +108,8 @@ pub(super) fn settle(host: &Host, slot: &Slot, counted: Attempt, now: Time) -> S
     if slot.state == SlotState::Reserved {
         return Settle::Withdraw;
     }
-    let waits = host.progress.as_ref().is_some_and(|progress| {
-        progress.generation == slot.generation && (progress.failed || progress.retry_at > now)
-    });
+    // What failed for an older generation does not hold up this one.
+    let progress = host.progress_in(generation);
+    let waits = progress.is_some_and(|progress| progress.failed || progress.retry_at > now);
     if waits || !host.can_launch(now) { Settle::Leave } else { Settle::Retry }
 }

@@ -229,8 +229,10 @@ impl Cluster {
         }
     }
 
-    /// The agent of a host comes back under a new ID after its next start.
+    /// The agent of a host is started anew under a new ID. It does not know the executor of the
+    /// old one, and ends it.
     pub fn forget_agent(&mut self, now: Time, name: &HostName) {
+        self.kill_executor(now, name);
         if let Some(&index) = self.names.get(name) {
             self.mesos.from_host(now, index, HostSignal::AgentStopped);
             self.mesos.agent_forgets(now, index);
