@@ -7,7 +7,7 @@
 mod support;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -68,7 +68,7 @@ impl Desk {
         self.run_with(arguments, "")
     }
 
-    fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_calico-dcos"));
         command
             .args(arguments)
@@ -83,7 +83,11 @@ impl Desk {
         if let Some(editor) = &self.editor {
             command.env("EDITOR", editor);
         }
-        let mut child = command.spawn().unwrap();
+        command
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut child = self.command(arguments).spawn().unwrap();
         // It may end without reading.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
@@ -350,4 +354,59 @@ fn etcd_status_tells_that_nobody_works_on_it() {
     let done = desk.run(&["status", "-o", "json"]);
     let status: serde_json::Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!((done.code, &status["status"]), (1, &"notAccepted".into()));
+}
+
+#[test]
+fn etcd_a_watched_status_says_each_change_in_a_line() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    let mut child = desk.command(&["status", "--watch"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    assert!(first.contains("no Cluster document in etcd"), "{first}");
+    assert_eq!(desk.run(&["apply", "-f", "cluster.yaml"]).code, 0);
+    let second = lines.next().unwrap();
+    assert!(second.contains("generation 0 not accepted yet · 0 hosts"), "{second}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn etcd_a_user_without_permission_is_told_so() {
+    let etcd = Etcd::start();
+    let mut root = etcd_client::Client::connect([etcd.endpoint()], None).await.unwrap();
+    root.user_add("root", "root", None).await.unwrap();
+    root.user_grant_role("root", "root").await.unwrap();
+    root.user_add("guest", "geheim", None).await.unwrap();
+    root.auth_enable().await.unwrap();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    desk.file("password", "geheim");
+    let guest = ["--etcd-user", "guest", "--etcd-password-file", "password"];
+    for command in [&["get"][..], &["diff"], &["apply", "-f", "cluster.yaml"]] {
+        fails(&desk.run(command), 4, "a client without a user");
+        let done = desk.run(&[command, &guest].concat());
+        fails(&done, 4, "user `guest`");
+        assert!(!done.err.contains("geheim"), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn etcd_a_document_that_was_deleted_since_makes_a_plan_stale() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("both.yaml", format!("{CLUSTER}---\n{POOL}"));
+    desk.file("newer.yaml", CLUSTER.replace("12", "13"));
+    assert_eq!(desk.run(&["apply", "-f", "both.yaml"]).code, 0);
+    let export: serde_json::Value = serde_json::from_str(&desk.stored()).unwrap();
+    let revision = export["revision"].to_string();
+    let mut other = etcd_client::Client::connect([etcd.endpoint()], None).await.unwrap();
+    other.delete("/calico-dcos/desired/pools/gpu", None).await.unwrap();
+    let stale = ["apply", "-f", "newer.yaml", "--if-revision", &revision];
+    fails(&desk.run(&stale), 5, "`pools/gpu` was deleted");
+
+    let newest = other.get("/calico-dcos", None).await.unwrap().header().unwrap().revision();
+    other.compact(newest, None).await.unwrap();
+    fails(&desk.run(&stale), 5, "has compacted revision");
 }
