@@ -216,6 +216,7 @@ fn etcd_apply_writes_documents_word_for_word_and_only_what_differs() {
     let done = desk.run(&["apply", "-f", "both.yaml"]);
     assert!(done.code == 0 && done.out.contains("Wrote 2 documents"), "{done:?}");
     assert!(done.out.contains("the pool `gpu` matches no host"), "{done:?}");
+    assert!(!done.out.contains("refused"), "{done:?}");
     assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER);
     assert_eq!(desk.run(&["get", "pools/gpu"]).out, POOL);
 

@@ -133,7 +133,8 @@ impl View {
         self.state.generation()
     }
 
-    /// Whether work goes on, by the same rules as the controller's.
+    /// Whether work goes on, by the controller's rules. One of them is the controller's alone:
+    /// whether the guard and the slots fit together.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let halted = |why: &str| Phase::Halted { why: why.to_owned() };
@@ -175,7 +176,9 @@ fn choose(state: &State, proposed: Vec<Source>) -> Result<Chosen, ViewError> {
     let stored = sources(&state.texts());
     let accepted = || read(&sources(&state.accepted.as_ref()?.set.documents)).ok();
     if !proposed.is_empty() {
-        let refused = if in_force(state) { None } else { read(&stored).err() };
+        // Where nothing was ever written, nothing is refused.
+        let nothing = stored.is_empty() && state.accepted.is_none();
+        let refused = if in_force(state) || nothing { None } else { read(&stored).err() };
         let desired = read(&replace(stored, proposed)).map_err(ViewError::Refused)?;
         return Ok(Chosen { basis: Basis::Proposed, desired, refused });
     }

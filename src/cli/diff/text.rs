@@ -158,6 +158,9 @@ impl Page<'_> {
     fn summary(&mut self, plan: &Plan<'_>) {
         let summary = &plan.summary;
         self.line(format_args!("{BOLD}{}{BOLD:#}", census(summary)));
+        if summary.hosts == 0 {
+            self.entry("", "the controller lists them once it has reached the Mesos master");
+        }
         if summary.unknown > 0 && self.view.state.accepted.is_none() {
             self.line(format_args!(
                 "           what {} is known once their observers have reported",
