@@ -226,7 +226,7 @@ struct Wanted {
     version: Option<String>,
 }
 
-/// The schema of [`PlanReport`], as it stands in `plan.schema.json`.
+/// The schema of what `diff -o json` prints, as it stands in `plan.schema.json`.
 #[must_use]
 pub fn schema() -> String {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
