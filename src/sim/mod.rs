@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod etcd;
+pub mod fleet;
 pub mod host;
 pub mod mesos;
 pub mod meter;

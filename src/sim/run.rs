@@ -8,23 +8,20 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
 use std::sync::Arc;
 
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-
 use crate::desired::{Desired, Findings, HostIdentity, Resolver, Source, read, set_path};
-use crate::mesos::v1::Attribute;
 use crate::plan::gate::Limits;
 use crate::sim::cluster::Cluster;
 use crate::sim::etcd::EtcdModel;
-use crate::sim::host::{HostConfig, HostModel};
-use crate::sim::mesos::{AgentConfig, ConnId, MesosConfig, NetworkFaults, Outgoing};
+use crate::sim::host::HostModel;
+use crate::sim::mesos::{ConnId, NetworkFaults, Outgoing};
 use crate::store::keys::Key;
 use crate::store::txn::Txn;
 use crate::words::{HostName, Revision, Time};
 
+use super::fleet::{Member, fleet};
 use super::meter::{Meter, tasks_needed};
 use super::report::{HostEnd, Report};
-use super::scenario::{Fault, HostGroup, Scenario, Until};
+use super::scenario::{Fault, Scenario, Until};
 use process::{Act, Process};
 
 /// Runs begin at this time of the clock.
@@ -107,12 +104,7 @@ impl World {
             documents.iter().map(|(label, text)| Source::file(label, text.clone())).collect();
         let desired = Arc::new(read(&sources).map_err(RunError::Documents)?);
         let texts = desired.documents.iter().map(|(n, text)| (n.to_string(), text.clone()));
-        let mut rng = SmallRng::seed_from_u64(scenario.seed);
-        let version = scenario.mesos.version.0.clone();
-        let restarts = restart_times(scenario, &mut rng);
-        let mesos = mesos_config(version, scenario.seed, &restarts);
-        let reregister_ms =
-            mesos.timings.executor_reregistration + mesos.timings.registration_backoff;
+        let (mesos, members) = fleet(scenario);
         let mut world = Self {
             now: START,
             etcd: EtcdModel::new(CLUSTER_ID),
@@ -139,18 +131,13 @@ impl World {
             edits: Vec::new(),
             edit_documents: Vec::new(),
         };
-        world.build(scenario, &restarts, reregister_ms);
+        world.build(scenario, members);
         Ok(world)
     }
 
-    fn build(&mut self, scenario: &Scenario, restarts: &[u64], reregister_ms: u64) {
-        let groups = scenario.hosts.iter().flat_map(|group| {
-            let name = |n: u32| group.name.replace("{n}", &n.to_string());
-            (1..=group.count).map(move |n| (group, name(n)))
-        });
-        for (at, (group, name)) in groups.enumerate() {
-            let restart_ms = restarts.get(at).copied().unwrap_or(8_000);
-            self.add_host(scenario, group, &name, at, restart_ms, reregister_ms);
+    fn build(&mut self, scenario: &Scenario, members: Vec<Member>) {
+        for member in members {
+            self.add_host(member);
         }
         let names: Vec<HostName> = self.identities.keys().cloned().collect();
         for name in &names {
@@ -181,44 +168,18 @@ impl World {
         self.start_process();
     }
 
-    fn add_host(
-        &mut self,
-        scenario: &Scenario,
-        group: &HostGroup,
-        name: &str,
-        at: usize,
-        restart_ms: u64,
-        reregister_ms: u64,
-    ) {
-        let mut config = HostConfig::new(name);
-        config.seed = scenario.seed;
-        config.mesos_version = scenario.mesos.version.0.to_string();
-        config.restart_ms = restart_ms;
-        config.reregister_ms = reregister_ms.min(restart_ms);
-        config.agent_containers = group.observed.agent_containers;
-        if let Some(docker) = &group.observed.docker {
-            config.docker = Some(docker.clone());
-        }
-        let index = u32::try_from(at).unwrap_or(u32::MAX);
-        let ip = std::net::Ipv4Addr::from(0x0a00_0001_u32.wrapping_add(index));
-        let mut agent = AgentConfig::new(name, ip, &group.role);
-        agent.attributes =
-            group.attributes.iter().map(|(name, value)| Attribute::text(name, value)).collect();
-        let identity = HostIdentity {
-            name: name.into(),
-            roles: [group.role.clone(), "*".to_owned()].into(),
-            attributes: group.attributes.clone(),
-        };
-        let mut host = HostModel::new(config);
-        if group.observed.installed
-            && let Ok(spec) = self.resolver.resolve(&identity)
+    fn add_host(&mut self, member: Member) {
+        let name = member.identity.name.clone();
+        let mut host = HostModel::new(member.host);
+        if member.installed
+            && let Ok(spec) = self.resolver.resolve(&member.identity)
         {
             for (component, target) in &spec.components {
                 host.install(*component, target);
             }
         }
-        self.cluster.add(self.now, host, agent);
-        self.identities.insert(name.into(), identity);
+        self.cluster.add(self.now, host, member.agent);
+        self.identities.insert(name, member.identity);
     }
 
     /// Tasks that a host needs to become what the documents say.
@@ -473,42 +434,6 @@ impl World {
     pub fn etcd(&self) -> &EtcdModel {
         &self.etcd
     }
-}
-
-/// Restart times, drawn in the order of the hosts.
-fn restart_times(scenario: &Scenario, rng: &mut SmallRng) -> Vec<u64> {
-    let mut times = Vec::new();
-    for group in &scenario.hosts {
-        for _ in 0..group.count {
-            let spread = group.restart_seconds.sigma * normal(rng);
-            let ms = group.restart_seconds.median * 1000.0 * spread.exp();
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "clamped to a day"
-            )]
-            times.push(ms.clamp(100.0, 86_400_000.0) as u64);
-        }
-    }
-    times
-}
-
-/// A standard normal number (Box and Muller).
-fn normal(rng: &mut SmallRng) -> f64 {
-    let u: f64 = rng.random_range(f64::EPSILON..1.0);
-    let v: f64 = rng.random();
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-}
-
-/// Agents whose registration fits into the shortest restart.
-#[must_use]
-pub fn mesos_config(version: semver::Version, seed: u64, restarts_ms: &[u64]) -> MesosConfig {
-    let mut config = MesosConfig::new(version, seed);
-    let shortest = restarts_ms.iter().min().copied().unwrap_or(8_000);
-    let timings = &mut config.timings;
-    timings.executor_reregistration = timings.executor_reregistration.min(shortest / 4);
-    timings.registration_backoff = timings.registration_backoff.min(shortest / 8);
-    config
 }
 
 /// The key of a document by its name.

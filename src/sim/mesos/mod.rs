@@ -66,6 +66,27 @@ pub struct SimMesos {
     cx: Context,
     master: Master,
     agents: Vec<(Agent, Arc<AgentConfig>)>,
+    traffic: Traffic,
+}
+
+/// What was asked of the master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Scheduler calls since the newest SUPPRESS, without it; none while offers are wanted.
+    pub since_suppress: Option<u64>,
+    /// `GET_AGENTS`.
+    pub operator_calls: u64,
+}
+
+impl Traffic {
+    fn count(&mut self, call: &Call) {
+        self.since_suppress = match call {
+            Call::Suppress(_) => Some(0),
+            Call::Subscribe(call) if call.suppressed_roles.is_empty() => None,
+            Call::Revive(_) => None,
+            _ => self.since_suppress.map(|calls| calls + 1),
+        };
+    }
 }
 
 impl SimMesos {
@@ -74,7 +95,7 @@ impl SimMesos {
     pub fn new(now: Time, config: MesosConfig) -> Self {
         let mut cx = Context::new(now, config.timings, config.seed);
         let master = Master::new(&mut cx, config.version, config.address);
-        Self { cx, master, agents: Vec::new() }
+        Self { cx, master, agents: Vec::new(), traffic: Traffic::default() }
     }
 
     /// Adds an agent and starts it. Returns its index.
@@ -108,6 +129,7 @@ impl SimMesos {
         if framework_id != call.framework_info.id {
             return Err(calls::differing_ids());
         }
+        self.traffic.count(&Call::Subscribe(call.clone()));
         Ok(self.master.subscribe(&mut self.cx, conn, framework_id, call))
     }
 
@@ -117,6 +139,7 @@ impl SimMesos {
         if let Err(outcome) = self.ready() {
             return outcome;
         }
+        self.traffic.count(&request.call);
         self.master.call(&mut self.cx, stream, request)
     }
 
@@ -274,7 +297,14 @@ impl SimMesos {
     pub fn get_agents(&mut self, now: Time) -> Result<GetAgents, Outcome> {
         self.advance(now);
         self.ready()?;
+        self.traffic.operator_calls += 1;
         Ok(self.master.get_agents())
+    }
+
+    /// What was asked of the master so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// What the master says about itself.
