@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod completions;
 pub mod connection;
+mod demo;
 pub mod diff;
 pub mod edit;
 pub mod exit;
@@ -14,6 +15,7 @@ mod input;
 mod logging;
 mod publish;
 mod run;
+pub mod simulate;
 pub mod state;
 pub mod status;
 #[cfg(test)]
@@ -47,6 +49,8 @@ enum Command {
     Get(get::Get),
     Status(status::Status),
     Export(export::Export),
+    Simulate(simulate::Simulate),
+    Demo(demo::Demo),
     Completions(completions::Completions),
 }
 
@@ -61,6 +65,8 @@ impl Command {
             Self::Get(get) => get.execute().await,
             Self::Status(status) => status.execute().await,
             Self::Export(export) => export.execute().await,
+            Self::Simulate(simulate) => simulate.execute(),
+            Self::Demo(demo) => demo.execute().await,
             Self::Completions(completions) => completions.execute(),
         }
     }

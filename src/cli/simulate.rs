@@ -56,7 +56,8 @@ impl Simulate {
         world.run(scenario.until);
         let report = world.report();
         let printed = self.print(&report);
-        printed.map_err(|error| Failure::environment(format!("cannot write the report: {error}")))?;
+        printed
+            .map_err(|error| Failure::environment(format!("cannot write the report: {error}")))?;
         let good = report.converged && report.budget_breaches == 0;
         Ok(if good { Exit::Good } else { Exit::Differs })
     }
@@ -88,7 +89,11 @@ pub fn verdict(report: &Report) -> String {
     let mut text = String::new();
     let in_sync = report.hosts.values().filter(|host| host.reason.is_none()).count();
     let ratio = if report.ideal_seconds > 0.0 {
-        format!(", {:.2} of the ideal {:.1} s", report.seconds / report.ideal_seconds, report.ideal_seconds)
+        format!(
+            ", {:.2} of the ideal {:.1} s",
+            report.seconds / report.ideal_seconds,
+            report.ideal_seconds
+        )
     } else {
         String::new()
     };

@@ -1,0 +1,162 @@
+//! How far it is: one line that is redrawn on a terminal, a line every other second elsewhere.
+
+use std::io::{IsTerminal, Write as _, stdout};
+use std::time::Duration;
+
+use super::mirror::Glance;
+use crate::cli::format::{BOLD, CYAN, DIM, GREEN, YELLOW, count, duration, first_names};
+use crate::clock;
+
+/// Between two lines where there is no terminal.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Cells of the bar.
+const BAR: usize = 24;
+
+/// Standard output, with a line at its end that is redrawn.
+#[derive(Debug)]
+pub(super) struct Progress {
+    terminal: bool,
+    /// The redrawn line is there.
+    drawn: bool,
+    last: Option<Duration>,
+    /// When the work that is measured began, by the monotonic clock.
+    since: Duration,
+    /// Hosts in sync at that time.
+    before: usize,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        let (terminal, since) = (stdout().is_terminal(), clock::monotonic());
+        Self { terminal, drawn: false, last: None, since, before: 0 }
+    }
+
+    /// Elapsed time and the estimate are measured from now on.
+    pub(super) fn begin(&mut self, in_sync: usize) {
+        (self.since, self.before, self.last) = (clock::monotonic(), in_sync, None);
+    }
+
+    /// A line that stays. That nobody reads it is no error.
+    pub(super) fn say(&mut self, text: &str) {
+        self.clear();
+        let _ = writeln!(anstream::stdout(), "{text}");
+    }
+
+    /// A heading.
+    pub(super) fn head(&mut self, text: &str) {
+        self.say(&format!("\n{BOLD}{text}{BOLD:#}"));
+    }
+
+    /// Something that happened.
+    pub(super) fn event(&mut self, text: &str) {
+        self.say(&format!("  {YELLOW}▸{YELLOW:#} {text}"));
+    }
+
+    /// Where it stands, not too often.
+    pub(super) fn show(&mut self, glance: &Glance, hosts: usize, tasks: u64) {
+        let now = clock::monotonic();
+        if !self.terminal && self.last.is_some_and(|last| now - last < EVERY) {
+            return;
+        }
+        self.last = Some(now);
+        let line = line(glance, hosts, tasks, self.elapsed(), self.left(glance, hosts));
+        if self.terminal {
+            self.clear();
+            let mut out = anstream::stdout();
+            let _ = write!(out, "{line}").and_then(|()| out.flush());
+            self.drawn = true;
+        } else {
+            let _ = writeln!(anstream::stdout(), "{line}");
+        }
+    }
+
+    /// Waiting for facts, before there is a plan.
+    pub(super) fn show_known(&mut self, known: usize, hosts: usize) {
+        let now = clock::monotonic();
+        if !self.terminal && self.last.is_some_and(|last| now - last < EVERY) {
+            return;
+        }
+        self.last = Some(now);
+        let line = format!("  {known} of {} have reported", count(hosts, "host"));
+        if self.terminal {
+            self.clear();
+            let mut out = anstream::stdout();
+            let _ = write!(out, "{line}").and_then(|()| out.flush());
+            self.drawn = true;
+        } else {
+            let _ = writeln!(anstream::stdout(), "{line}");
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        clock::monotonic().saturating_sub(self.since)
+    }
+
+    /// From how fast it went so far; none before the first host.
+    fn left(&self, glance: &Glance, hosts: usize) -> Option<Duration> {
+        let done = glance.in_sync.saturating_sub(self.before);
+        let ahead = hosts.saturating_sub(glance.in_sync + glance.rest);
+        let (done, ahead) = (u32::try_from(done).ok()?, u32::try_from(ahead).ok()?);
+        (self.elapsed() * ahead).checked_div(done)
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = write!(anstream::stdout(), "\r\x1b[2K");
+        }
+    }
+}
+
+fn line(
+    glance: &Glance,
+    hosts: usize,
+    tasks: u64,
+    elapsed: Duration,
+    left: Option<Duration>,
+) -> String {
+    let filled = (glance.in_sync * BAR).checked_div(hosts).unwrap_or(BAR).min(BAR);
+    let (full, empty) = ("█".repeat(filled), "░".repeat(BAR - filled));
+    let holders: Vec<_> = glance.holders.iter().collect();
+    let holders = match first_names(&holders) {
+        names if names.is_empty() => names,
+        names => format!(" ({names})"),
+    };
+    let left = match left.map(|left| left.as_secs()) {
+        Some(0) => String::new(),
+        Some(left) => format!(", about {} left", duration(left)),
+        None => ", no estimate yet".to_owned(),
+    };
+    format!(
+        "  {GREEN}{full}{GREEN:#}{DIM}{empty}{DIM:#} {:>width$} of {hosts} in sync · {CYAN}{} of {} \
+         slots{CYAN:#}{holders} · {} · {}{left}",
+        glance.in_sync,
+        glance.holders.len(),
+        glance.slots,
+        count(usize::try_from(tasks).unwrap_or(usize::MAX), "task"),
+        duration(elapsed.as_secs()),
+        width = hosts.to_string().len(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_far_it_is() {
+        let glance = Glance {
+            in_sync: 10,
+            slots: 3,
+            holders: ["a11", "a12", "a13"].map(Into::into).to_vec(),
+            ..Glance::default()
+        };
+        let (elapsed, left) = (Duration::from_secs(65), Some(Duration::from_secs(30)));
+        let line = anstream::adapter::strip_str(&line(&glance, 20, 61, elapsed, left)).to_string();
+        assert_eq!(
+            line,
+            "  ████████████░░░░░░░░░░░░ 10 of 20 in sync · 3 of 3 slots (a11, a12, a13) · 61 tasks \
+             · 1 min 5 s, about 30 s left"
+        );
+    }
+}
