@@ -1,0 +1,66 @@
+//! Whether there is always a way on: the checker says what never happens, not what still can.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use stateright::Model;
+
+use super::model::{self, SlotModel};
+use super::world::World;
+
+/// What the search found.
+pub(crate) struct Found {
+    /// How many states there are.
+    pub(crate) states: usize,
+    /// How many of them have no way on.
+    pub(crate) stuck: usize,
+    /// The first of these, by the number of steps to it.
+    pub(crate) first: Option<World>,
+}
+
+/// Looks for states from which no way leads to the end, unless something else goes wrong. As all
+/// messages can be lost at any time, that the answer to a lost one is still to come is no way.
+pub(crate) fn search(model: SlotModel) -> Found {
+    let mut worlds = model.init_states();
+    let mut numbers: HashMap<World, usize> =
+        worlds.iter().cloned().enumerate().map(|(number, world)| (world, number)).collect();
+    let mut leads_here: Vec<Vec<u32>> = vec![Vec::new(); worlds.len()];
+    let (mut at, mut steps) = (0, Vec::new());
+    while at < worlds.len() {
+        let world = worlds[at].clone();
+        model.actions(&world, &mut steps);
+        for step in steps.drain(..) {
+            let Some(next) = model.next_state(&world, step) else { continue };
+            let number = match numbers.entry(next) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    worlds.push(new.key().clone());
+                    leads_here.push(Vec::new());
+                    *new.insert(worlds.len() - 1)
+                }
+            };
+            if step.is_progress() {
+                leads_here[number].push(u32::try_from(at).unwrap());
+            }
+        }
+        at += 1;
+    }
+    let ends = backwards(&worlds, &leads_here);
+    let stuck = ends.iter().filter(|ends| !**ends).count();
+    let first = ends.iter().position(|ends| !ends).map(|number| worlds[number].clone());
+    Found { states: worlds.len(), stuck, first }
+}
+
+/// For each state whether a way leads from it to the end.
+fn backwards(worlds: &[World], leads_here: &[Vec<u32>]) -> Vec<bool> {
+    let mut ends: Vec<bool> = worlds.iter().map(model::is_done).collect();
+    let mut open: Vec<usize> = (0..ends.len()).filter(|number| ends[*number]).collect();
+    while let Some(number) = open.pop() {
+        for from in leads_here[number].iter().map(|from| *from as usize) {
+            if !std::mem::replace(&mut ends[from], true) {
+                open.push(from);
+            }
+        }
+    }
+    ends
+}
