@@ -12,7 +12,10 @@ use crate::plan::gate::{Standing, Totals};
 use crate::plan::order::OrderKey;
 use crate::plan::order_key;
 use crate::plan::reason::Reason;
+
 use crate::words::{Generation, HostName, Revision, TaskId, TaskKind, Time};
+
+use super::launch::untouched;
 
 /// One host.
 #[derive(Clone, Debug)]
@@ -218,12 +221,17 @@ impl Hosts {
     }
 }
 
-/// Something is to be launched that takes no slot: the observer, live steps, or a supervisor
-/// beside the steps that wait for a slot.
+/// Something can be launched now that takes no slot: the observer, a change that disrupts
+/// nothing, or a supervisor beside steps that wait for a slot.
 fn live(assessment: &Assessment) -> bool {
     let work = &assessment.work;
-    let carried = if work.disruptive { work.carrier } else { None };
-    work.launches.iter().any(|kind| Some(*kind) != carried)
+    // The supervisors of what is in place need not wait for the slot to be given back.
+    let settled = matches!(assessment.held, None | Some(Reason::Verifying));
+    work.launches.iter().any(|kind| match kind {
+        TaskKind::Observer => true,
+        kind if work.carrier == Some(*kind) => settled && !work.disruptive,
+        kind => settled && untouched(&work.steps, *kind),
+    })
 }
 
 /// Lost tasks are not waited for: they may never come back.

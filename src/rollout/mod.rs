@@ -2,9 +2,10 @@
 //! I/O, no clock, no randomness: the same events at the same times give the same effects.
 //!
 //! - [`event`]: what goes in and what comes out.
-//! - `fold`: each event put to where it belongs; marks what has to be looked at again.
+//! - `fold`, with `listing` for the store and `updates` for tasks: each event put to where it
+//!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
-//!   assess hosts, settle slots, start work, offers.
+//!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
 //! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `reconcile`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
@@ -14,17 +15,22 @@
 
 pub mod config;
 mod desire;
+mod dispatch;
 pub mod event;
 mod fold;
 mod host;
 mod launch;
 mod ledger;
+mod listing;
 mod offers;
 mod pass;
 mod reconcile;
 pub mod records;
 mod slots;
+mod start;
 mod tasks;
+mod updates;
+mod wants;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,202 @@
+//! Launches: which tasks of a host can be launched now, and how that is carried out.
+
+use std::collections::BTreeSet;
+
+use crate::desired::HostSpec;
+use crate::mesos::v1::scheduler::Call;
+use crate::plan::gate::{held_back, host_held_back};
+use crate::plan::reason::Reason;
+use crate::words::{Attempt, HostName, TaskId, TaskKind, Time};
+
+use super::event::Effect;
+use super::launch::{Desk, Launch, Order, change, cut, kill, order, untouched};
+use super::ledger::After;
+use super::{Controller, Launching};
+
+impl Controller {
+    /// Whether work that takes no slot may be done on a host now.
+    pub(super) fn may_move(&self, name: &HostName, now: Time) -> bool {
+        let Some(host) = self.hosts.get(name) else { return false };
+        let Some(rollout) = self.rollout() else { return false };
+        let Some(Ok(spec)) = &host.spec else { return false };
+        let settled = match &host.assessment.held {
+            None => true,
+            // The supervisors of what is in place need not wait for the slot to be given back.
+            Some(Reason::Verifying) => true,
+            Some(_) => false,
+        };
+        settled
+            && host.can_launch(now)
+            && held_back(rollout, &self.phase()).is_none()
+            && host_held_back(spec).is_none()
+    }
+
+    /// Launches observers and supervising tasks.
+    pub(super) fn start_live(&mut self, now: Time) {
+        for name in self.hosts.ending.clone() {
+            if self.may_move(&name, now) {
+                self.end_tasks(&name, now);
+            }
+        }
+        for name in self.offers.hosts().intersection(&self.hosts.live).cloned().collect::<Vec<_>>()
+        {
+            let Some(host) = self.hosts.get(&name) else { continue };
+            if !host.can_launch(now) || host.excluded || self.launching.contains_key(&name) {
+                continue;
+            }
+            let may_move = self.may_move(&name, now);
+            let work = host.assessment.work.clone();
+            let carrier = work.carrier;
+            let launches: Vec<TaskKind> = work
+                .launches
+                .iter()
+                .copied()
+                .filter(|kind| match kind {
+                    TaskKind::Observer => true,
+                    TaskKind::Change => false,
+                    kind => may_move && Some(*kind) != carrier && untouched(&work.steps, *kind),
+                })
+                .collect();
+            if !launches.is_empty() {
+                self.launch_supervisors(&name, &launches, now);
+            }
+        }
+    }
+
+    fn end_tasks(&mut self, name: &HostName, now: Time) {
+        let Some(host) = self.hosts.touch(name) else { return };
+        let ends = host.assessment.work.ends.clone();
+        let tasks = ends.iter().filter_map(|kind| host.tasks.tasks.get(kind));
+        let kills: Vec<Call> = tasks.map(|task| kill(&task.id, &task.agent)).collect();
+        // Again if nothing comes of it.
+        host.calm_until = now.plus_secs(5);
+        let again = host.calm_until;
+        self.hosts.wake(name, again);
+        self.effects.extend(kills.into_iter().map(|call| Effect::Call(Box::new(call))));
+    }
+
+    fn launch_supervisors(&mut self, name: &HostName, kinds: &[TaskKind], now: Time) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let spec = host.spec.clone().and_then(Result::ok);
+        let agent = host.record.agent.id.clone();
+        let running = host.tasks.clone();
+        let mut orders = Vec::new();
+        for kind in kinds {
+            let id = self.task_id(*kind, name);
+            let replaces = running.tasks.get(kind).map(|task| task.id.clone());
+            let Some(desk) = self.desk(now) else { return };
+            orders.extend(order(desk, *kind, id, &agent, spec.as_deref(), None, replaces));
+        }
+        if let Some(launch) = self.cut_from_offer(name, &orders, now) {
+            self.put_tasks(name);
+            self.ledger.after(After::Launch(Box::new(launch)));
+        }
+    }
+
+    /// The launch of a host's steps, with the task that carries them.
+    pub(super) fn carrier_launch(
+        &mut self,
+        name: &HostName,
+        spec: &HostSpec,
+        attempt: Attempt,
+        may_disrupt: bool,
+        now: Time,
+    ) -> Option<Launch> {
+        let host = self.hosts.get(name)?;
+        let work = host.assessment.work.clone();
+        // Without steps the host has only to say that all is well: a slot is given back for it.
+        let kind = work.carrier.unwrap_or(TaskKind::Change);
+        let agent = host.record.agent.id.clone();
+        let replaces = host.tasks.tasks.get(&kind).map(|task| task.id.clone());
+        let id = self.task_id(kind, name);
+        let desk = self.desk(now)?;
+        let change = change(desk, attempt, may_disrupt, &work.steps, spec);
+        let order = order(desk, kind, id, &agent, Some(spec), Some(change), replaces)?;
+        self.cut_from_offer(name, &[order], now)
+    }
+
+    /// Finds an offer for the orders, promises it, and writes the tasks down in memory.
+    fn cut_from_offer(&mut self, name: &HostName, orders: &[Order], now: Time) -> Option<Launch> {
+        let host = self.hosts.get(name)?;
+        let kinds: BTreeSet<TaskKind> = orders.iter().map(|order| order.kind).collect();
+        let more = host.assessment.work.launches.iter().any(|kind| !kinds.contains(kind));
+        let refuse = if more || !host.assessment.work.steps.is_empty() { 0.0 } else { 3600.0 };
+        let desk = self.desk(now)?;
+        let mut lacking = None;
+        let mut found = None;
+        for offer in self.offers.of(name) {
+            match cut(desk, name, offer, orders, refuse) {
+                Ok(launch) => {
+                    found = Some(launch);
+                    break;
+                }
+                Err(what) => lacking = Some(what),
+            }
+        }
+        self.say_lacking(name, if found.is_some() { None } else { lacking }, now);
+        let launch = found?;
+        self.offers.promise(&launch.offer);
+        let host = self.hosts.touch(name)?;
+        for order in orders {
+            if let Some(old) = host.tasks.tasks.insert(order.kind, order.record.clone()) {
+                self.task_index.remove(&old.id);
+            }
+            self.task_index.insert(order.record.id.clone(), (name.clone(), order.kind));
+        }
+        Some(launch)
+    }
+
+    fn say_lacking(&mut self, name: &HostName, lacking: Option<String>, now: Time) {
+        let known = self.hosts.get(name).and_then(|host| host.progress.as_ref());
+        if known.and_then(|progress| progress.lacking.as_ref()) != lacking.as_ref() {
+            self.progress(name, now, |progress| progress.lacking = lacking);
+        }
+    }
+
+    /// Carries a committed launch out, or waits for the tasks whose place it takes.
+    pub(super) fn launch(&mut self, launch: Launch, now: Time) {
+        if !self.offers.is_held(&launch.offer) {
+            // Rescinded meanwhile. The task was never sent, and its record says so.
+            self.unlaunched(&launch, now);
+            return;
+        }
+        if launch.waits_for.is_empty() {
+            self.offers.remove(&launch.offer);
+            self.effects.push(Effect::Call(Box::new(launch.accept())));
+            return;
+        }
+        if !self.launching.contains_key(&launch.host) {
+            let kills = launch.kills().map(|call| Effect::Call(Box::new(call)));
+            self.effects.extend(kills.collect::<Vec<_>>());
+        }
+        let again = now.plus_secs(5);
+        self.launching.insert(launch.host.clone(), Launching { launch, again });
+    }
+
+    fn unlaunched(&mut self, launch: &Launch, now: Time) {
+        for task in &launch.tasks {
+            let Some((name, kind)) = self.task_index.remove(&task.task_id) else { continue };
+            if let Some(host) = self.hosts.touch(&name) {
+                host.tasks.tasks.remove(&kind);
+                self.put_tasks(&name);
+            }
+        }
+        let _ = now;
+    }
+
+    fn task_id(&mut self, kind: TaskKind, name: &HostName) -> TaskId {
+        self.tasks_made += 1;
+        let leader = self.leading.map_or(0, |created| created.0);
+        TaskId(format!("{kind}.{name}.{leader}-{}", self.tasks_made))
+    }
+
+    fn desk(&self, now: Time) -> Option<Desk<'_>> {
+        Some(Desk {
+            delivery: &self.config.delivery,
+            framework: self.framework.as_ref()?,
+            generation: self.desire.generation(),
+            stability_seconds: self.rollout().map_or(0, |rollout| rollout.stability_seconds),
+            now,
+        })
+    }
+}

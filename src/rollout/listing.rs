@@ -1,0 +1,265 @@
+//! The store as it is listed, and transactions as they are answered.
+
+use std::collections::BTreeMap;
+
+use crate::budget::slot::{Guard, Slot};
+use crate::mesos::v1::FrameworkId;
+use crate::observed::fleet::HostRecord;
+use crate::observed::tasks::{HostTasks, Seen};
+use crate::plan::assess::HostProgress;
+use crate::store::keys::Key;
+use crate::store::txn::{Change, Entry, Outcome, Snapshot};
+use crate::words::{Generation, HostName, Revision, Time};
+
+use super::desire::document_name;
+use super::event::{Effect, Level, TxnId};
+use super::host::{Host, Hosts};
+use super::ledger::{After, InFlight};
+use super::records::{Accepted, FrameworkRecord, RolloutState, from_json};
+use super::slots::{Admission, Batch};
+use super::{Controller, Session};
+
+impl Controller {
+    /// Everything that is stored, at one revision. What this process knew of the hosts beside
+    /// that (what it heard from Mesos) is kept.
+    pub(super) fn listed(&mut self, snapshot: &Snapshot, now: Time) {
+        let Some(created) = self.leading else {
+            return;
+        };
+        if snapshot.get(&Key::Leader).is_none_or(|leader| leader.create_revision != created) {
+            self.effects.push(Effect::Resign);
+            self.deposed();
+            return;
+        }
+        self.ledger.reset(created);
+        self.launching.clear();
+        self.broken = None;
+        self.next_history = 0;
+        let mut loaded = Loaded::default();
+        for entry in &snapshot.entries {
+            if let Err(broken) = loaded.add(entry) {
+                self.broken = Some(broken);
+            }
+        }
+        let cluster = snapshot.cluster_id.to_string();
+        self.check_guard(&mut loaded, &cluster);
+        self.framework = loaded.framework.take();
+        self.framework_saved = self.framework.is_some();
+        self.next_history = loaded.next_history;
+        self.guard = Some(loaded.guard.take().unwrap_or((Guard::new(cluster), Revision(0))));
+        self.state = loaded.state.take();
+        if let Some((generation, accepted)) = loaded.accepted.take() {
+            if self.desire.generation() != generation || self.desire.accepted.is_none() {
+                self.desire.restore(generation, &accepted);
+            }
+        }
+        self.desire.replace(std::mem::take(&mut loaded.documents), snapshot.revision, now);
+        self.load_hosts(loaded, now);
+        self.listed = true;
+        if self.session != Session::Off {
+            self.reconcile_all(now);
+        }
+    }
+
+    /// A store that went back in time, or another one: what it says about slots is not true.
+    fn check_guard(&mut self, loaded: &mut Loaded, cluster: &str) {
+        let Some((guard, _)) = &loaded.guard else { return };
+        let newest = loaded
+            .hosts
+            .values()
+            .filter_map(|record| Some(record.reported.as_ref()?.facts.journal.as_ref()?.attempt));
+        let ahead = newest.max().is_some_and(|attempt| attempt > guard.attempt);
+        if guard.cluster != *cluster || ahead {
+            self.broken = Some(
+                "store-restored: etcd is not the one that the slots were written to, or went back \
+                 to a backup; check that no host is in a restart, then delete `slots/guard`"
+                    .to_owned(),
+            );
+        }
+        let held = u32::try_from(loaded.slots.len()).unwrap_or(u32::MAX);
+        if guard.held != held {
+            self.broken = Some(format!(
+                "the guard counts {} slots and there are {held}; somebody wrote to `slots/` by \
+                 hand: put `held` of `slots/guard` right",
+                guard.held
+            ));
+        }
+    }
+
+    fn load_hosts(&mut self, loaded: Loaded, now: Time) {
+        let mut before = std::mem::take(&mut self.hosts).all;
+        let mut hosts = Hosts::default();
+        self.task_index.clear();
+        self.agents.clear();
+        for (name, record) in loaded.hosts {
+            let mut host = Host::new(record, now);
+            if let Some(known) = before.remove(&name) {
+                host.heard = known.heard;
+                host.tasks = known.tasks;
+            }
+            let mut tasks = loaded.tasks.get(&name).cloned().unwrap_or_default();
+            for (kind, task) in &mut tasks.tasks {
+                let known = host.tasks.tasks.get(kind).filter(|known| known.id == task.id);
+                task.seen = known.map_or(Seen::Nothing, |known| known.seen);
+                self.task_index.insert(task.id.clone(), (name.clone(), *kind));
+            }
+            host.tasks = tasks;
+            host.slot = loaded.slots.get(&name).cloned();
+            host.progress = loaded.progress.get(&name).cloned();
+            self.agents.insert(host.record.agent.id.clone(), name.clone());
+            hosts.insert(name, host);
+        }
+        self.hosts = hosts;
+        self.resolve_all();
+    }
+
+    /// A change that the watch tells. Most are our own writes.
+    pub(super) fn stored(&mut self, change: &Change, now: Time) {
+        if !self.listed {
+            return;
+        }
+        if document_name(change.key()).is_some() {
+            let text = match change {
+                Change::Put(entry) => Some(entry.value.as_str()),
+                Change::Deleted { .. } => None,
+            };
+            self.desire.fold(change.key(), text, change.revision(), now);
+            return;
+        }
+        let foreign = match change.key() {
+            Key::SlotGuard => {
+                self.guard.as_ref().is_some_and(|(_, known)| *known < change.revision())
+                    && self.ledger.guarded().is_none()
+            }
+            Key::Slot(host) => {
+                let known = self.hosts.get(host).and_then(|host| host.slot.as_ref());
+                let ours = self.ledger.guarded().is_some()
+                    || self.ledger.admissions().any(|admission| admission.host == *host);
+                let gone = matches!(change, Change::Deleted { .. });
+                !ours
+                    && if gone {
+                        known.is_some_and(|(_, known)| *known < change.revision())
+                    } else {
+                        known.is_none_or(|(_, known)| *known < change.revision())
+                            && self.guard.as_ref().is_some_and(|(_, at)| *at < change.revision())
+                    }
+            }
+            _ => false,
+        };
+        if foreign {
+            self.note(Level::Warning, None, "somebody wrote to `slots/`; everything is read again");
+            self.relist();
+        }
+    }
+
+    pub(super) fn answered(&mut self, id: TxnId, outcome: Outcome, now: Time) {
+        let Some(flight) = self.ledger.answered(id) else { return };
+        let Outcome::Committed(revision) = outcome else {
+            // Somebody else leads, or somebody wrote to slots by hand: the listing tells which.
+            self.relist();
+            return;
+        };
+        match flight {
+            InFlight::Plain(after) => {
+                for after in after {
+                    self.carry_out(after, now);
+                }
+            }
+            InFlight::Guarded(batch) => self.batch_committed(*batch, revision, now),
+            InFlight::Admission(admission) => {
+                self.effects.push(Effect::Call(Box::new(admission.answer())));
+                self.admitted(&admission, revision);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, after: After, now: Time) {
+        match after {
+            After::Call(call) => self.effects.push(Effect::Call(call)),
+            After::Launch(launch) => self.launch(*launch, now),
+            After::FrameworkSaved => self.framework_saved = true,
+        }
+    }
+
+    fn admitted(&mut self, admission: &Admission, revision: Revision) {
+        if let Some(host) = self.hosts.touch(&admission.host) {
+            host.slot = Some((admission.slot.clone(), revision));
+        }
+        let text = format!("admitted for attempt {}", admission.slot.attempt);
+        self.note(Level::Info, Some(&admission.host), text);
+    }
+
+    fn batch_committed(&mut self, batch: Batch, revision: Revision, now: Time) {
+        self.guard = Some((batch.guard, revision));
+        for (name, slot) in batch.slots {
+            let Some(host) = self.hosts.touch(&name) else { continue };
+            if let (Some((held, _)), None) = (&host.slot, &slot) {
+                self.holds.count += 1;
+                self.holds.total_ms += now.since(held.since);
+            }
+            host.slot = slot.map(|slot| (slot, revision));
+        }
+        for launch in batch.launches {
+            self.launch(launch, now);
+        }
+    }
+}
+
+/// What a listing says, sorted by what it is.
+#[derive(Debug, Default)]
+struct Loaded {
+    documents: BTreeMap<String, String>,
+    accepted: Option<(Generation, Accepted)>,
+    hosts: BTreeMap<HostName, HostRecord>,
+    tasks: BTreeMap<HostName, HostTasks>,
+    slots: BTreeMap<HostName, (Slot, Revision)>,
+    guard: Option<(Guard, Revision)>,
+    progress: BTreeMap<HostName, HostProgress>,
+    state: Option<RolloutState>,
+    framework: Option<FrameworkId>,
+    next_history: u64,
+}
+
+impl Loaded {
+    /// Errs with a sentence if the record cannot be read.
+    pub(super) fn add(&mut self, entry: &Entry) -> Result<(), String> {
+        if let Some(name) = document_name(&entry.key) {
+            self.documents.insert(name, entry.value.clone());
+            return Ok(());
+        }
+        let path = entry.key.path();
+        let at = entry.mod_revision;
+        let value = &entry.value;
+        let sentence = |bad: super::records::BadRecord| format!("{bad} ({})", bad.source);
+        match &entry.key {
+            Key::Accepted(generation) => {
+                let accepted = from_json(&path, value).map_err(sentence)?;
+                if self.accepted.as_ref().is_none_or(|(newest, _)| newest < generation) {
+                    self.accepted = Some((*generation, accepted));
+                }
+            }
+            Key::Observed(host) => {
+                self.hosts.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+            }
+            Key::Tasks(host) => {
+                self.tasks.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+            }
+            Key::Slot(host) => {
+                let slot = from_json(&path, value).map_err(sentence)?;
+                self.slots.insert(host.clone(), (slot, at));
+            }
+            Key::SlotGuard => self.guard = Some((from_json(&path, value).map_err(sentence)?, at)),
+            Key::RolloutHost(host) => {
+                self.progress.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+            }
+            Key::RolloutState => self.state = Some(from_json(&path, value).map_err(sentence)?),
+            Key::FrameworkId => {
+                let record: FrameworkRecord = from_json(&path, value).map_err(sentence)?;
+                self.framework = Some(FrameworkId(record.id));
+            }
+            Key::History(number) => self.next_history = self.next_history.max(number + 1),
+            _ => {}
+        }
+        Ok(())
+    }
+}

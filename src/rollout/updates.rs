@@ -1,0 +1,248 @@
+//! What becomes of tasks: updates, what hosts report in them, and how attempts end.
+
+use crate::job::order::{Ending, FromHost};
+use crate::mesos::v1::TaskStatus;
+use crate::observed::facts::{Facts, JournalState};
+use crate::observed::fleet::Folded;
+use crate::observed::tasks::{HostTasks, Seen};
+use crate::words::{AgentId, Attempt, HostName, TaskId, TaskKind, Time};
+
+use super::Controller;
+use super::event::{Effect, Level};
+use super::launch::kill;
+use super::ledger::After;
+use super::tasks::{Means, acknowledge, means, report};
+
+/// Launches that came to nothing are repeated after this, doubling.
+const CALM_MS: u64 = 1_000;
+const CALM_LONGEST_MS: u64 = 60_000;
+
+impl Controller {
+    pub(super) fn update(&mut self, status: &TaskStatus, now: Time) {
+        self.reconciliation.answered(&status.task_id);
+        let means = means(&status.state);
+        let known = self.task_index.get(&status.task_id).cloned();
+        if let Some((name, kind)) = known.filter(|_| self.listed) {
+            self.known_task(&name, kind, status, means, now);
+        } else {
+            self.unknown_task(status, means, now);
+        }
+        if let Some(call) = acknowledge(status, None) {
+            self.ledger.after(After::Call(Box::new(call)));
+        }
+    }
+
+    /// A task that nobody wrote down: it is ended. One that waits to be replaced has ended.
+    fn unknown_task(&mut self, status: &TaskStatus, means: Means, now: Time) {
+        if matches!(means, Means::Starting | Means::Running) && self.listed {
+            if let Some(agent) = &status.agent_id {
+                self.effects.push(Effect::Call(Box::new(kill(&status.task_id, agent))));
+                // Again until it answers that it has ended.
+                self.reconciliation.add(status.task_id.clone(), agent.clone(), now.plus_secs(5));
+            }
+        } else if matches!(means, Means::Ended | Means::Vanished | Means::Invalid | Means::Lost) {
+            self.made_place(&status.task_id, now);
+        }
+    }
+
+    fn known_task(
+        &mut self,
+        name: &HostName,
+        kind: TaskKind,
+        status: &TaskStatus,
+        means: Means,
+        now: Time,
+    ) {
+        let Some(host) = self.hosts.touch(name) else { return };
+        host.unanswered.remove(&status.task_id);
+        if !host.tasks.tasks.get(&kind).is_some_and(|task| task.id == status.task_id) {
+            return;
+        }
+        // The master knows that it ended. How, comes with the agent's own update, which is sent
+        // until it is acknowledged.
+        if means == Means::Ended && status.uuid.is_none() {
+            return;
+        }
+        let elsewhere = host.record.agent.id != host.tasks.tasks[&kind].agent;
+        let active = host.record.agent.condition == crate::observed::fleet::Condition::Active;
+        match means {
+            Means::Nothing => {}
+            Means::Starting => set_seen(&mut host.tasks, kind, Seen::Starting),
+            Means::Running => {
+                set_seen(&mut host.tasks, kind, Seen::Running);
+                host.strikes = 0;
+            }
+            // The master has forgotten the agent that it ran on, and the host is back as another.
+            Means::Lost if elsewhere && active => self.task_ended(name, kind, means, status, now),
+            Means::Lost => {
+                set_seen(&mut host.tasks, kind, Seen::Lost);
+                host.unanswered.insert(status.task_id.clone());
+                self.next_poll = Some(now);
+            }
+            Means::HostGone => {
+                let agent = host.tasks.tasks[&kind].agent.clone();
+                if host.record.fold_gone(&agent, now) == Folded::Changed {
+                    self.note(Level::Warning, Some(name), "the master says that it is gone");
+                    self.put_record(name);
+                }
+                self.task_ended(name, kind, means, status, now);
+            }
+            Means::Ended | Means::Vanished | Means::Invalid => {
+                self.task_ended(name, kind, means, status, now);
+            }
+        }
+        self.reported(name, kind, status, means, now);
+    }
+
+    /// What the host put into the status.
+    fn reported(
+        &mut self,
+        name: &HostName,
+        kind: TaskKind,
+        status: &TaskStatus,
+        means: Means,
+        now: Time,
+    ) {
+        let Some(agent) = status.agent_id.clone() else { return };
+        match report(status) {
+            Some(FromHost::Facts { facts }) => self.facts(name, *facts, &agent, now),
+            Some(FromHost::Ended { attempt, ending, facts, .. }) => {
+                self.facts(name, *facts, &agent, now);
+                self.attempt_ended(name, kind, attempt, &ending, now);
+            }
+            Some(FromHost::Ask { .. } | FromHost::Confirm { .. }) | None => {
+                if means == Means::Invalid {
+                    let why = status.message.clone().unwrap_or_default();
+                    self.failed(name, None, &format!("Mesos refused the task: {why}"), true, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn facts(&mut self, name: &HostName, facts: Facts, agent: &AgentId, now: Time) {
+        let Some(host) = self.hosts.touch(name) else { return };
+        match host.record.fold_facts(facts, agent, now) {
+            Folded::Changed => {
+                host.heard = now;
+                self.put_record(name);
+                self.live_attempt_ended(name, now);
+            }
+            Folded::Same => host.heard = now,
+            Folded::Older => {}
+        }
+    }
+
+    /// An attempt without a slot has ended when the journal says so, whatever became of its task.
+    fn live_attempt_ended(&mut self, name: &HostName, now: Time) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let journal = host.record.facts().and_then(|facts| facts.journal.clone());
+        let carried = host.tasks.carrier().and_then(|(kind, task)| Some((kind, task.attempt?)));
+        let (Some(journal), Some((kind, attempt))) = (journal, carried) else { return };
+        if journal.attempt == attempt && journal.state != JournalState::Open {
+            let ending = Ending::Journal { journal };
+            self.attempt_ended(name, kind, attempt, &ending, now);
+        }
+    }
+
+    fn attempt_ended(
+        &mut self,
+        name: &HostName,
+        kind: TaskKind,
+        attempt: Attempt,
+        ending: &Ending,
+        now: Time,
+    ) {
+        let Some(host) = self.hosts.touch(name) else { return };
+        let Some(task) = host.tasks.tasks.get_mut(&kind) else {
+            return self.judge(name, attempt, ending, now);
+        };
+        if task.attempt == Some(attempt) {
+            task.attempt = None;
+            if kind == TaskKind::Change {
+                let id = task.id.clone();
+                host.tasks.tasks.remove(&kind);
+                self.task_index.remove(&id);
+            }
+            self.put_tasks(name);
+        }
+        self.judge(name, attempt, ending, now);
+    }
+
+    fn judge(&mut self, name: &HostName, attempt: Attempt, ending: &Ending, now: Time) {
+        match ending {
+            Ending::Journal { journal } if journal.attempt == attempt => {
+                if let JournalState::Undone { why } = &journal.state {
+                    self.failed(name, Some(attempt), why, false, now);
+                } else {
+                    self.succeeded(name, attempt);
+                }
+            }
+            Ending::Journal { .. } => {}
+            Ending::NotAdmitted => self.calm(name, now),
+            Ending::NeedsSlot { component } => {
+                let why = format!("{component} would have to stop something: it takes a slot");
+                self.note(Level::Info, Some(name), &why);
+                self.progress(name, now, |progress| {
+                    progress.needs_slot = true;
+                    progress.why.clone_from(&why);
+                });
+            }
+            Ending::Refused { why } => self.failed(name, Some(attempt), why, false, now),
+        }
+    }
+
+    /// A task is not any more. Its record goes; what it carried is judged by the journal.
+    fn task_ended(
+        &mut self,
+        name: &HostName,
+        kind: TaskKind,
+        means: Means,
+        status: &TaskStatus,
+        now: Time,
+    ) {
+        let Some(host) = self.hosts.touch(name) else { return };
+        host.tasks.tasks.remove(&kind);
+        self.task_index.remove(&status.task_id);
+        self.put_tasks(name);
+        let expected = means == Means::Ended && report(status).is_some();
+        if !expected {
+            self.calm(name, now);
+            let text = status.message.clone().unwrap_or_default();
+            self.note(Level::Info, Some(name), format!("task {kind} ended: {text}"));
+        }
+        self.made_place(&status.task_id, now);
+    }
+
+    /// Nothing is launched there for a while.
+    fn calm(&mut self, name: &HostName, now: Time) {
+        let Some(host) = self.hosts.touch(name) else { return };
+        let pause = (CALM_MS << host.strikes.min(6)).min(CALM_LONGEST_MS);
+        host.strikes += 1;
+        host.calm_until = now.plus_ms(pause);
+        let until = host.calm_until;
+        self.hosts.wake(name, until);
+    }
+
+    /// A launch waited for this task to end.
+    fn made_place(&mut self, old: &TaskId, now: Time) {
+        let waiting = self
+            .launching
+            .iter()
+            .find(|(_, launching)| launching.launch.waits_for.contains(old))
+            .map(|(name, _)| name.clone());
+        let Some(name) = waiting else { return };
+        if let Some(mut launching) = self.launching.remove(&name) {
+            launching.launch.waits_for.remove(old);
+            self.launch(launching.launch, now);
+        }
+    }
+}
+
+fn set_seen(tasks: &mut HostTasks, kind: TaskKind, seen: Seen) {
+    if let Some(task) = tasks.tasks.get_mut(&kind) {
+        // RUNNING is not taken back by a STARTING that comes late.
+        if !(task.seen == Seen::Running && seen == Seen::Starting) {
+            task.seen = seen;
+        }
+    }
+}
