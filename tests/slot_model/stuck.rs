@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::rc::Rc;
 
 use stateright::Model;
 
 use super::model::{self, SlotModel};
 use super::world::World;
+
+/// Far more states than any of the searches meets.
+const TOO_MANY: usize = 1_000_000;
 
 /// What the search found.
 pub(crate) struct Found {
@@ -21,20 +25,19 @@ pub(crate) struct Found {
 /// Looks for states from which no way leads to the end, unless something else goes wrong. As all
 /// messages can be lost at any time, that the answer to a lost one is still to come is no way.
 pub(crate) fn search(model: SlotModel) -> Found {
-    let mut worlds = model.init_states();
-    let mut numbers: HashMap<World, usize> =
-        worlds.iter().cloned().enumerate().map(|(number, world)| (world, number)).collect();
+    let mut worlds: Vec<Rc<World>> = model.init_states().into_iter().map(Rc::new).collect();
+    let mut numbers: HashMap<Rc<World>, usize> = worlds.iter().cloned().zip(0..).collect();
     let mut leads_here: Vec<Vec<u32>> = vec![Vec::new(); worlds.len()];
     let (mut at, mut steps) = (0, Vec::new());
     while at < worlds.len() {
-        let world = worlds[at].clone();
+        let world = Rc::clone(&worlds[at]);
         model.actions(&world, &mut steps);
         for step in steps.drain(..) {
             let Some(next) = model.next_state(&world, step) else { continue };
-            let number = match numbers.entry(next) {
+            let number = match numbers.entry(Rc::new(next)) {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(new) => {
-                    worlds.push(new.key().clone());
+                    worlds.push(Rc::clone(new.key()));
                     leads_here.push(Vec::new());
                     *new.insert(worlds.len() - 1)
                 }
@@ -44,16 +47,17 @@ pub(crate) fn search(model: SlotModel) -> Found {
             }
         }
         at += 1;
+        assert!(worlds.len() < TOO_MANY, "more states than can be: does something grow for ever?");
     }
     let ends = backwards(&worlds, &leads_here);
     let stuck = ends.iter().filter(|ends| !**ends).count();
-    let first = ends.iter().position(|ends| !ends).map(|number| worlds[number].clone());
+    let first = ends.iter().position(|ends| !ends).map(|number| World::clone(&worlds[number]));
     Found { states: worlds.len(), stuck, first }
 }
 
 /// For each state whether a way leads from it to the end.
-fn backwards(worlds: &[World], leads_here: &[Vec<u32>]) -> Vec<bool> {
-    let mut ends: Vec<bool> = worlds.iter().map(model::is_done).collect();
+fn backwards(worlds: &[Rc<World>], leads_here: &[Vec<u32>]) -> Vec<bool> {
+    let mut ends: Vec<bool> = worlds.iter().map(|world| model::is_done(world)).collect();
     let mut open: Vec<usize> = (0..ends.len()).filter(|number| ends[*number]).collect();
     while let Some(number) = open.pop() {
         for from in leads_here[number].iter().map(|from| *from as usize) {
