@@ -69,7 +69,7 @@ pub(super) struct Demo {
     budget: u32,
 
     /// How long the restart of a host takes
-    #[arg(long, value_name = "SECONDS", default_value_t = 8.0, value_parser = restart_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, value_parser = restart_seconds)]
     restart_seconds: f64,
 
     /// No accident: nothing is killed, nothing fails, nothing is edited

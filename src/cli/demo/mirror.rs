@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::state::State;
-use crate::cli::view::{View, ViewError};
+use crate::cli::view::{View, ViewError, natural};
 use crate::plan::gate::Phase;
 use crate::store::{Change, Entry, Key, Snapshot, StoreEvent};
 use crate::words::{HostName, Revision, Time};
@@ -28,7 +28,7 @@ pub(super) struct Glance {
     /// Hosts that are not meant to become in sync.
     pub(super) rest: usize,
     pub(super) slots: usize,
-    /// Hosts with a slot, in the order of their names.
+    /// Hosts with a slot, in the order in which people count.
     pub(super) holders: Vec<HostName>,
     /// What is declared is in force.
     pub(super) in_force: bool,
@@ -97,6 +97,7 @@ impl Mirror {
                 glance.failures.insert(name.clone(), (progress.failures, progress.why.clone()));
             }
         }
+        glance.holders.sort_by_cached_key(natural);
         let view = View::new(state, Vec::new(), now)?;
         if let Phase::Halted { why } = view.phase() {
             glance.halted = Some(why);

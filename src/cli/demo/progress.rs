@@ -22,19 +22,22 @@ pub(super) struct Progress {
     last: Option<Duration>,
     /// When the work that is measured began, by the monotonic clock.
     since: Duration,
-    /// Hosts in sync at that time.
+    /// How many hosts got in sync since, and how long the newest of them took.
+    done: (usize, Duration),
+    /// Hosts in sync when it began.
     before: usize,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         let (terminal, since) = (stdout().is_terminal(), clock::monotonic());
-        Self { terminal, drawn: false, last: None, since, before: 0 }
+        Self { terminal, drawn: false, last: None, since, done: (0, Duration::ZERO), before: 0 }
     }
 
     /// Elapsed time and the estimate are measured from now on.
     pub(super) fn begin(&mut self, in_sync: usize) {
         (self.since, self.before, self.last) = (clock::monotonic(), in_sync, None);
+        self.done = (0, Duration::ZERO);
     }
 
     /// A line that stays. That nobody reads it is no error.
@@ -53,39 +56,28 @@ impl Progress {
         self.say(&format!("  {YELLOW}▸{YELLOW:#} {text}"));
     }
 
-    /// Where it stands, not too often.
+    /// Where it stands.
     pub(super) fn show(&mut self, glance: &Glance, hosts: usize, tasks: u64) {
-        let now = clock::monotonic();
-        if !self.terminal && self.last.is_some_and(|last| now - last < EVERY) {
-            return;
-        }
-        self.last = Some(now);
-        let line = line(glance, hosts, tasks, self.elapsed(), self.left(glance, hosts));
-        if self.terminal {
-            self.clear();
-            let mut out = anstream::stdout();
-            let _ = write!(out, "{line}").and_then(|()| out.flush());
-            self.drawn = true;
-        } else {
-            let _ = writeln!(anstream::stdout(), "{line}");
-        }
+        let left = self.left(glance, hosts);
+        let line = line(glance, hosts, tasks, self.elapsed(), left);
+        self.draw(&line);
     }
 
-    /// Waiting for facts, before there is a plan.
+    /// How many hosts have reported, before there is a plan.
     pub(super) fn show_known(&mut self, known: usize, hosts: usize) {
+        self.draw(&format!("  {known} of {} have reported", count(hosts, "host")));
+    }
+
+    /// Redraws the line; where it cannot be redrawn, not too often.
+    fn draw(&mut self, line: &str) {
         let now = clock::monotonic();
-        if !self.terminal && self.last.is_some_and(|last| now - last < EVERY) {
-            return;
-        }
-        self.last = Some(now);
-        let line = format!("  {known} of {} have reported", count(hosts, "host"));
+        let mut out = anstream::stdout();
         if self.terminal {
-            self.clear();
-            let mut out = anstream::stdout();
-            let _ = write!(out, "{line}").and_then(|()| out.flush());
+            let _ = write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush());
             self.drawn = true;
-        } else {
-            let _ = writeln!(anstream::stdout(), "{line}");
+        } else if self.last.is_none_or(|last| now - last >= EVERY) {
+            self.last = Some(now);
+            let _ = writeln!(out, "{line}");
         }
     }
 
@@ -93,12 +85,18 @@ impl Progress {
         clock::monotonic().saturating_sub(self.since)
     }
 
-    /// From how fast it went so far; none before the first host.
-    fn left(&self, glance: &Glance, hosts: usize) -> Option<Duration> {
+    /// From how fast it went until the newest host; none before the first.
+    fn left(&mut self, glance: &Glance, hosts: usize) -> Option<Duration> {
         let done = glance.in_sync.saturating_sub(self.before);
+        let elapsed = self.elapsed();
+        if done != self.done.0 {
+            self.done = (done, elapsed);
+        }
+        let (_, then) = self.done;
         let ahead = hosts.saturating_sub(glance.in_sync + glance.rest);
         let (done, ahead) = (u32::try_from(done).ok()?, u32::try_from(ahead).ok()?);
-        (self.elapsed() * ahead).checked_div(done)
+        let left = (then * ahead).checked_div(done)?;
+        Some(left.saturating_sub(elapsed - then))
     }
 
     fn clear(&mut self) {
