@@ -38,8 +38,7 @@ impl Controller {
                 self.end_tasks(&name, now);
             }
         }
-        for name in self.offers.hosts().intersection(&self.hosts.live).cloned().collect::<Vec<_>>()
-        {
+        for name in self.offers.offered(&self.hosts.live) {
             let Some(host) = self.hosts.get(&name) else { continue };
             if !host.can_launch(now) || host.excluded || self.launching.contains_key(&name) {
                 continue;

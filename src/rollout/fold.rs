@@ -21,8 +21,13 @@ use super::slots::{Admission, denied};
 use super::{Controller, Session};
 
 impl Controller {
-    pub(super) fn fold(&mut self, event: Event, now: Time) {
+    /// Gives whether a pass has to look at it.
+    pub(super) fn fold(&mut self, event: Event, now: Time) -> bool {
         match event {
+            Event::Mesos(MesosEvent::Heartbeat) => return false,
+            Event::Mesos(MesosEvent::Message(message)) if self.leading.is_some() => {
+                return self.message(&message, now);
+            }
             Event::Leading { created } => {
                 self.leading = Some(created);
                 self.listed = false;
@@ -51,6 +56,7 @@ impl Controller {
             }
             Event::Agents(agents) => self.agents(&agents, now),
         }
+        true
     }
 
     pub(super) fn deposed(&mut self) {
@@ -89,7 +95,6 @@ impl Controller {
                 self.offers.remove(&id);
             }
             MesosEvent::Update(status) => self.update(&status, now),
-            MesosEvent::Message(message) => self.message(&message, now),
             MesosEvent::Failure(failure) if failure.executor_id.is_none() => {
                 self.next_poll = Some(now);
             }
@@ -136,19 +141,22 @@ impl Controller {
         self.offers.add(host, offer);
     }
 
-    fn message(&mut self, message: &Message, now: Time) {
-        let Ok(from) = serde_json::from_slice::<FromHost>(&message.data.0) else { return };
-        match from {
-            FromHost::Ask { host, attempt, run, .. } => self.asked(&host, attempt, run, message),
-            FromHost::Confirm { host, order, .. } => {
-                let current = self.hosts.get(&host).and_then(|host| host.record.facts());
-                if current.is_some_and(|facts| facts.order == order) {
-                    if let Some(host) = self.hosts.all.get_mut(&host) {
-                        host.heard = now;
-                    }
-                }
+    /// A confirmation changes nothing but when the host was heard last.
+    fn message(&mut self, message: &Message, now: Time) -> bool {
+        match serde_json::from_slice::<FromHost>(&message.data.0) {
+            Ok(FromHost::Ask { host, attempt, run, .. }) => {
+                self.asked(&host, attempt, run, message);
+                true
             }
-            FromHost::Facts { .. } | FromHost::Ended { .. } => {}
+            Ok(FromHost::Confirm { host, order, .. }) => {
+                if let Some(host) = self.hosts.all.get_mut(&host)
+                    && host.record.facts().is_some_and(|facts| facts.order == order)
+                {
+                    host.heard = now;
+                }
+                false
+            }
+            Ok(FromHost::Facts { .. } | FromHost::Ended { .. }) | Err(_) => false,
         }
     }
 

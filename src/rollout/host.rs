@@ -125,6 +125,12 @@ pub(super) struct Hosts {
     pub restless: BTreeSet<HostName>,
     /// Counted as they are indexed; names are not.
     pub totals: Totals,
+    /// Holders of which something has changed since slots were looked at last.
+    pub attention: BTreeSet<HostName>,
+    /// Whether something has changed that offers are held by, since they were looked at last.
+    pub moved: bool,
+    /// The same for the line alone.
+    pub line_moved: bool,
     /// Hosts to be assessed anew when the time comes.
     timers: BTreeSet<(Time, HostName)>,
 }
@@ -199,17 +205,29 @@ impl Hosts {
             if let Some(standing) = before.standing {
                 self.totals.subtract(standing, &before.pools);
             }
-            if let Some(key) = before.key {
-                self.line.remove(&(key, name.clone()));
+            if before.key != key {
+                self.line_moved = true;
+                if let Some(key) = before.key {
+                    self.line.remove(&(key, name.clone()));
+                }
+                if let Some(key) = &key {
+                    self.line.insert((key.clone(), name.clone()));
+                }
             }
-            if let Some(key) = &key {
-                self.line.insert((key.clone(), name.clone()));
+            let holds = host.slot.is_some();
+            if holds {
+                self.attention.insert(name.clone());
             }
+            let was_busy = self.busy.contains(name);
+            self.moved |=
+                holds || self.line_moved || busy != was_busy || assessment != host.assessment;
             put(&mut self.live, name, live);
-            put(&mut self.holders, name, host.slot.is_some());
+            put(&mut self.holders, name, holds);
             put(&mut self.busy, name, busy);
             put(&mut self.ending, name, !assessment.work.ends.is_empty());
-            put(&mut self.starting, name, starting(&host.tasks));
+            let starts = starting(&host.tasks);
+            self.moved |= starts != self.starting.contains(name);
+            put(&mut self.starting, name, starts);
             put(&mut self.failed, name, failed);
             put(&mut self.restless, name, !assessment.in_sync());
             if let Some(Reason::BackingOff { until, .. }) = &assessment.held {

@@ -78,6 +78,9 @@ pub struct Controller {
     broken: Option<String>,
     offers: Offers,
     wants: Wants,
+    offers_wake: Option<Time>,
+    /// Something was folded that a pass has to look at.
+    dirty: bool,
     reconciliation: Reconciliation,
     ledger: Ledger,
     holds: Holds,
@@ -149,6 +152,8 @@ impl Controller {
             broken: None,
             offers: Offers::default(),
             wants: Wants::default(),
+            offers_wake: None,
+            dirty: false,
             reconciliation: Reconciliation::default(),
             ledger: Ledger::default(),
             holds: Holds::default(),
@@ -163,12 +168,15 @@ impl Controller {
 
     /// Folds an event. Decides nothing.
     pub fn handle(&mut self, event: Event, now: Time) {
-        self.fold(event, now);
+        self.dirty |= self.fold(event, now);
     }
 
     /// Decides, for everything that was folded. Gives what is to be done, in its order.
     pub fn pass(&mut self, now: Time) -> Vec<Effect> {
-        self.decide(now);
+        let due = self.next_wake().is_some_and(|wake| wake <= now);
+        if std::mem::take(&mut self.dirty) || due {
+            self.decide(now);
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -183,7 +191,7 @@ impl Controller {
             self.reconciliation.next_wake(),
             self.next_poll,
             self.hosts.next_wake(),
-            self.offers.next_wake(&self.wants),
+            self.offers_wake,
             self.launching.values().map(|launching| launching.again).min(),
             self.next_permit,
             (!self.hosts.all.is_empty()).then_some(self.next_sweep),

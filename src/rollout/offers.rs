@@ -29,6 +29,8 @@ pub(super) struct Offers {
     declined: BTreeMap<HostName, Time>,
     suppressed: bool,
     revived: Option<Time>,
+    /// Something came or went since [`Self::settle`].
+    pub changed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,18 +44,36 @@ struct Held {
 /// What is wanted of Mesos.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wants {
-    /// Hosts whose offers are held.
+    /// Hosts whose offers are held: those with work that takes no slot, or with a slot already.
     pub now: BTreeSet<HostName>,
+    /// The same for those next in line.
+    pub line: BTreeSet<HostName>,
     /// Of the other hosts with an offer, those whose turn comes later, and in how many seconds.
     pub later: BTreeMap<HostName, u64>,
     /// Nothing is to be launched anywhere, now or later.
     pub nothing: bool,
 }
 
+impl Wants {
+    /// Whether the host's offers are held.
+    pub(super) fn has(&self, host: &HostName) -> bool {
+        self.line.contains(host) || self.now.contains(host)
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.now.iter().chain(&self.line)
+    }
+
+    /// Nobody's offers are held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.now.is_empty() && self.line.is_empty()
+    }
+}
+
 impl Offers {
     /// A new subscription: offers of the old one are void, its filters may or may not be.
     pub(super) fn reset(&mut self, suppressed: bool) {
-        *self = Self { suppressed, ..Self::default() };
+        *self = Self { suppressed, changed: true, ..Self::default() };
     }
 
     pub(super) fn suppressed(&self) -> bool {
@@ -61,6 +81,7 @@ impl Offers {
     }
 
     pub(super) fn add(&mut self, host: HostName, offer: Offer) {
+        self.changed = true;
         self.declined.remove(&host);
         self.by_host.entry(host.clone()).or_default().insert(offer.id.clone());
         self.held.insert(offer.id.clone(), Held { host, offer, promised: false });
@@ -69,6 +90,7 @@ impl Offers {
     /// The offer is not valid any more, or was used.
     pub(super) fn remove(&mut self, id: &OfferId) -> Option<Offer> {
         let held = self.held.remove(id)?;
+        self.changed = true;
         if let Some(ids) = self.by_host.get_mut(&held.host) {
             ids.remove(id);
             if ids.is_empty() {
@@ -82,6 +104,15 @@ impl Offers {
     pub(super) fn of(&self, host: &HostName) -> impl Iterator<Item = &Offer> {
         let ids = self.by_host.get(host).into_iter().flatten();
         ids.filter_map(|id| self.held.get(id)).filter(|held| !held.promised).map(|h| &h.offer)
+    }
+
+    /// Those of `hosts` that have an offer.
+    pub(super) fn offered(&self, hosts: &BTreeSet<HostName>) -> Vec<HostName> {
+        if hosts.len() <= self.by_host.len() {
+            hosts.iter().filter(|host| self.by_host.contains_key(*host)).cloned().collect()
+        } else {
+            self.by_host.keys().filter(|host| hosts.contains(*host)).cloned().collect()
+        }
     }
 
     /// Hosts with an offer that nothing was promised with.
@@ -103,6 +134,7 @@ impl Offers {
 
     /// Gives back what is not wanted, and asks for what is. Gives the calls in their order.
     pub(super) fn settle(&mut self, wants: &Wants, now: Time) -> Vec<Call> {
+        self.changed = false;
         let mut calls = self.decline(wants, now);
         if !wants.nothing && self.should_revive(wants, now) {
             self.suppressed = false;
@@ -125,7 +157,7 @@ impl Offers {
     fn decline(&mut self, wants: &Wants, now: Time) -> Vec<Call> {
         let mut groups: BTreeMap<u64, Vec<OfferId>> = BTreeMap::new();
         for (id, held) in &self.held {
-            if held.promised || wants.now.contains(&held.host) {
+            if held.promised || wants.has(&held.host) {
                 continue;
             }
             let seconds = match wants.later.get(&held.host) {
@@ -155,7 +187,7 @@ impl Offers {
             return false;
         }
         let lost = since.is_none_or(|since| since >= REVIVE_LOST_MS);
-        wants.now.iter().filter(|host| !self.by_host.contains_key(*host)).any(|host| {
+        wants.hosts().filter(|host| !self.by_host.contains_key(*host)).any(|host| {
             let filtered = self.declined.get(host).is_some_and(|until| *until > now.plus_secs(1));
             self.suppressed || filtered || (lost && since.is_some())
         })
@@ -163,9 +195,9 @@ impl Offers {
 
     /// When [`Self::settle`] has something to do without any event.
     pub(super) fn next_wake(&self, wants: &Wants) -> Option<Time> {
-        let lacking = wants.now.iter().any(|host| !self.by_host.contains_key(host));
+        let lacking = wants.hosts().any(|host| !self.by_host.contains_key(host));
         let revived = self.revived.filter(|_| lacking)?;
-        let filtered = wants.now.iter().any(|host| self.declined.contains_key(host));
+        let filtered = wants.hosts().any(|host| self.declined.contains_key(host));
         let wait = if self.suppressed || filtered { REVIVE_EVERY_MS } else { REVIVE_LOST_MS };
         Some(revived.plus_ms(wait))
     }

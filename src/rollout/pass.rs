@@ -11,6 +11,7 @@ use crate::words::{Attempt, Component, Generation, HostName, Time};
 
 use super::desire::Look;
 use super::event::{Effect, Level};
+use super::host::Host;
 use super::records::{
     HISTORY_KEPT, HistoryEntry, RECORDS_VERSION, Rendered, RolloutState, Stage, to_json,
 };
@@ -116,6 +117,8 @@ impl Controller {
             self.enter(Stage::Running, now);
             self.history(format!("generation {generation} accepted"), now);
         }
+        self.hosts.moved = true;
+        self.hosts.line_moved = true;
         self.note(Level::Info, None, format!("documents accepted as generation {generation}"));
     }
 
@@ -147,6 +150,8 @@ impl Controller {
             Some(state) if state.generation == generation => state.since,
             _ => now,
         };
+        self.hosts.moved = true;
+        self.hosts.line_moved = true;
         let state = RolloutState { version: RECORDS_VERSION, generation, stage, since };
         self.ledger.put(Key::RolloutState, to_json(&state));
         self.state = Some(state);
@@ -299,7 +304,7 @@ impl Controller {
 
     /// Counts failures that journals tell of. What is written is decided in `start_guarded`.
     fn judge_slots(&mut self, now: Time) {
-        for name in self.hosts.holders.clone() {
+        for name in self.hosts.attention.clone() {
             let Some(host) = self.hosts.get(&name) else { continue };
             let Some(slot) = host.slot() else { continue };
             let attempt = slot.attempt;
@@ -321,13 +326,8 @@ impl Controller {
         let Some(rollout) = self.rollout() else { return };
         let most = rollout.max_failures.get() as usize;
         let failed = &self.hosts.failed;
-        let stuck = self.hosts.holders.iter().filter(|name| {
-            let slot = self.hosts.get(name).and_then(|host| host.slot());
-            let overdue = slot.is_some_and(|slot| now.since(slot.attempt_since) > OVERDUE_MS);
-            overdue || failed.contains(*name)
-        });
         let slots = self.limits().slots;
-        let all_stuck = slots > 0 && stuck.count() >= slots;
+        let all_stuck = self.hosts.holders.len() >= slots && slots > 0 && self.all_stuck(now);
         if failed.len() >= most || all_stuck {
             let names: Vec<&str> = failed.iter().take(3).map(HostName::as_str).collect();
             let why = if failed.is_empty() {
@@ -344,6 +344,15 @@ impl Controller {
             self.history(format!("generation {generation} done"), now);
             self.enter(Stage::Done { at: now }, now);
         }
+    }
+
+    /// Every host that holds a slot has failed or is overdue.
+    fn all_stuck(&self, now: Time) -> bool {
+        self.hosts.holders.iter().all(|name| {
+            let slot = self.hosts.get(name).and_then(Host::slot);
+            self.hosts.failed.contains(name)
+                || slot.is_some_and(|slot| now.since(slot.attempt_since) > OVERDUE_MS)
+        })
     }
 
     /// Every host is in sync, or says why it never will be by itself.

@@ -33,6 +33,7 @@ impl Controller {
             self.start_new(&mut draft, now);
             self.start_live_changes(&mut draft, now);
         }
+        self.look_again(&draft, now);
         if draft.hosts.is_empty() {
             return;
         }
@@ -47,8 +48,22 @@ impl Controller {
         self.effects.push(effect);
     }
 
+    /// Holders that something is due for and that were not served are looked at again.
+    fn look_again(&mut self, draft: &Draft, now: Time) {
+        let generation = self.desire.generation();
+        let mut attention = std::mem::take(&mut self.hosts.attention);
+        attention.retain(|name| {
+            let due = self.hosts.get(name).and_then(|host| {
+                let slot = host.slot()?;
+                Some(settle(host, slot, slot.attempt, generation, now) != Settle::Leave)
+            });
+            due == Some(true) && !draft.hosts.contains(name)
+        });
+        self.hosts.attention = attention;
+    }
+
     fn give_back(&mut self, draft: &mut Draft, now: Time) {
-        for name in self.hosts.holders.clone() {
+        for name in self.hosts.attention.clone() {
             if draft.is_full() {
                 return;
             }
@@ -87,7 +102,7 @@ impl Controller {
 
     /// Hosts that hold a slot and whose next attempt is due. Held stays held.
     fn retry(&mut self, draft: &mut Draft, now: Time) {
-        for name in self.hosts.holders.clone() {
+        for name in self.hosts.attention.clone() {
             if draft.is_full() || draft.hosts.contains(&name) {
                 continue;
             }
@@ -163,8 +178,7 @@ impl Controller {
 
     /// Changes that disrupt nothing take no slot, but an attempt.
     fn start_live_changes(&mut self, draft: &mut Draft, now: Time) {
-        for name in self.offers.hosts().intersection(&self.hosts.live).cloned().collect::<Vec<_>>()
-        {
+        for name in self.offers.offered(&self.hosts.live) {
             if draft.is_full() {
                 return;
             }

@@ -1,6 +1,8 @@
 //! Whose offers are held, and whose turn comes later.
 
 use crate::budget::slot::SlotState;
+use std::collections::BTreeSet;
+
 use crate::mesos::v1::scheduler::Call;
 use crate::observed::fleet::Condition;
 use crate::plan::gate::{Phase, held_back, host_held_back};
@@ -15,15 +17,26 @@ use super::offers::Wants;
 const SOON_SECONDS: u64 = 30;
 
 impl Controller {
+    /// Holds, declines and asks for offers, if anything has changed that this depends on.
     pub(super) fn settle_offers(&mut self, now: Time) {
+        let due = self.hosts.moved
+            || self.offers.changed
+            || self.offers_wake.is_some_and(|wake| wake <= now);
+        if !due {
+            return;
+        }
         self.wants = self.wants(now);
+        self.hosts.moved = false;
+        self.hosts.line_moved = false;
         let calls = self.offers.settle(&self.wants, now);
+        self.offers_wake = self.offers.next_wake(&self.wants);
         self.effects.extend(calls.into_iter().map(|call: Call| Effect::Call(Box::new(call))));
     }
 
     /// Whose offers are held: hosts with work that takes no slot, hosts whose retry is due soon,
     /// and twice as many as there are slots of those next in line.
-    fn wants(&self, now: Time) -> Wants {
+    fn wants(&mut self, now: Time) -> Wants {
+        let line = std::mem::take(&mut self.wants.line);
         let mut wants = Wants::default();
         let halted = matches!(self.phase(), Phase::Halted { .. });
         for name in &self.hosts.live {
@@ -46,11 +59,11 @@ impl Controller {
             }
         }
         if !halted {
-            self.next_in_line(&mut wants);
+            self.next_in_line(&mut wants, line);
         }
         // Offers are how agents that nobody listed yet are noticed.
         wants.nothing = self.agents_known
-            && wants.now.is_empty()
+            && wants.is_empty()
             && self.hosts.starting.is_empty()
             && (self.hosts.line.is_empty() || halted)
             && self.hosts.busy.is_empty()
@@ -67,7 +80,8 @@ impl Controller {
             && host_held_back(spec).is_none()
     }
 
-    fn next_in_line(&self, wants: &mut Wants) {
+    /// `line` are those that were next when it was looked at last.
+    fn next_in_line(&self, wants: &mut Wants, line: BTreeSet<HostName>) {
         let Some(rollout) = self.rollout() else { return };
         if held_back(rollout, &self.phase()).is_some() {
             return;
@@ -76,12 +90,16 @@ impl Controller {
         if limits.slots == 0 || self.hosts.totals.down >= limits.max_unavailable + limits.slots {
             return;
         }
-        let first = self.hosts.line.iter().take(2 * limits.slots);
-        wants.now.extend(first.map(|(_, name)| name.clone()));
+        let reach = (2 * limits.slots).min(self.hosts.line.len());
+        wants.line = if self.hosts.line_moved || line.len() != reach {
+            self.hosts.line.iter().take(reach).map(|(_, name)| name.clone()).collect()
+        } else {
+            line
+        };
         let stability = u64::from(rollout.stability_seconds);
         let hold = self.holds.mean_seconds().unwrap_or(stability + SOON_SECONDS);
         let mut others = self.offers.hosts();
-        others.retain(|name| !wants.now.contains(name));
+        others.retain(|name| !wants.has(name));
         for name in others.intersection(&self.hosts.busy) {
             wants.later.insert(name.clone(), 1);
         }
