@@ -17,8 +17,8 @@ const DECLINE_SECONDS: f64 = 3600.0;
 const REVIVE_EVERY_MS: u64 = 5_000;
 /// A wanted host that was not offered for so long after a REVIVE: it may have been lost.
 const REVIVE_LOST_MS: u64 = 60_000;
-/// A host is offered again this long before its turn.
-const EARLY_SECONDS: u64 = 10;
+/// No offer is declined for less: those of ten thousand hosts would come and go every second.
+const DECLINE_LEAST_SECONDS: u64 = 5;
 
 /// The offers of one subscription.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,10 @@ pub(super) struct Wants {
     pub now: BTreeSet<HostName>,
     /// The same for those next in line.
     pub line: BTreeSet<HostName>,
-    /// Of the other hosts with an offer, those whose turn comes later, and in how many seconds.
+    /// So many of the line have to have an offer; more only make the next ones start sooner.
+    pub enough: usize,
+    /// Of the other hosts with an offer, those whose turn comes later, and in how many seconds
+    /// their offers are wanted again.
     pub later: BTreeMap<HostName, u64>,
     /// Nothing is to be launched anywhere, now or later.
     pub nothing: bool,
@@ -161,7 +164,7 @@ impl Offers {
                 continue;
             }
             let seconds = match wants.later.get(&held.host) {
-                Some(turn) => turn.saturating_sub(EARLY_SECONDS).max(1),
+                Some(seconds) => (*seconds).max(DECLINE_LEAST_SECONDS),
                 None => DECLINE_SECONDS as u64,
             };
             groups.entry(seconds).or_default().push(id.clone());
@@ -187,10 +190,15 @@ impl Offers {
             return false;
         }
         let lost = since.is_none_or(|since| since >= REVIVE_LOST_MS);
-        wants.hosts().filter(|host| !self.by_host.contains_key(*host)).any(|host| {
+        let lacks = |host: &&HostName| !self.by_host.contains_key(*host);
+        let hidden = |host: &HostName| {
             let filtered = self.declined.get(host).is_some_and(|until| *until > now.plus_secs(1));
             self.suppressed || filtered || (lost && since.is_some())
-        })
+        };
+        let offered = wants.line.iter().filter(|host| !lacks(host)).count();
+        let short = offered < wants.enough.min(wants.line.len());
+        wants.now.iter().filter(lacks).any(hidden)
+            || (short && wants.line.iter().filter(lacks).any(hidden))
     }
 
     /// When [`Self::settle`] has something to do without any event.

@@ -175,7 +175,7 @@ impl Controller {
         }
         let moving = !self.hosts.busy.is_empty() || self.hosts.totals.down > 0;
         // A list of ten thousand agents is not asked for every ten seconds.
-        let small = self.hosts.all.len() <= 1_000;
+        let small = self.hosts.all.len() <= 200;
         let pause = match self.agents_known {
             false => POLL_NEW_MS,
             true if moving && small => POLL_BUSY_MS,

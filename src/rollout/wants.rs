@@ -96,17 +96,20 @@ impl Controller {
         } else {
             line
         };
+        wants.enough = limits.slots;
         let stability = u64::from(rollout.stability_seconds);
         let hold = self.holds.mean_seconds().unwrap_or(stability + SOON_SECONDS);
         let mut others = self.offers.hosts();
         others.retain(|name| !wants.has(name));
         for name in others.intersection(&self.hosts.busy) {
-            wants.later.insert(name.clone(), 1);
+            wants.later.insert(name.clone(), 0);
         }
         if others.len() > wants.later.len() {
             for (place, (_, name)) in self.hosts.line.iter().enumerate() {
                 if others.contains(name) {
-                    wants.later.insert(name.clone(), (place / limits.slots) as u64 * hold);
+                    // Wanted again a wave before it is next in line.
+                    let waves = (place / limits.slots).saturating_sub(3) as u64;
+                    wants.later.insert(name.clone(), waves * hold);
                 }
             }
         }
