@@ -1,5 +1,7 @@
 //! The plan: a whole fleet, and one host's change in a fleet of ten thousand.
 
+#![expect(clippy::expect_used, reason = "the documents are written here")]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;

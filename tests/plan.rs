@@ -1,6 +1,8 @@
 //! Who moves, who waits, and why: the acceptance scenarios of the planner as tables. The numbers
 //! in the names are those of the scenarios.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! The controller's state machine, driven by hand: a model of etcd behind it, and Mesos played by
 //! the test. The numbers in the names are those of the acceptance scenarios.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 
 use calico_dcos::job::order::{Ending, FromHost, Job, ToHost, WIRE_VERSION, Work};

@@ -1,5 +1,7 @@
 //! Whole runs in virtual time. The numbers in the names are those of the acceptance scenarios.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 
 use calico_dcos::desired::Source;
@@ -28,7 +30,7 @@ fn world(scenario: &str, cluster: &str) -> World {
     let head = "apiVersion: calico-dcos/v1\nkind: Scenario\ndesired: []\n";
     let scenario = Scenario::read("test", &format!("{head}{scenario}")).unwrap();
     let documents = vec![("cluster.yaml".to_owned(), cluster.to_owned())];
-    let mut world = World::new(&scenario, documents, &Options { notes: true }).unwrap();
+    let mut world = World::new(&scenario, &documents, &Options { notes: true }).unwrap();
     world.run(scenario.until);
     world
 }
@@ -82,7 +84,7 @@ fn with_cni_read_live_and_an_advertise_address_nothing_restarts() {
     );
     assert_converged(&report);
     assert_eq!(report.restarts, std::collections::BTreeMap::new());
-    assert_eq!((report.peak_disrupted, report.seconds as u64), (0, 0));
+    assert_eq!((report.peak_disrupted, report.seconds.round() as i64), (0, 0));
     assert_eq!(report.tasks_launched, report.tasks_minimum);
 }
 
@@ -101,7 +103,7 @@ fn example(path: &Path, seed: Option<u64>) -> World {
     let mut scenario = Scenario::read(&path.display().to_string(), &text).unwrap();
     scenario.seed = seed.unwrap_or(scenario.seed);
     let documents = read_documents(&scenario, path).unwrap();
-    let mut world = World::new(&scenario, documents, &Options { notes: true }).unwrap();
+    let mut world = World::new(&scenario, &documents, &Options { notes: true }).unwrap();
     world.run(scenario.until);
     world
 }

@@ -52,7 +52,7 @@ const NEXT_IMAGE: &str = "calico/node:v2.6.13";
 
 /// How long it stays quiet before the verdict: when a report is wanted, a full minute is looked at.
 const QUIET: Duration = Duration::from_secs(3);
-const QUIET_FOR_REPORT: Duration = Duration::from_secs(60);
+const QUIET_FOR_REPORT: Duration = Duration::from_mins(1);
 
 /// Bring a whole cluster in sync on this machine: etcd, a simulated Mesos, the controller
 ///

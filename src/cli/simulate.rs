@@ -52,7 +52,7 @@ impl Simulate {
         scenario.seed = self.seed.unwrap_or(scenario.seed);
         let documents = read_documents(&scenario, path).map_err(Failure::environment)?;
         let options = Options { notes: self.timeline };
-        let mut world = World::new(&scenario, documents, &options).map_err(Failure::input)?;
+        let mut world = World::new(&scenario, &documents, &options).map_err(Failure::input)?;
         world.run(scenario.until);
         let report = world.report();
         let printed = self.print(&report);

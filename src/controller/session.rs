@@ -72,9 +72,10 @@ impl Mesos {
     /// Makes a call under the subscription. Without one it reaches nobody, as a call that is made
     /// too late does.
     pub(super) fn call(&self, call: Call) {
-        match self.line.as_ref().and_then(|line| line.calls.as_ref()) {
-            Some(calls) => calls.send(call),
-            None => tracing::debug!(kind = %call.kind(), "dropped: there is no subscription"),
+        if let Some(calls) = self.line.as_ref().and_then(|line| line.calls.as_ref()) {
+            calls.send(call)
+        } else {
+            tracing::debug!(kind = %call.kind(), "dropped: there is no subscription")
         }
     }
 
@@ -88,7 +89,9 @@ impl Mesos {
                     line.up = Some(clock::monotonic());
                 }
                 Some(Told::Said(FromMesos::Ended(error))) => {
-                    let up = line.up.map_or(Duration::ZERO, |up| clock::monotonic() - up);
+                    let up = line
+                        .up
+                        .map_or(Duration::ZERO, |up| clock::monotonic().checked_sub(up).unwrap());
                     self.line = None;
                     self.pause = self.backoff.wait(up, rand::random());
                     if error.next_step() == NextStep::GiveUp {

@@ -6,7 +6,7 @@ use super::v1::operator::{Agent, GetAgents};
 use crate::observed::fleet::{AgentSeen, Condition};
 use crate::words::HostName;
 
-/// What GET_AGENTS says, agent by agent. Recovered agents, which a new master knows from its
+/// What `GET_AGENTS` says, agent by agent. Recovered agents, which a new master knows from its
 /// registry only, are not in it: nobody has heard of them yet.
 #[must_use]
 pub fn agents_seen(list: &GetAgents) -> Vec<AgentSeen> {

@@ -11,6 +11,7 @@ use crate::words::{HostName, Revision};
 /// Something that happened. Handling one only folds it; what follows from it is decided by the
 /// next pass.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "events are handed over, not kept")]
 pub enum Event {
     /// This process leads: the leader key exists since `created`.
     Leading {

@@ -96,7 +96,7 @@ impl Controller {
             }
             MesosEvent::Update(status) => self.update(&status, now),
             MesosEvent::Failure(failure) if failure.executor_id.is_none() => {
-                self.next_poll = Some(now);
+                self.poll_soon();
             }
             _ => {}
         }
@@ -106,7 +106,8 @@ impl Controller {
         self.session = Session::Open;
         self.offers.reset(self.offers.suppressed());
         self.launching.clear();
-        self.next_poll = Some(now);
+        self.last_poll = None;
+        self.poll_soon();
         self.agents_known = false;
         if self.framework.as_ref() != Some(&id) || !self.framework_saved {
             let record = FrameworkRecord { version: RECORDS_VERSION, id: id.0.clone() };
@@ -136,7 +137,7 @@ impl Controller {
         let host = HostName(offer.hostname.clone());
         if self.hosts.get(&host).is_none_or(|known| known.record.agent.id != offer.agent_id) {
             // An agent that is not on the list yet.
-            self.next_poll = Some(Time(0));
+            self.poll_soon();
         }
         self.offers.add(host, offer);
     }
@@ -211,12 +212,12 @@ impl Controller {
         let mut changed = Vec::new();
         let known = self.hosts.all.len();
         for (name, lines) in &by_host {
-            if !self.hosts.all.contains_key(*name) {
-                if let Some(line) = lines.first() {
-                    let record = HostRecord::new(line, now);
-                    self.hosts.insert((*name).clone(), Host::new(record, now));
-                    changed.push((*name).clone());
-                }
+            if !self.hosts.all.contains_key(*name)
+                && let Some(line) = lines.first()
+            {
+                let record = HostRecord::new(line, now);
+                self.hosts.insert((*name).clone(), Host::new(record, now));
+                changed.push((*name).clone());
             }
         }
         self.agents_known = known > 0 && self.hosts.all.len() == known;

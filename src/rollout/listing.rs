@@ -48,10 +48,10 @@ impl Controller {
         self.next_history = loaded.next_history;
         self.guard = Some(loaded.guard.take().unwrap_or((Guard::new(cluster), Revision(0))));
         self.state = loaded.state.take();
-        if let Some((generation, accepted)) = loaded.accepted.take() {
-            if self.desire.generation() != generation || self.desire.accepted.is_none() {
-                self.desire.restore(generation, &accepted);
-            }
+        if let Some((generation, accepted)) = loaded.accepted.take()
+            && (self.desire.generation() != generation || self.desire.accepted.is_none())
+        {
+            self.desire.restore(generation, &accepted);
         }
         self.desire.replace(std::mem::take(&mut loaded.documents), snapshot.revision, now);
         self.load_hosts(loaded, now);

@@ -55,6 +55,10 @@ use records::{RolloutState, Stage};
 
 /// The controller.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, none excludes another"
+)]
 pub struct Controller {
     config: Config,
     /// The leader key's create revision while this process leads.
@@ -85,6 +89,7 @@ pub struct Controller {
     ledger: Ledger,
     holds: Holds,
     next_poll: Option<Time>,
+    last_poll: Option<Time>,
     /// The last list of agents brought no new one.
     agents_known: bool,
     next_sweep: Time,
@@ -158,6 +163,7 @@ impl Controller {
             ledger: Ledger::default(),
             holds: Holds::default(),
             next_poll: None,
+            last_poll: None,
             agents_known: false,
             next_sweep: Time(0),
             next_permit: None,

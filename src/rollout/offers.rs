@@ -12,7 +12,7 @@ use crate::mesos::v1::{Offer, OfferId, Resource};
 use crate::words::{HostName, Time};
 
 /// For how long an offer is declined that nothing is to be done with.
-const DECLINE_SECONDS: f64 = 3600.0;
+const DECLINE_SECONDS: u64 = 3600;
 /// REVIVE is not sent more often.
 const REVIVE_EVERY_MS: u64 = 5_000;
 /// A wanted host that was not offered for so long after a REVIVE: it may have been lost.
@@ -165,7 +165,7 @@ impl Offers {
             }
             let seconds = match wants.later.get(&held.host) {
                 Some(seconds) => (*seconds).max(DECLINE_LEAST_SECONDS),
-                None => DECLINE_SECONDS as u64,
+                None => DECLINE_SECONDS,
             };
             groups.entry(seconds).or_default().push(id.clone());
         }

@@ -102,8 +102,9 @@ impl Controller {
         let before: Vec<Option<_>> = self.hosts.all.values().map(|h| h.spec.clone()).collect();
         let (record, _) = self.desire.accept(desired, generation, now);
         self.resolve_all();
-        let after = self.hosts.all.values().map(|host| &host.spec);
-        let raised = first || before.iter().zip(after).any(|(old, new)| hashes_differ(old, new));
+        let after = self.hosts.all.values().map(|host| host.spec.as_ref());
+        let raised =
+            first || before.iter().zip(after).any(|(old, new)| hashes_differ(old.as_ref(), new));
         let generation = if raised { generation.next() } else { generation };
         if let Some(in_force) = &mut self.desire.accepted {
             in_force.generation = generation;
@@ -169,6 +170,13 @@ impl Controller {
 
     // --- agents and facts ------------------------------------------------------------------
 
+    /// Something happened to an agent. Many things may happen to many agents at once: the list
+    /// is asked for at most every [`POLL_NEW_MS`].
+    pub(super) fn poll_soon(&mut self) {
+        let soon = self.last_poll.map_or(Time(0), |last| last.plus_ms(POLL_NEW_MS));
+        self.next_poll = Some(self.next_poll.map_or(soon, |next| next.min(soon)));
+    }
+
     fn poll(&mut self, now: Time) {
         if self.next_poll.is_some_and(|at| at > now) {
             return;
@@ -181,6 +189,7 @@ impl Controller {
             true if moving && small => POLL_BUSY_MS,
             true => POLL_IDLE_MS,
         };
+        self.last_poll = Some(now);
         self.next_poll = Some(now.plus_ms(pause));
         self.effects.push(Effect::PollAgents);
     }
@@ -374,9 +383,9 @@ impl Controller {
 
 type Resolved = Result<std::sync::Arc<HostSpec>, crate::desired::PoolConflict>;
 
-fn hashes_differ(old: &Option<Resolved>, new: &Option<Resolved>) -> bool {
-    let hashes = |spec: &Option<Resolved>| -> Option<Vec<(Component, crate::words::SpecHash)>> {
-        let spec = spec.as_ref()?.as_ref().ok()?;
+fn hashes_differ(old: Option<&Resolved>, new: Option<&Resolved>) -> bool {
+    let hashes = |spec: Option<&Resolved>| -> Option<Vec<(Component, crate::words::SpecHash)>> {
+        let spec = spec?.as_ref().ok()?;
         Some(spec.components.iter().map(|(component, c)| (*component, c.hash)).collect())
     };
     match (old, new) {

@@ -122,6 +122,10 @@ pub struct HistoryEntry {
 }
 
 /// A record as it is stored.
+///
+/// # Panics
+///
+/// Never for the records here: their keys are texts.
 #[must_use]
 pub fn to_json<T: Serialize>(record: &T) -> String {
     #[expect(

@@ -37,7 +37,7 @@ pub(super) fn means(state: &TaskState) -> Means {
         TaskState::Dropped | TaskState::Gone => Means::Vanished,
         TaskState::GoneByOperator => Means::HostGone,
         TaskState::Lost | TaskState::Unreachable | TaskState::NotKnown => Means::Lost,
-        _ => Means::Nothing,
+        TaskState::Unknown(_) => Means::Nothing,
     }
 }
 

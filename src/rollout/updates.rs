@@ -55,7 +55,7 @@ impl Controller {
     ) {
         let Some(host) = self.hosts.touch(name) else { return };
         host.unanswered.remove(&status.task_id);
-        if !host.tasks.tasks.get(&kind).is_some_and(|task| task.id == status.task_id) {
+        if host.tasks.tasks.get(&kind).is_none_or(|task| task.id != status.task_id) {
             return;
         }
         // The master knows that it ended. How, comes with the agent's own update, which is sent
@@ -77,7 +77,7 @@ impl Controller {
             Means::Lost => {
                 set_seen(&mut host.tasks, kind, Seen::Lost);
                 host.unanswered.insert(status.task_id.clone());
-                self.next_poll = Some(now);
+                self.poll_soon();
             }
             Means::HostGone => {
                 let agent = host.tasks.tasks[&kind].agent.clone();

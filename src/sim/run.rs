@@ -97,7 +97,7 @@ impl World {
     /// The documents are not good.
     pub fn new(
         scenario: &Scenario,
-        documents: Vec<(String, String)>,
+        documents: &[(String, String)],
         options: &Options,
     ) -> Result<Self, RunError> {
         let sources: Vec<Source> =

@@ -298,7 +298,7 @@ impl Stage {
                 Act::NetworkGood => {
                     self.progress.event("the network is good again");
                     self.of_town(|town, now| {
-                        town.cluster.set_network(now, NetworkFaults::default())
+                        town.cluster.set_network(now, NetworkFaults::default());
                     })
                     .await?;
                 }

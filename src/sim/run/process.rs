@@ -405,12 +405,11 @@ impl World {
         let id = subscribe.framework_info.id.clone();
         self.conns.insert(conn, at);
         let again = Act::Subscribe(at, self.processes[at].incarnation, Box::new(subscribe.clone()));
-        match self.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe) {
-            Ok(stream) => self.processes[at].conn = Some((conn, id, stream)),
-            Err(_) => {
-                self.conns.remove(&conn);
-                self.later(self.now.plus_ms(AGAIN_MS), again);
-            }
+        if let Ok(stream) = self.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe) {
+            self.processes[at].conn = Some((conn, id, stream))
+        } else {
+            self.conns.remove(&conn);
+            self.later(self.now.plus_ms(AGAIN_MS), again);
         }
     }
 
