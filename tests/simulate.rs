@@ -119,6 +119,20 @@ fn every_fault_of_the_example_is_survived_with_forty_seeds() {
 }
 
 #[test]
+fn the_index_of_a_pass_says_what_a_plan_made_from_nothing_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/faults.yaml");
+    let scenario = Scenario::read("faults", &std::fs::read_to_string(&path).unwrap()).unwrap();
+    let documents = read_documents(&scenario, &path).unwrap();
+    let mut world = World::new(&scenario, &documents, &Options::default()).unwrap();
+    let mut looks = 0;
+    world.run_with(scenario.until, |world| {
+        looks += 1;
+        assert_eq!(world.indexes_agree(), Ok(()), "at look {looks}");
+    });
+    assert!(looks > 1_000);
+}
+
+#[test]
 #[ignore = "long: ten thousand hosts"]
 fn long_ten_thousand_hosts_with_every_fault() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ten-thousand.yaml");

@@ -161,6 +161,11 @@ impl Hosts {
         self.timers.first().map(|(at, _)| *at)
     }
 
+    /// Everything that changed has been assessed.
+    pub(super) fn is_settled(&self, now: Time) -> bool {
+        self.dirty.is_empty() && self.next_wake().is_none_or(|at| at > now)
+    }
+
     /// Marks the hosts whose time has come.
     pub(super) fn ring(&mut self, now: Time) {
         while let Some((at, name)) = self.timers.pop_first() {

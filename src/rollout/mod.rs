@@ -223,6 +223,35 @@ impl Controller {
         Some(crate::plan::plan(&fleet))
     }
 
+    /// Compares the index, by which a pass decides, with a plan made from nothing. Right after a
+    /// pass they say the same.
+    ///
+    /// # Errors
+    ///
+    /// What they differ in.
+    pub fn index_agrees(&self, now: Time) -> Result<(), String> {
+        let Some(plan) = self.plan(now) else { return Ok(()) };
+        if !self.listed || !self.hosts.is_settled(now) {
+            return Ok(());
+        }
+        for host in &plan.hosts {
+            let waits = host.assessment.held.is_none() && host.assessment.work.disruptive;
+            let indexed = (
+                self.hosts.restless.contains(host.name),
+                self.hosts.line.iter().any(|(_, name)| name == host.name),
+            );
+            if indexed != (!host.assessment.in_sync(), waits) {
+                return Err(format!("{}: {indexed:?}, planned {:?}", host.name, host.assessment));
+            }
+        }
+        let mut totals = crate::plan::totals(plan.hosts.iter().map(|host| (host.name, host.view)));
+        totals.first_down.clear();
+        totals.pools.retain(|_, pool| *pool != crate::plan::gate::PoolTotals::default());
+        let mut counted = self.hosts.totals.clone();
+        counted.pools.retain(|_, pool| *pool != crate::plan::gate::PoolTotals::default());
+        if counted == totals { Ok(()) } else { Err(format!("{counted:?}, planned {totals:?}")) }
+    }
+
     /// The generation that is in force; 0 before the first.
     #[must_use]
     pub fn generation(&self) -> Generation {

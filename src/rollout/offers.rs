@@ -17,8 +17,8 @@ const DECLINE_SECONDS: u64 = 3600;
 const REVIVE_EVERY_MS: u64 = 5_000;
 /// A wanted host that was not offered for so long after a REVIVE: it may have been lost.
 const REVIVE_LOST_MS: u64 = 60_000;
-/// No offer is declined for less: those of ten thousand hosts would come and go every second.
-const DECLINE_LEAST_SECONDS: u64 = 5;
+/// No offer is declined for less: Mesos allocates every second.
+const DECLINE_LEAST_SECONDS: u64 = 1;
 
 /// The offers of one subscription.
 #[derive(Clone, Debug, Default)]

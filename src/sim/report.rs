@@ -73,3 +73,20 @@ pub struct Happening {
     /// A sentence.
     pub what: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_SCHEMA=1 cargo test report_schema` writes it anew.
+    #[test]
+    fn the_report_schema_at_the_root_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/report.schema.json");
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(stored == schema, "run `UPDATE_SCHEMA=1 cargo test report_schema`");
+    }
+}

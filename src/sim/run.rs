@@ -203,6 +203,11 @@ impl World {
 
     /// Runs until the scenario is over.
     pub fn run(&mut self, until: Until) {
+        self.run_with(until, |_| {});
+    }
+
+    /// The same, with a look at the world after everything that happened.
+    pub fn run_with(&mut self, until: Until, mut look: impl FnMut(&Self)) {
         let end = match until {
             Until::Converged => START.plus_ms(LIMIT_MS),
             Until::After(span) => START.plus_ms(span.ms.min(LIMIT_MS)),
@@ -212,6 +217,7 @@ impl World {
                 break;
             }
             self.step(at);
+            look(self);
         }
         self.now = self.now.min(end);
     }
@@ -421,6 +427,16 @@ impl World {
         report.operator_calls = self.operator_calls;
         report.etcd_writes_after_convergence = self.suppressed_writes;
         report
+    }
+
+    /// Whether every controller's index says what a plan made from nothing says.
+    ///
+    /// # Errors
+    ///
+    /// What they differ in.
+    pub fn indexes_agree(&self) -> Result<(), String> {
+        let leaders = self.processes.iter().filter(|process| process.leads());
+        leaders.map(|process| process.machine.index_agrees(self.now)).collect()
     }
 
     /// The cluster, as it is now.
