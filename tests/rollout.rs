@@ -59,6 +59,18 @@ fn agent(host: &str) -> AgentId {
     AgentId(format!("agent-{host}"))
 }
 
+/// A line of the list of agents.
+fn listed(host: &str, condition: Condition) -> AgentSeen {
+    AgentSeen {
+        id: agent(host),
+        host: host.into(),
+        condition,
+        roles: ["*".to_owned()].into(),
+        attributes: BTreeMap::new(),
+        mesos_version: "1.1.0".into(),
+    }
+}
+
 impl Bench {
     fn new(hosts: &[&'static str]) -> Self {
         let mut etcd = EtcdModel::new(7);
@@ -155,14 +167,7 @@ impl Bench {
                 self.machine.handle(Event::Mesos(event), self.now);
             }
             Effect::PollAgents => {
-                let seen = |host: &&str| AgentSeen {
-                    id: agent(host),
-                    host: (*host).into(),
-                    condition: Condition::Active,
-                    roles: ["*".to_owned()].into(),
-                    attributes: BTreeMap::new(),
-                    mesos_version: "1.1.0".into(),
-                };
+                let seen = |host: &&str| listed(host, Condition::Active);
                 let agents = self.hosts.iter().map(seen).collect();
                 self.machine.handle(Event::Agents(agents), self.now);
             }
@@ -657,4 +662,45 @@ fn an_invalid_document_changes_nothing_also_over_a_restart() {
     bench.observe("a1");
     bench.offer("a1");
     assert_eq!(bench.launched().len(), 1, "work goes on for what was accepted last");
+}
+
+#[test]
+fn an_agent_that_is_offered_or_heard_is_back_before_the_next_list_says_so() {
+    for by_offer in [true, false] {
+        let mut bench = Bench::new(&["a1"]);
+        let observer = bench.observe("a1");
+        bench.event(Event::Agents(vec![listed("a1", Condition::Disconnected)]));
+        assert_eq!(bench.reason("a1"), "unreachable");
+        // What the master says by itself of a task says nothing of the agent.
+        bench.reconciled(&observer, "a1", TaskState::Running);
+        assert_eq!(bench.reason("a1"), "unreachable");
+        if by_offer {
+            bench.offer("a1");
+        } else {
+            bench.update(&observer, "a1", TaskState::Running, None);
+        }
+        assert_ne!(bench.reason("a1"), "unreachable");
+    }
+}
+
+#[test]
+fn what_an_accept_left_filtered_is_asked_for_when_there_is_work_again() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.changing("a1");
+    bench.update(&task, "a1", TaskState::Starting, None);
+    bench.ask("a1", attempt, "r1");
+    let done = bench.ended("a1", attempt, hash, JournalState::Done);
+    bench.update(&task, "a1", TaskState::Running, Some(&done));
+    bench.update(&task, "a1", TaskState::Failed, None);
+    bench.wait(10_000);
+    bench.offer("a1");
+    let again = bench.launched().pop().expect("its supervisor is launched again");
+    bench.update(&again.task_id, "a1", TaskState::Running, None);
+    // Mesos offers nothing of it for an hour now, and this is what the launch asked for.
+    let edited = CLUSTER.replace("v1\"", "v2\"");
+    let _ = bench.etcd.txn(&Txn::new().put(Key::DesiredCluster, edited), None).unwrap();
+    bench.pump();
+    bench.wait(10_000);
+    assert_eq!(bench.reason("a1"), "waiting-for-offer");
+    assert!(bench.calls.iter().any(|call| matches!(call, Call::Revive(_))), "{:?}", bench.calls);
 }

@@ -160,7 +160,7 @@ impl Controller {
             return;
         }
         if launch.waits_for.is_empty() {
-            self.offers.remove(&launch.offer);
+            self.offers.used(&launch.offer, launch.refuse_seconds, now);
             self.effects.push(Effect::Call(Box::new(launch.accept())));
             return;
         }

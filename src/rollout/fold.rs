@@ -7,11 +7,11 @@ use crate::job::order::FromHost;
 use crate::mesos::v1::scheduler::Event as MesosEvent;
 use crate::mesos::v1::scheduler::Message;
 use crate::mesos::v1::{FrameworkId, Offer};
-use crate::observed::fleet::{AgentSeen, Folded, HostRecord};
+use crate::observed::fleet::{AgentSeen, Condition, Folded, HostRecord};
 use crate::observed::tasks::Seen;
 use crate::store::keys::Key;
 use crate::store::txn::StoreEvent;
-use crate::words::{Attempt, HostName, Run, Time};
+use crate::words::{AgentId, Attempt, HostName, Run, Time};
 
 use super::event::{Effect, Event, Level};
 use super::host::Host;
@@ -88,6 +88,7 @@ impl Controller {
             MesosEvent::Subscribed(subscribed) => self.subscribed(subscribed.framework_id, now),
             MesosEvent::Offers(offers) => {
                 for offer in offers {
+                    self.connected(&offer.agent_id, now);
                     self.offered(offer);
                 }
             }
@@ -237,12 +238,24 @@ impl Controller {
         }
     }
 
+    /// An agent that is offered, or whose executor is heard, is connected: what waits for it
+    /// need not wait for the next list of agents as well.
+    pub(super) fn connected(&mut self, agent: &AgentId, now: Time) {
+        let Some(name) = self.agents.get(agent).cloned() else { return };
+        let Some(host) = self.hosts.all.get_mut(&name) else { return };
+        let known = &mut host.record.agent;
+        if known.id == *agent && known.condition == Condition::Disconnected {
+            (known.condition, known.since) = (Condition::Active, now);
+            self.agent_changed(&name, now);
+        }
+    }
+
     fn agent_changed(&mut self, name: &HostName, now: Time) {
         self.resolve(name);
         self.put_record(name);
         let Some(host) = self.hosts.touch(name) else { return };
         let agent = host.record.agent.id.clone();
-        let active = host.record.agent.condition == crate::observed::fleet::Condition::Active;
+        let active = host.record.agent.condition == Condition::Active;
         let lost: Vec<_> = host
             .tasks
             .tasks

@@ -103,6 +103,18 @@ impl Offers {
         Some(held.offer)
     }
 
+    /// The offer is used. What it leaves of its agent is not offered again for so long.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to an hour"
+    )]
+    pub(super) fn used(&mut self, id: &OfferId, refuse_seconds: f64, now: Time) {
+        let Some(host) = self.held.get(id).map(|held| held.host.clone()) else { return };
+        self.remove(id);
+        self.declined.insert(host, now.plus_secs(refuse_seconds as u64));
+    }
+
     /// The offers of a host that nothing was promised with.
     pub(super) fn of(&self, host: &HostName) -> impl Iterator<Item = &Offer> {
         let ids = self.by_host.get(host).into_iter().flatten();

@@ -20,6 +20,10 @@ const CALM_LONGEST_MS: u64 = 60_000;
 impl Controller {
     pub(super) fn update(&mut self, status: &TaskStatus, now: Time) {
         self.reconciliation.answered(&status.task_id);
+        // Only what an agent forwards has one.
+        if let (Some(agent), Some(_)) = (&status.agent_id, &status.uuid) {
+            self.connected(agent, now);
+        }
         let means = means(&status.state);
         let known = self.task_index.get(&status.task_id).cloned();
         if let Some((name, kind)) = known.filter(|_| self.listed) {

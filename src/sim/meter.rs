@@ -107,7 +107,7 @@ impl Meter {
         let peak = cluster.peak();
         report.version = 1;
         report.total_seconds = seconds(now.since(self.start));
-        report.seconds = self.rollouts.values().map(|r| seconds(r.last.since(r.first))).sum();
+        report.seconds = seconds(self.rollouts.values().map(|r| r.last.since(r.first)).sum());
         report.ideal_seconds = holds.values().map(|lengths| self.ideal(lengths)).sum();
         report.budget = self.budget;
         report.peak_disrupted = peak.peak;
