@@ -69,7 +69,7 @@ pub(super) struct Demo {
     budget: u32,
 
     /// How long the restart of a host takes
-    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, value_parser = restart_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, value_parser = restart_seconds, allow_negative_numbers = true)]
     restart_seconds: f64,
 
     /// No accident: nothing is killed, nothing fails, nothing is edited
@@ -176,7 +176,7 @@ impl Demo {
         let documents = read_documents(&scenario, path).map_err(Failure::environment)?;
         let sources: Vec<Source> =
             documents.iter().map(|(label, text)| Source::file(label, text.clone())).collect();
-        let desired = read(&sources).map_err(refused)?;
+        let desired = read(&sources).map_err(|findings| refused(&findings))?;
         let texts = desired.documents.iter().map(|(name, text)| (name.to_string(), text.clone()));
         let documents = texts.collect();
         Ok(Play { scenario, documents, accidents: false, quiet })
@@ -213,7 +213,7 @@ impl Demo {
         if stage.until_known().await? != (Over::Done { writes: 0 }) {
             return Ok(Exit::Differs);
         }
-        self.show_plan(&mut stage)?;
+        show_plan(&mut stage)?;
         stage.progress.head("3. The rollout");
         stage.progress.begin(0);
         stage.write(&stage.documents).await?;
@@ -236,7 +236,7 @@ impl Demo {
         let hosts = play.scenario.host_names().len();
         let sources: Vec<Source> =
             play.documents.iter().map(|(name, text)| Source::file(name, text.clone())).collect();
-        let desired = read(&sources).map_err(refused)?;
+        let desired = read(&sources).map_err(|findings| refused(&findings))?;
         let now = clock::now();
         let limit = now.plus_ms(time_limit(play));
         let mut town = Town::new(&play.scenario, desired, now);
@@ -274,18 +274,6 @@ impl Demo {
         );
         stage.progress.say(&text);
         Ok(stage)
-    }
-
-    /// What `diff -f` says of the same documents without the pause.
-    fn show_plan(&self, stage: &mut Stage) -> Result<(), Failure> {
-        stage
-            .progress
-            .head("2. What would change (`calico-dcos diff -f cluster.yaml`, without the pause)");
-        let now = clock::now();
-        let view = View::new(stage.mirror.state(now), stage.sources(), now)?;
-        let text = diff::text(&view, &view.plan(), false);
-        stage.progress.say(&format!("\n{}", text.trim_end()));
-        Ok(())
     }
 
     /// The hosts' own verdict, the report, and what can be done next.
@@ -332,6 +320,18 @@ impl Demo {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// What `diff -f` says of the same documents without the pause.
+fn show_plan(stage: &mut Stage) -> Result<(), Failure> {
+    stage
+        .progress
+        .head("2. What would change (`calico-dcos diff -f cluster.yaml`, without the pause)");
+    let now = clock::now();
+    let view = View::new(stage.mirror.state(now), stage.sources(), now)?;
+    let text = diff::text(&view, &view.plan(), false);
+    stage.progress.say(&format!("\n{}", text.trim_end()));
+    Ok(())
 }
 
 /// The host whose first restart fails.
@@ -386,6 +386,6 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     ))
 }
 
-fn refused(findings: crate::desired::Findings) -> Failure {
+fn refused(findings: &crate::desired::Findings) -> Failure {
     Failure::input(format!("the documents are refused\n\n{}", findings.render(true)))
 }

@@ -20,7 +20,7 @@ const SLOW: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) enum FromMesos {
     /// An event.
-    Event(Event),
+    Event(Box<Event>),
     /// A call was refused; the subscription goes on.
     Refused(MesosError),
     /// There is no subscription (any more).
@@ -73,9 +73,9 @@ impl Mesos {
     /// too late does.
     pub(super) fn call(&self, call: Call) {
         if let Some(calls) = self.line.as_ref().and_then(|line| line.calls.as_ref()) {
-            calls.send(call)
+            calls.send(call);
         } else {
-            tracing::debug!(kind = %call.kind(), "dropped: there is no subscription")
+            tracing::debug!(kind = %call.kind(), "dropped: there is no subscription");
         }
     }
 
@@ -83,15 +83,18 @@ impl Mesos {
     pub(super) async fn next(&mut self) -> FromMesos {
         loop {
             let Some(line) = &mut self.line else { return std::future::pending().await };
-            match line.told.recv().await {
-                Some(Told::Up(calls)) => {
+            let Some(told) = line.told.recv().await else {
+                self.line = None;
+                return FromMesos::Ended(MesosError::StreamEnded);
+            };
+            match told {
+                Told::Up(calls) => {
                     line.calls = Some(calls);
                     line.up = Some(clock::monotonic());
                 }
-                Some(Told::Said(FromMesos::Ended(error))) => {
-                    let up = line
-                        .up
-                        .map_or(Duration::ZERO, |up| clock::monotonic().checked_sub(up).unwrap());
+                Told::Said(FromMesos::Ended(error)) => {
+                    let up =
+                        line.up.map_or(Duration::ZERO, |up| clock::monotonic().saturating_sub(up));
                     self.line = None;
                     self.pause = self.backoff.wait(up, rand::random());
                     if error.next_step() == NextStep::GiveUp {
@@ -99,8 +102,7 @@ impl Mesos {
                     }
                     return FromMesos::Ended(error);
                 }
-                Some(Told::Said(other)) => return other,
-                None => return std::future::pending().await,
+                Told::Said(other) => return other,
             }
         }
     }
@@ -108,26 +110,29 @@ impl Mesos {
 
 async fn listen(options: Options, pause: Duration, call: Subscribe, tell: mpsc::Sender<Told>) {
     tokio::time::sleep(pause).await;
-    let error = match connect(&options, call.framework_info, call.suppressed_roles).await {
-        Err(error) => error,
-        Ok((mut subscription, calls)) => {
-            if tell.send(Told::Up(calls)).await.is_err() {
-                return;
-            }
-            loop {
-                let said = match subscription.next().await {
-                    Ok(event) => FromMesos::Event(event),
-                    Err(error) if error.next_step() == NextStep::Continue => {
-                        FromMesos::Refused(error)
-                    }
-                    Err(error) => break error,
-                };
-                if tell.send(Told::Said(said)).await.is_err() {
-                    return;
-                }
-            }
-        }
-    };
+    let Some(error) = follow(&options, call, &tell).await else { return };
     // Nobody waits for it: then nobody needs to know.
     let _ = tell.send(Told::Said(FromMesos::Ended(error))).await;
+}
+
+/// One subscription until its end; none if nobody listens any more.
+async fn follow(
+    options: &Options,
+    call: Subscribe,
+    tell: &mpsc::Sender<Told>,
+) -> Option<MesosError> {
+    let connected = connect(options, call.framework_info, call.suppressed_roles).await;
+    let (mut subscription, calls) = match connected {
+        Ok(connected) => connected,
+        Err(error) => return Some(error),
+    };
+    tell.send(Told::Up(calls)).await.ok()?;
+    loop {
+        let said = match subscription.next().await {
+            Ok(event) => FromMesos::Event(Box::new(event)),
+            Err(error) if error.next_step() == NextStep::Continue => FromMesos::Refused(error),
+            Err(error) => return Some(error),
+        };
+        tell.send(Told::Said(said)).await.ok()?;
+    }
 }

@@ -65,7 +65,7 @@ enum Input {
     Shutdown,
     Leader(Option<LeaderEvent>),
     Store(Option<StoreEvent>),
-    Written(Written),
+    Written(Option<Written>),
     Mesos(FromMesos),
     Agents(Result<Result<Vec<AgentSeen>, MesosError>, JoinError>),
     Timer,
@@ -120,8 +120,13 @@ impl Term {
                         return Some(End::Failed(ControllerError::NoCandidate));
                     }
                     Input::Leader(Some(LeaderEvent::Elected { .. })) | Input::Timer => {}
-                    Input::Store(event) => self.watched(event),
-                    Input::Written(answer) => self.written(answer),
+                    Input::Store(None) | Input::Written(None) => {
+                        // A part has failed: a new term has new ones.
+                        tracing::error!("the connection to etcd has ended; please report this");
+                        return Some(End::StandDown);
+                    }
+                    Input::Store(Some(event)) => self.watched(event),
+                    Input::Written(Some(answer)) => self.written(answer),
                     Input::Mesos(FromMesos::Ended(error)) => {
                         if let Some(end) = self.unsubscribed(error) {
                             return Some(end);
@@ -173,9 +178,7 @@ impl Term {
 
     // --- events ----------------------------------------------------------------------------
 
-    fn watched(&mut self, event: Option<StoreEvent>) {
-        // The watch ends with its receiver only.
-        let Some(event) = event else { return };
+    fn watched(&mut self, event: StoreEvent) {
         if let StoreEvent::Lost { why } = &event {
             tracing::warn!(why, "the watch of etcd is lost; it begins anew");
         }
@@ -200,7 +203,7 @@ impl Term {
 
     fn heard(&mut self, said: FromMesos) {
         match said {
-            FromMesos::Event(event) => self.fold(Event::Mesos(event)),
+            FromMesos::Event(event) => self.fold(Event::Mesos(*event)),
             FromMesos::Refused(error) | FromMesos::Ended(error) => {
                 tracing::warn!("{}", in_one_line(&error));
             }

@@ -70,14 +70,11 @@ impl Writer {
     }
 
     /// The next answer. Nothing is lost if the future is dropped.
-    pub(super) async fn answer(&mut self) -> Written {
-        match self.answers.recv().await {
-            Some(answer) => {
-                self.waiting -= 1;
-                answer
-            }
-            None => std::future::pending().await,
-        }
+    /// None: the writer has ended, which it does not do by itself.
+    pub(super) async fn answer(&mut self) -> Option<Written> {
+        let answer = self.answers.recv().await?;
+        self.waiting -= 1;
+        Some(answer)
     }
 }
 

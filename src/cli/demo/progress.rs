@@ -75,7 +75,7 @@ impl Progress {
         if self.terminal {
             let _ = write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush());
             self.drawn = true;
-        } else if self.last.is_none_or(|last| now.checked_sub(last).unwrap() >= EVERY) {
+        } else if self.last.is_none_or(|last| now.saturating_sub(last) >= EVERY) {
             self.last = Some(now);
             let _ = writeln!(out, "{line}");
         }
@@ -96,7 +96,7 @@ impl Progress {
         let ahead = hosts.saturating_sub(glance.in_sync + glance.rest);
         let (done, ahead) = (u32::try_from(done).ok()?, u32::try_from(ahead).ok()?);
         let left = (then * ahead).checked_div(done)?;
-        Some(left.saturating_sub(elapsed.checked_sub(then).unwrap()))
+        Some(left.saturating_sub(elapsed.saturating_sub(then)))
     }
 
     fn clear(&mut self) {
