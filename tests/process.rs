@@ -1,0 +1,326 @@
+//! The real binary against a real etcd and the simulated Mesos over HTTP: what only shows when
+//! processes are killed, addresses are wrong, and people write to etcd by hand.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test they are assertions")]
+
+#[expect(dead_code, reason = "other tests use more of it")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use calico_dcos::cli::state::State;
+use calico_dcos::cli::view::View;
+use calico_dcos::clock;
+use calico_dcos::desired::{Source, read};
+use calico_dcos::plan::gate::Limits;
+use calico_dcos::rollout::records::Rendered;
+use calico_dcos::sim::cluster::Cluster;
+use calico_dcos::sim::fleet::fleet;
+use calico_dcos::sim::host::HostModel;
+use calico_dcos::sim::mesos::SimMesos;
+use calico_dcos::sim::mesos::http::{SimServer, World};
+use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Space, Txn};
+use calico_dcos::words::{Generation, HostName, Time};
+use serde_json::json;
+use support::{Etcd, PATIENCE};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_calico-dcos");
+
+/// Hosts that need a restart each; the image can be put in.
+fn document(image: &str) -> String {
+    format!(
+        "# by hand\napiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {{name: test}}\nspec:\n  \
+         rollout: {{maxConcurrentRestarts: 10, stabilitySeconds: 0, settleSeconds: 0}}\n  \
+         docker: {{clusterStore: etcd://127.0.0.1:2379}}\n  \
+         calicoNode: {{image: \"{image}\"}}\n"
+    )
+}
+
+/// The hosts and their Mesos.
+struct Town(Cluster);
+
+impl World for Town {
+    fn mesos(&mut self) -> &mut SimMesos {
+        &mut self.0.mesos
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.0.advance(now);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        self.0.next_deadline()
+    }
+}
+
+/// A controller's process; killed when dropped.
+struct Controller(Child);
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Everything around the controller.
+struct Bench {
+    etcd: Etcd,
+    store: EtcdStore,
+    mesos: SimServer<Town>,
+}
+
+impl Bench {
+    async fn new(hosts: u32, restart_seconds: f64) -> Self {
+        let scenario = json!({
+            "apiVersion": "calico-dcos/v1", "kind": "Scenario", "desired": [],
+            "mesos": {"version": "1.1.0"},
+            "hosts": [{"count": hosts, "name": "a{n}",
+                       "restartSeconds": {"median": restart_seconds, "sigma": 0.3}}],
+        });
+        let (config, members) = fleet(&serde_json::from_value(scenario).unwrap());
+        let now = clock::now();
+        let mut cluster = Cluster::new(now, config);
+        for member in members {
+            cluster.add(now, HostModel::new(member.host), member.agent);
+        }
+        let desired = read(&[Source::file("cluster", document("calico/node:v1"))]).unwrap();
+        cluster.set_budget(Limits::of(&desired.cluster.spec.rollout, hosts as usize).slots);
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let mesos = SimServer::start(any, Town(cluster)).await.unwrap();
+        let etcd = Etcd::start();
+        let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
+        let store = EtcdStore::connect(&options).await.unwrap();
+        Self { etcd, store, mesos }
+    }
+
+    fn start(&self) -> Controller {
+        let mut command = run(&self.etcd.endpoint(), &format!("http://{}", self.mesos.address()));
+        // Its log is shown when the test fails.
+        let logging = command.stdout(Stdio::null()).stderr(Stdio::inherit());
+        Controller(logging.spawn().expect("the binary can be run"))
+    }
+
+    /// As `etcdctl put` does it.
+    async fn put(&self, text: &str) {
+        let _ = self.store.txn(&Txn::new().put(Key::DesiredCluster, text)).await.unwrap();
+    }
+
+    async fn state(&self) -> State {
+        State::of(&self.store.list(Space::All).await.unwrap(), clock::now())
+    }
+
+    /// Waits until etcd says what is hoped for.
+    async fn until(&self, what: &str, hope: impl Fn(&State) -> bool) -> State {
+        let mut watch = self.store.watch();
+        let waiting = async {
+            loop {
+                let state = self.state().await;
+                if hope(&state) {
+                    return state;
+                }
+                watch.recv().await.expect("the watch goes on");
+            }
+        };
+        if let Ok(state) = tokio::time::timeout(PATIENCE, waiting).await {
+            return state;
+        }
+        let state = self.state().await;
+        let view = View::new(state.clone(), Vec::new(), clock::now());
+        let reasons = view.map(|view| view.plan().summary.reasons);
+        panic!("never {what}; in etcd is {:?}, reasons are {reasons:?}", state.rollout);
+    }
+
+    async fn of_hosts<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Cluster) -> R + Send + 'static,
+    ) -> R {
+        self.mesos.with(move |town, _| ask(&town.0)).await.unwrap()
+    }
+}
+
+fn run(etcd: &str, mesos: &str) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .args(["run", "--etcd-endpoints", etcd, "--allow-open-etcd", "--lease-seconds", "2"])
+        .args(["--mesos-master", mesos, "--artifact-url", "http://demo.invalid/calico-dcos"]);
+    command
+}
+
+/// So many hosts are in sync, by the plan that `diff` and `status` show.
+fn in_sync(state: &State) -> usize {
+    let view = View::new(state.clone(), Vec::new(), clock::now());
+    view.map_or(0, |view| view.plan().summary.in_sync)
+}
+
+fn rendered(snapshot: &calico_dcos::store::Snapshot) -> BTreeMap<HostName, Rendered> {
+    let entries = snapshot.entries.iter().filter_map(|entry| match &entry.key {
+        Key::Rendered(host) => Some((host.clone(), serde_json::from_str(&entry.value).unwrap())),
+        _ => None,
+    });
+    entries.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: a hundred hosts in real time, and ten controllers"]
+async fn long_a_controller_killed_ten_times_in_one_rollout_of_a_hundred_hosts() {
+    let bench = Bench::new(100, 1.0).await;
+    bench.put(&document("calico/node:v1")).await;
+    let mut controller = bench.start();
+    for kill in 1..=10 {
+        bench.until("the next hosts in sync", |state| in_sync(state) >= kill * 8).await;
+        drop(controller);
+        controller = bench.start();
+    }
+    bench.until("converged", |state| in_sync(state) == 100).await;
+    let peak = bench.of_hosts(Cluster::peak).await;
+    assert_eq!((peak.peak, peak.breaches), (10, 0));
+    let (second, twice, restarts) = bench
+        .of_hosts(|cluster| {
+            let witnesses = cluster.hosts().iter().map(HostModel::witness);
+            witnesses.fold((0, 0, 0), |(second, twice, restarts), witness| {
+                (
+                    second + witness.second_supervisors,
+                    twice + witness.restarted_twice,
+                    restarts + witness.restarts.len(),
+                )
+            })
+        })
+        .await;
+    assert_eq!((second, twice, restarts), (0, 0, 100));
+    drop(controller);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_put_into_etcd_by_hand_is_rolled_out_and_an_invalid_one_changes_nothing() {
+    let bench = Bench::new(3, 0.2).await;
+    bench.put(&document("calico/node:v1")).await;
+    let controller = bench.start();
+    bench.until("in sync", |state| in_sync(state) == 3).await;
+
+    bench.put(&document("calico/node:v2")).await;
+    let state = bench
+        .until("in sync with the next", |state| {
+            state.generation() == Generation(2) && in_sync(state) == 3
+        })
+        .await;
+    let before = rendered(&bench.store.list(Space::All).await.unwrap());
+    let view = View::new(state, Vec::new(), clock::now()).unwrap();
+    let wanted: BTreeMap<_, _> = view.rendered().map(|(name, it)| (name.clone(), it)).collect();
+    assert_eq!(before, wanted);
+
+    let launched = bench.of_hosts(Cluster::launched).await;
+    let leader = bench.state().await.leader;
+    bench.put("apiVersion: calico-dcos/v1\nkind: Cluster\nspec: {calicoNod: {}}\n").await;
+    drop(controller);
+    let _controller = bench.start();
+    bench.until("another leader", |state| state.leader.is_some() && state.leader != leader).await;
+    let state = bench.state().await;
+    assert_eq!(state.generation(), Generation(2));
+    assert!(View::new(state, Vec::new(), clock::now()).unwrap().refused.is_some());
+    assert_eq!(rendered(&bench.store.list(Space::All).await.unwrap()), before);
+    assert_eq!(bench.of_hosts(Cluster::launched).await, launched);
+
+    // Had the invalid one been accepted, this would be the fourth.
+    bench.put(&document("calico/node:v3")).await;
+    bench
+        .until("in sync with the last", |state| {
+            state.generation() == Generation(3) && in_sync(state) == 3
+        })
+        .await;
+}
+
+/// What the binary prints and how it ends, within a minute.
+fn ends(mut command: Command) -> (Option<i32>, String) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = rustix::process::Pid::from_child(&child);
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    let Ok(output) = is_done.recv_timeout(PATIENCE) else {
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+        panic!("it does not end");
+    };
+    let Output { status, stderr, .. } = output.unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+/// Answers every request with these bytes.
+fn always(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn without_etcd_there_is_one_clear_error() {
+    let (code, said) = ends(run(&format!("http://{}", nobody()), "http://127.0.0.1:1"));
+    assert_eq!(code, Some(4), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("error:")).count(), 1, "{said}");
+    assert!(said.contains("does not answer; check that it runs"), "{said}");
+}
+
+#[test]
+fn what_does_not_answer_as_a_mesos_master_is_called_so() {
+    let etcd = Etcd::start();
+    let html = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\
+                connection: close\r\n\r\n<html>";
+    let unknown = "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"\r\n\
+                   content-length: 0\r\nconnection: close\r\n\r\n";
+    for (answer, hint) in [
+        (html, "answered HTML: is this the address of a Mesos master"),
+        (unknown, "does not know us (401); check the credentials file"),
+    ] {
+        let (code, said) = ends(run(&etcd.endpoint(), &format!("http://{}", always(answer))));
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn an_open_etcd_is_refused_unless_it_is_accepted() {
+    let etcd = Etcd::start();
+    let mut command = Command::new(BINARY);
+    command
+        .args(["run", "--etcd-endpoints", &etcd.endpoint()])
+        .args(["--mesos-master", "http://127.0.0.1:1"])
+        .args(["--artifact-url", "http://demo.invalid/calico-dcos"]);
+    let (code, said) = ends(command);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("accept it with --allow-open-etcd"), "{said}");
+}
+
+#[test]
+fn a_demo_that_cannot_work_says_so_before_it_starts_anything() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (arguments, code, hint) in [
+        (vec!["--report", "/nowhere/at/all.json"], 4, "cannot write the report to `/nowhere"),
+        (vec!["--mesos-listen", &taken], 4, "is in use; stop the program that listens there"),
+        (vec!["--hosts", "0"], 2, "--hosts"),
+        (vec!["--restart-seconds", "-1"], 2, "--restart-seconds"),
+        (vec!["--scenario", "/nowhere.yaml"], 4, "cannot read `/nowhere.yaml`"),
+    ] {
+        let mut command = Command::new(BINARY);
+        command.arg("demo").args(&arguments);
+        let (ended, said) = ends(command);
+        assert_eq!(ended, Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(hint), "{arguments:?}: {said}");
+    }
+}
