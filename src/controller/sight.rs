@@ -1,9 +1,13 @@
-//! Which listing and which changes the state machine gets to see, and in which order.
+//! Which listings and which changes the state machine gets to see, and in which order.
 //!
-//! The machine writes through the writer, and a listing replaces all that it knows: a listing
-//! from before one of its own transactions would take back what it has done. So it gets only
-//! those that the writer has made, behind all transactions sent before. The watch's own listings
-//! say from where on its changes are whole, no more.
+//! A listing replaces all that the machine knows, so one from before a transaction of its own
+//! would take back what it has done. Therefore:
+//!
+//! - it gets only listings that the writer has made, behind all transactions sent before;
+//! - nothing is decided from the time that one is wanted until it is there;
+//! - one is made whenever the watch stands anew, and none before: then no change can be missing
+//!   between a listing and what the watch tells after it;
+//! - the watch is not read while one is being made, and what the listing holds is not told again.
 
 use crate::store::{Snapshot, StoreEvent};
 use crate::words::Revision;
@@ -13,8 +17,8 @@ use crate::words::Revision;
 pub(super) enum Seen {
     /// It is news.
     News(StoreEvent),
-    /// Changes are missing between what the machine knows and what follows: list.
-    Gap,
+    /// The writer has to list.
+    List,
     /// It is known already.
     Old,
 }
@@ -22,44 +26,56 @@ pub(super) enum Seen {
 /// How far the machine has been told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sight {
-    told: Option<Revision>,
-    lost: bool,
-    listings: usize,
+    /// The revision of the newest listing.
+    told: Revision,
+    /// The watch stands.
+    watching: bool,
+    /// A listing is to be made as soon as the watch stands.
+    wanted: bool,
+    /// Listings that are being made.
+    under_way: usize,
 }
 
 impl Sight {
-    /// A listing was asked for. Until it is there the watch is not read: a change that is newer
-    /// than the listing must not come before it.
-    pub(super) fn asked(&mut self) {
-        self.listings += 1;
+    /// A listing is wanted. Says whether the writer is to make it now.
+    #[must_use]
+    pub(super) fn want(&mut self) -> bool {
+        self.wanted = !self.watching;
+        self.under_way += usize::from(self.watching);
+        self.watching
     }
 
     /// Whether the watch may be read.
     pub(super) fn is_clear(&self) -> bool {
-        self.listings == 0
+        self.under_way == 0
+    }
+
+    /// Whether the machine may decide.
+    pub(super) fn may_decide(&self) -> bool {
+        self.is_clear() && !self.wanted
     }
 
     /// The writer has listed. Its word counts even if the revision went back: then etcd is not
     /// the one that it was.
     pub(super) fn listed(&mut self, snapshot: &Snapshot) {
-        self.listings = self.listings.saturating_sub(1);
-        self.told = Some(snapshot.revision);
+        self.under_way = self.under_way.saturating_sub(1);
+        self.told = snapshot.revision;
     }
 
     /// The watch has said something.
     pub(super) fn watched(&mut self, event: StoreEvent) -> Seen {
         match event {
             StoreEvent::Lost { why } => {
-                self.lost = true;
+                self.watching = false;
                 Seen::News(StoreEvent::Lost { why })
             }
-            StoreEvent::Listed(snapshot) => {
-                let lost = std::mem::take(&mut self.lost);
-                // An older one may be late, or show that etcd went back.
-                if lost || self.told != Some(snapshot.revision) { Seen::Gap } else { Seen::Old }
+            StoreEvent::Listed(_) => {
+                (self.watching, self.wanted) = (true, false);
+                self.under_way += 1;
+                Seen::List
             }
             StoreEvent::Changed { revision, mut changes } => {
-                changes.retain(|change| self.told.is_none_or(|told| change.revision() > told));
+                changes.retain(|change| change.revision() > self.told);
                 if changes.is_empty() {
                     Seen::Old
                 } else {
@@ -140,8 +156,7 @@ mod tests {
         }
 
         fn ask(&mut self) {
-            self.sight.asked();
-            self.to_writer += 1;
+            self.to_writer += usize::from(self.sight.want());
         }
 
         fn breaks(&mut self) {
@@ -169,7 +184,7 @@ mod tests {
                     self.to_writer -= 1;
                     self.from_writer.push_back(self.snapshot());
                 }
-                Step::MachineAsks => self.ask(),
+                Step::MachineAsks if self.sight.may_decide() => self.ask(),
                 Step::MachineReadsWatch if self.sight.is_clear() => {
                     let Some(event) = self.from_watch.pop_front() else { return };
                     match self.sight.watched(event) {
@@ -181,7 +196,7 @@ mod tests {
                             }
                         }
                         Seen::News(_) | Seen::Old => {}
-                        Seen::Gap => self.ask(),
+                        Seen::List => self.to_writer += 1,
                     }
                 }
                 Step::MachineReadsWriter => {
@@ -198,7 +213,10 @@ mod tests {
                     self.restored = true;
                     self.breaks();
                 }
-                Step::WatchLists | Step::WriterLists | Step::MachineReadsWatch => {}
+                Step::WatchLists
+                | Step::WriterLists
+                | Step::MachineReadsWatch
+                | Step::MachineAsks => {}
             }
         }
 

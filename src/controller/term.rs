@@ -101,7 +101,8 @@ impl Term {
     ) -> Option<End> {
         loop {
             // Nobody acts who cannot know that he still leads; the next event tells.
-            if self.belief.holds() && self.writer.waiting() < BACKLOG {
+            let ready = self.sight.may_decide() && self.writer.waiting() < BACKLOG;
+            if ready && self.belief.holds() {
                 for effect in self.machine.pass(clock::now()) {
                     if let Some(end) = self.carry_out(effect) {
                         return Some(end);
@@ -184,7 +185,7 @@ impl Term {
         }
         match self.sight.watched(event) {
             Seen::News(event) => self.fold(Event::Store(event)),
-            Seen::Gap => self.list(),
+            Seen::List => self.writer.list(),
             Seen::Old => {}
         }
     }
@@ -243,7 +244,11 @@ impl Term {
     fn carry_out(&mut self, effect: Effect) -> Option<End> {
         match effect {
             Effect::Txn { id, txn } => self.writer.txn(id, txn),
-            Effect::Relist => self.list(),
+            Effect::Relist => {
+                if self.sight.want() {
+                    self.writer.list();
+                }
+            }
             Effect::Subscribe(subscribe) => self.mesos.subscribe(*subscribe),
             Effect::Unsubscribe => self.mesos.hang_up(),
             Effect::Call(call) => self.mesos.call(*call),
@@ -252,11 +257,6 @@ impl Term {
             Effect::Note(note) => tell(&note),
         }
         None
-    }
-
-    fn list(&mut self) {
-        self.sight.asked();
-        self.writer.list();
     }
 
     fn ask_for_agents(&mut self) {

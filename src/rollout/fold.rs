@@ -110,6 +110,12 @@ impl Controller {
         self.last_poll = None;
         self.poll_soon();
         self.agents_known = false;
+        self.keep_framework(id);
+        self.reconcile_all(now);
+    }
+
+    /// Writes down who we are, unless that is done.
+    pub(super) fn keep_framework(&mut self, id: FrameworkId) {
         if self.framework.as_ref() != Some(&id) || !self.framework_saved {
             let record = FrameworkRecord { version: RECORDS_VERSION, id: id.0.clone() };
             self.ledger.put(Key::FrameworkId, to_json(&record));
@@ -117,7 +123,6 @@ impl Controller {
             self.framework_saved = false;
         }
         self.framework = Some(id);
-        self.reconcile_all(now);
     }
 
     pub(super) fn reconcile_all(&mut self, now: Time) {

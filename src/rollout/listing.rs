@@ -43,8 +43,13 @@ impl Controller {
         }
         let cluster = snapshot.cluster_id.to_string();
         self.check_guard(&mut loaded, &cluster);
+        let subscribed_as = self.framework.take();
         self.framework = loaded.framework.take();
         self.framework_saved = self.framework.is_some();
+        if let (Session::Open | Session::Ready, Some(id)) = (self.session, subscribed_as) {
+            // It may not have been written yet.
+            self.keep_framework(id);
+        }
         self.next_history = loaded.next_history;
         self.guard = Some(loaded.guard.take().unwrap_or((Guard::new(cluster), Revision(0))));
         self.state = loaded.state.take();
