@@ -48,8 +48,6 @@ pub(super) struct Wants {
     pub now: BTreeSet<HostName>,
     /// The same for those next in line.
     pub line: BTreeSet<HostName>,
-    /// So many of the line have to have an offer; more only make the next ones start sooner.
-    pub enough: usize,
     /// Of the other hosts with an offer, those whose turn comes later, and in how many seconds
     /// their offers are wanted again.
     pub later: BTreeMap<HostName, u64>,
@@ -104,11 +102,7 @@ impl Offers {
     }
 
     /// The offer is used. What it leaves of its agent is not offered again for so long.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 to an hour"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to an hour")]
     pub(super) fn used(&mut self, id: &OfferId, refuse_seconds: f64, now: Time) {
         let Some(host) = self.held.get(id).map(|held| held.host.clone()) else { return };
         self.remove(id);
@@ -207,10 +201,7 @@ impl Offers {
             let filtered = self.declined.get(host).is_some_and(|until| *until > now.plus_secs(1));
             self.suppressed || filtered || (lost && since.is_some())
         };
-        let offered = wants.line.iter().filter(|host| !lacks(host)).count();
-        let short = offered < wants.enough.min(wants.line.len());
-        wants.now.iter().filter(lacks).any(hidden)
-            || (short && wants.line.iter().filter(lacks).any(hidden))
+        wants.hosts().filter(lacks).any(hidden)
     }
 
     /// When [`Self::settle`] has something to do without any event.

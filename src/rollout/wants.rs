@@ -96,7 +96,6 @@ impl Controller {
         } else {
             line
         };
-        wants.enough = 2 * limits.slots - limits.slots / 2;
         let stability = u64::from(rollout.stability_seconds);
         let hold = self.holds.mean_seconds().unwrap_or(stability + SOON_SECONDS);
         let mut others = self.offers.hosts();

@@ -30,6 +30,8 @@ const START: Time = Time(1_000_000_000_000);
 const LIMIT_MS: u64 = 24 * 3600 * 1000;
 /// A cluster is looked at for so long after it converged.
 const QUIET_MS: u64 = 60_000;
+/// The agents have registered before the controller comes.
+const AGENTS_MS: u64 = 5_000;
 /// One transaction of etcd.
 const ETCD_MS: u64 = 2;
 /// The names that stand for hosts which agents and restart times are drawn for.
@@ -165,7 +167,7 @@ impl World {
             self.edit_documents.push(edit.document.clone());
             self.later(START.plus_ms(edit.at.ms), Act::Edit(self.edits.len() - 1));
         }
-        self.start_process();
+        self.start_process(START.plus_ms(AGENTS_MS));
     }
 
     fn add_host(&mut self, member: Member) {

@@ -129,7 +129,7 @@ fn config(number: usize) -> Config {
 }
 
 impl World {
-    pub(super) fn start_process(&mut self) {
+    pub(super) fn start_process(&mut self, at: Time) {
         let number = self.processes.len();
         self.processes.push(Process {
             machine: Controller::new(config(number)),
@@ -145,7 +145,7 @@ impl World {
             stalled: Vec::new(),
             dirty: false,
         });
-        self.later(self.now, Act::Lease(number, 0));
+        self.later(at, Act::Lease(number, 0));
     }
 
     pub(super) fn act(&mut self, act: Act) {
@@ -488,7 +488,7 @@ impl World {
         let Some(at) = self.processes.iter().position(Process::leads) else { return };
         self.processes[at].life = Life::Paused;
         if self.processes.len() < 2 {
-            self.start_process();
+            self.start_process(self.now);
         }
         self.later(self.now.plus_ms(for_ms), Act::Back(at));
     }
