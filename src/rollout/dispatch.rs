@@ -119,6 +119,8 @@ impl Controller {
         let host = self.hosts.get(name)?;
         let kinds: BTreeSet<TaskKind> = orders.iter().map(|order| order.kind).collect();
         let more = host.assessment.work.launches.iter().any(|kind| !kinds.contains(kind));
+        // What an observer reports first is most likely work.
+        let more = more || kinds.contains(&TaskKind::Observer);
         let refuse = if more || !host.assessment.work.steps.is_empty() { 0.0 } else { 3600.0 };
         let desk = self.desk(now)?;
         let mut lacking = None;
