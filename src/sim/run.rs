@@ -152,6 +152,7 @@ impl World {
         }
         // The operator wrote the documents before the controller came.
         let _ = self.etcd.txn(&txn, None);
+        self.seen = self.etcd.revision();
         self.limits();
         for fault in &scenario.faults {
             if let Some(what) = fault.fault() {
