@@ -212,14 +212,14 @@ impl Bench {
         launches.flatten().collect()
     }
 
-    fn status(&self, task: &TaskId, host: &str, state: TaskState) -> TaskStatus {
+    fn status(task: &TaskId, host: &str, state: TaskState) -> TaskStatus {
         let mut status = TaskStatus::new(task.clone(), state);
         status.agent_id = Some(agent(host));
         status
     }
 
     fn update(&mut self, task: &TaskId, host: &str, state: TaskState, data: Option<&FromHost>) {
-        let mut status = self.status(task, host, state);
+        let mut status = Self::status(task, host, state);
         status.uuid = Some(Blob(vec![7; 16]));
         status.data = data.map(|data| Blob(serde_json::to_vec(data).unwrap()));
         self.mesos(MesosEvent::Update(status));
@@ -227,7 +227,7 @@ impl Bench {
 
     /// The master's answer to a reconciliation.
     fn reconciled(&mut self, task: &TaskId, host: &str, state: TaskState) {
-        let status = self.status(task, host, state);
+        let status = Self::status(task, host, state);
         self.mesos(MesosEvent::Update(status));
     }
 

@@ -19,12 +19,8 @@ impl Controller {
         let Some(host) = self.hosts.get(name) else { return false };
         let Some(rollout) = self.rollout() else { return false };
         let Some(Ok(spec)) = &host.spec else { return false };
-        let settled = match &host.assessment.held {
-            None => true,
-            // The supervisors of what is in place need not wait for the slot to be given back.
-            Some(Reason::Verifying) => true,
-            Some(_) => false,
-        };
+        // The supervisors of what is in place need not wait for the slot to be given back.
+        let settled = matches!(host.assessment.held, None | Some(Reason::Verifying));
         settled
             && host.can_launch(now)
             && held_back(rollout, &self.phase()).is_none()

@@ -148,14 +148,14 @@ impl Controller {
     fn enter(&mut self, stage: Stage, now: Time) {
         let generation = self.desire.generation();
         let since = match &self.state {
-            Some(state) if state.generation == generation => state.since,
+            Some(known) if known.generation == generation => known.since,
             _ => now,
         };
         self.hosts.moved = true;
         self.hosts.line_moved = true;
-        let state = RolloutState { version: RECORDS_VERSION, generation, stage, since };
-        self.ledger.put(Key::RolloutState, to_json(&state));
-        self.state = Some(state);
+        let entered = RolloutState { version: RECORDS_VERSION, generation, stage, since };
+        self.ledger.put(Key::RolloutState, to_json(&entered));
+        self.state = Some(entered);
     }
 
     fn history(&mut self, what: String, now: Time) {
@@ -286,7 +286,7 @@ impl Controller {
         self.history(format!("{name}: attempt failed: {why}"), now);
         self.progress(name, now, |progress| {
             progress.attempt = attempt.unwrap_or(progress.attempt);
-            progress.why = why.to_owned();
+            why.clone_into(&mut progress.why);
             if of_now {
                 // A failure for an older generation says nothing about this one.
                 progress.failures += 1;

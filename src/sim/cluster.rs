@@ -106,8 +106,7 @@ impl Cluster {
 
     /// Lets everything happen that is due until `now`, in the order in which it is due.
     pub fn advance(&mut self, now: Time) {
-        loop {
-            let Some(at) = self.next_deadline().filter(|at| *at <= now) else { break };
+        while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
             self.mesos.advance(at);
             self.exchange(at);
             while let Some(Reverse((due, index))) = self.due.peek().copied() {

@@ -438,8 +438,8 @@ impl World {
     ///
     /// What they differ in.
     pub fn indexes_agree(&self) -> Result<(), String> {
-        let leaders = self.processes.iter().filter(|process| process.leads());
-        leaders.map(|process| process.machine.index_agrees(self.now)).collect()
+        let mut leaders = self.processes.iter().filter(|process| process.leads());
+        leaders.try_for_each(|process| process.machine.index_agrees(self.now))
     }
 
     /// The cluster, as it is now.

@@ -157,7 +157,6 @@ impl World {
             | Act::Poll(at, incarnation)
             | Act::Subscribe(at, incarnation, _) => Some((*at, *incarnation)),
             // What has left the process happens whatever becomes of it.
-            Act::Store(..) | Act::Call(..) => None,
             _ => None,
         };
         if let Some((at, incarnation)) = owner {
@@ -406,7 +405,7 @@ impl World {
         self.conns.insert(conn, at);
         let again = Act::Subscribe(at, self.processes[at].incarnation, Box::new(subscribe.clone()));
         if let Ok(stream) = self.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe) {
-            self.processes[at].conn = Some((conn, id, stream))
+            self.processes[at].conn = Some((conn, id, stream));
         } else {
             self.conns.remove(&conn);
             self.later(self.now.plus_ms(AGAIN_MS), again);
