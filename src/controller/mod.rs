@@ -1,7 +1,7 @@
 //! The controller's shell: it waits for events, hands them to the state machine of
 //! [`rollout`](crate::rollout), and carries out what that decides. It decides nothing itself.
 //!
-//! - here: stand for leader; one [`term`] after the other.
+//! - here: stand for leader; one `term` after the other.
 //! - `term`: one loop over everything that can happen while this process leads.
 //! - `sight`: in which order listings and the watch of etcd are believed.
 //! - `writer`: transactions, strictly one after the other.

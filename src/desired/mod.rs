@@ -1,6 +1,6 @@
 //! What should be: the documents, read, checked, resolved for each host, and hashed.
 //!
-//! [`read`] takes texts and gives a [`Desired`] or *all* that is wrong with them; a [`Resolver`]
+//! [`read()`] takes texts and gives a [`Desired`] or *all* that is wrong with them; a [`Resolver`]
 //! takes a host and gives its [`HostSpec`]. Nothing here reads a file, a clock or etcd.
 
 mod check;

@@ -1,7 +1,7 @@
 //! One host: what has to change on it, and what on the host itself holds that back.
 //!
 //! This looks at nothing but the host, so its result is kept until something about the host
-//! changes. What the fleet allows is [`super::gate`]'s.
+//! changes. What the fleet allows is `gate`'s.
 
 use crate::budget::slot::{Slot, SlotState};
 use crate::desired::{HostSpec, PoolConflict, Spec};

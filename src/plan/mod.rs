@@ -4,12 +4,12 @@
 //! There is one way to compute a difference. `diff`, `status`, `simulate` and the running
 //! controller all use these functions:
 //!
-//! - [`step`]: what has to change on a host, and what each change disrupts.
-//! - [`assess`]: one host, without looking at the others. Kept until the host changes.
-//! - [`gate`]: how many hosts may start a disruption now, and why not more.
-//! - [`order`] and [`line`]: who starts, one after the other.
-//! - [`plan`]: all of it for a whole fleet.
-//! - [`reason`]: the fixed list of reasons.
+//! - `step`: what has to change on a host, and what each change disrupts.
+//! - `assess`: one host, without looking at the others. Kept until the host changes.
+//! - `gate`: how many hosts may start a disruption now, and why not more.
+//! - `order` and `line`: who starts, one after the other.
+//! - [`plan()`]: all of it for a whole fleet.
+//! - `reason`: the fixed list of reasons.
 
 pub mod assess;
 pub mod gate;
