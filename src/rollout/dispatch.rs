@@ -34,7 +34,7 @@ impl Controller {
                 self.end_tasks(&name, now);
             }
         }
-        for name in self.offers.offered(&self.hosts.live) {
+        for name in self.wants.ready.clone() {
             let Some(host) = self.hosts.get(&name) else { continue };
             if !host.can_launch(now) || host.excluded || self.launching.contains_key(&name) {
                 continue;

@@ -127,9 +127,9 @@ pub(super) struct Hosts {
     pub totals: Totals,
     /// Holders of which something has changed since slots were looked at last.
     pub attention: BTreeSet<HostName>,
-    /// Whether something has changed that offers are held by, since they were looked at last.
-    pub moved: bool,
-    /// The same for the line alone.
+    /// Hosts that were assessed anew since offers were looked at last.
+    pub moved: BTreeSet<HostName>,
+    /// Whether the line has changed since then.
     pub line_moved: bool,
     /// Hosts to be assessed anew when the time comes.
     timers: BTreeSet<(Time, HostName)>,
@@ -223,16 +223,11 @@ impl Hosts {
             if holds {
                 self.attention.insert(name.clone());
             }
-            let was_busy = self.busy.contains(name);
-            self.moved |=
-                holds || self.line_moved || busy != was_busy || assessment != host.assessment;
             put(&mut self.live, name, live);
             put(&mut self.holders, name, holds);
             put(&mut self.busy, name, busy);
             put(&mut self.ending, name, !assessment.work.ends.is_empty());
-            let starts = starting(&host.tasks);
-            self.moved |= starts != self.starting.contains(name);
-            put(&mut self.starting, name, starts);
+            put(&mut self.starting, name, starting(&host.tasks));
             put(&mut self.failed, name, failed);
             put(&mut self.restless, name, !assessment.in_sync());
             if let Some(Reason::BackingOff { until, .. }) = &assessment.held {
@@ -241,6 +236,7 @@ impl Hosts {
             host.indexed = Indexed { standing: Some(standing), pools, key };
             host.assessment = assessment;
         }
+        self.moved.extend(dirty);
     }
 }
 
@@ -275,7 +271,7 @@ fn index_unguided(name: &HostName, host: &Host, live: &mut BTreeSet<HostName>) {
     put(live, name, !host.assessment.work.is_empty());
 }
 
-fn put(set: &mut BTreeSet<HostName>, name: &HostName, member: bool) {
+pub(super) fn put(set: &mut BTreeSet<HostName>, name: &HostName, member: bool) {
     if member {
         set.insert(name.clone());
     } else {

@@ -33,6 +33,7 @@ impl Controller {
         }
         self.ledger.reset(created);
         self.launching.clear();
+        self.forget_wants();
         self.broken = None;
         self.next_history = 0;
         let mut loaded = Loaded::default();

@@ -49,9 +49,10 @@ use event::{Effect, Event, Level, Note};
 use host::Hosts;
 use launch::Launch;
 use ledger::Ledger;
-use offers::{Offers, Wants};
+use offers::Offers;
 use reconcile::Reconciliation;
 use records::{RolloutState, Stage};
+use wants::Wants;
 
 /// The controller.
 #[derive(Debug)]
@@ -82,7 +83,6 @@ pub struct Controller {
     broken: Option<String>,
     offers: Offers,
     wants: Wants,
-    offers_wake: Option<Time>,
     /// Something was folded that a pass has to look at.
     dirty: bool,
     reconciliation: Reconciliation,
@@ -157,7 +157,6 @@ impl Controller {
             broken: None,
             offers: Offers::default(),
             wants: Wants::default(),
-            offers_wake: None,
             dirty: false,
             reconciliation: Reconciliation::default(),
             ledger: Ledger::default(),
@@ -197,7 +196,7 @@ impl Controller {
             self.reconciliation.next_wake(),
             self.next_poll,
             self.hosts.next_wake(),
-            self.offers_wake,
+            self.offers.next_wake(),
             self.launching.values().map(|launching| launching.again).min(),
             self.next_permit,
             (!self.hosts.all.is_empty()).then_some(self.next_sweep),

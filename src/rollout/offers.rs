@@ -1,9 +1,10 @@
 //! Offers: which are held, which are given back and for how long, and when Mesos is asked for
 //! more or for none.
 //!
-//! An offer is held only for a host that is next in line; everything else is declined at once
-//! with an explicit filter: for an hour where nothing is to be done, else until shortly before
-//! the host's turn.
+//! An offer is held only for a host that is wanted (`wants`); everything else is declined at once
+//! with an explicit filter: for an hour where nothing is to be done, else for a part of the time
+//! until the host's turn. Sets of hosts are kept up to date with every change, so that settling
+//! costs what changed and not what is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,10 +28,18 @@ pub(super) struct Offers {
     by_host: BTreeMap<HostName, BTreeSet<OfferId>>,
     /// Until when Mesos does not offer what was declined.
     declined: BTreeMap<HostName, Time>,
+    /// Hosts whose offers are held.
+    wanted: BTreeSet<HostName>,
+    /// Those of them that have none.
+    lacking: BTreeSet<HostName>,
+    /// Hosts with an offer that are not wanted.
+    surplus: BTreeSet<HostName>,
+    /// Hosts whose offers came or went since [`Self::take_moved`].
+    moved: BTreeSet<HostName>,
     suppressed: bool,
     revived: Option<Time>,
-    /// Something came or went since [`Self::settle`].
-    pub changed: bool,
+    /// When a wanted host that lacks an offer is worth a REVIVE at the earliest.
+    look: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,40 +50,15 @@ struct Held {
     promised: bool,
 }
 
-/// What is wanted of Mesos.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wants {
-    /// Hosts whose offers are held: those with work that takes no slot, or with a slot already.
-    pub now: BTreeSet<HostName>,
-    /// The same for those next in line.
-    pub line: BTreeSet<HostName>,
-    /// Of the other hosts with an offer, those whose turn comes later, and in how many seconds
-    /// their offers are wanted again.
-    pub later: BTreeMap<HostName, u64>,
-    /// Nothing is to be launched anywhere, now or later.
-    pub nothing: bool,
-}
-
-impl Wants {
-    /// Whether the host's offers are held.
-    pub(super) fn has(&self, host: &HostName) -> bool {
-        self.line.contains(host) || self.now.contains(host)
-    }
-
-    fn hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.now.iter().chain(&self.line)
-    }
-
-    /// Nobody's offers are held.
-    pub(super) fn is_empty(&self) -> bool {
-        self.now.is_empty() && self.line.is_empty()
-    }
-}
-
 impl Offers {
     /// A new subscription: offers of the old one are void, its filters may or may not be.
     pub(super) fn reset(&mut self, suppressed: bool) {
-        *self = Self { suppressed, changed: true, ..Self::default() };
+        let mut moved = std::mem::take(&mut self.moved);
+        moved.extend(std::mem::take(&mut self.by_host).into_keys());
+        let wanted = std::mem::take(&mut self.wanted);
+        let look = Some(Time(0));
+        let lacking = wanted.clone();
+        *self = Self { suppressed, moved, wanted, lacking, look, ..Self::default() };
     }
 
     pub(super) fn suppressed(&self) -> bool {
@@ -82,31 +66,33 @@ impl Offers {
     }
 
     pub(super) fn add(&mut self, host: HostName, offer: Offer) {
-        self.changed = true;
         self.declined.remove(&host);
         self.by_host.entry(host.clone()).or_default().insert(offer.id.clone());
+        self.moved.insert(host.clone());
+        self.file(&host);
         self.held.insert(offer.id.clone(), Held { host, offer, promised: false });
     }
 
     /// The offer is not valid any more, or was used.
-    pub(super) fn remove(&mut self, id: &OfferId) -> Option<Offer> {
-        let held = self.held.remove(id)?;
-        self.changed = true;
-        if let Some(ids) = self.by_host.get_mut(&held.host) {
+    pub(super) fn remove(&mut self, id: &OfferId) -> Option<HostName> {
+        let Held { host, .. } = self.held.remove(id)?;
+        if let Some(ids) = self.by_host.get_mut(&host) {
             ids.remove(id);
             if ids.is_empty() {
-                self.by_host.remove(&held.host);
+                self.by_host.remove(&host);
             }
         }
-        Some(held.offer)
+        self.moved.insert(host.clone());
+        self.file(&host);
+        Some(host)
     }
 
     /// The offer is used. What it leaves of its agent is not offered again for so long.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to an hour")]
     pub(super) fn used(&mut self, id: &OfferId, refuse_seconds: f64, now: Time) {
-        let Some(host) = self.held.get(id).map(|held| held.host.clone()) else { return };
-        self.remove(id);
-        self.declined.insert(host, now.plus_secs(refuse_seconds as u64));
+        if let Some(host) = self.remove(id) {
+            self.declined.insert(host, now.plus_secs(refuse_seconds as u64));
+        }
     }
 
     /// The offers of a host that nothing was promised with.
@@ -115,19 +101,8 @@ impl Offers {
         ids.filter_map(|id| self.held.get(id)).filter(|held| !held.promised).map(|h| &h.offer)
     }
 
-    /// Those of `hosts` that have an offer.
-    pub(super) fn offered(&self, hosts: &BTreeSet<HostName>) -> Vec<HostName> {
-        if hosts.len() <= self.by_host.len() {
-            hosts.iter().filter(|host| self.by_host.contains_key(*host)).cloned().collect()
-        } else {
-            self.by_host.keys().filter(|host| hosts.contains(*host)).cloned().collect()
-        }
-    }
-
-    /// Hosts with an offer that nothing was promised with.
-    pub(super) fn hosts(&self) -> BTreeSet<HostName> {
-        let free = self.held.values().filter(|held| !held.promised);
-        free.map(|held| held.host.clone()).collect()
+    pub(super) fn has(&self, host: &HostName) -> bool {
+        self.by_host.contains_key(host)
     }
 
     /// Keeps an offer for a launch that is being written down.
@@ -141,47 +116,99 @@ impl Offers {
         self.held.contains_key(id)
     }
 
-    /// Gives back what is not wanted, and asks for what is. Gives the calls in their order.
-    pub(super) fn settle(&mut self, wants: &Wants, now: Time) -> Vec<Call> {
-        self.changed = false;
-        let mut calls = self.decline(wants, now);
-        if !wants.nothing && self.should_revive(wants, now) {
+    // --- what is wanted --------------------------------------------------------------------
+
+    /// Whether the host's offers are held from now on.
+    pub(super) fn want(&mut self, host: &HostName, wanted: bool) {
+        let changed = if wanted {
+            !self.wanted.contains(host) && self.wanted.insert(host.clone())
+        } else {
+            self.wanted.remove(host)
+        };
+        if changed {
+            self.file(host);
+        }
+    }
+
+    /// Nobody's offers are wanted any more, until somebody says so.
+    pub(super) fn want_none(&mut self) {
+        self.wanted.clear();
+        self.lacking.clear();
+        self.surplus = self.by_host.keys().cloned().collect();
+    }
+
+    pub(super) fn wants_none(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Hosts whose offers came or went.
+    pub(super) fn take_moved(&mut self) -> BTreeSet<HostName> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Hosts whose offers are going to be declined.
+    pub(super) fn surplus(&self) -> &BTreeSet<HostName> {
+        &self.surplus
+    }
+
+    fn file(&mut self, host: &HostName) {
+        let (wanted, offered) = (self.wanted.contains(host), self.by_host.contains_key(host));
+        if wanted && !offered {
+            if self.lacking.insert(host.clone()) {
+                self.look = Some(Time(0));
+            }
+        } else {
+            self.lacking.remove(host);
+        }
+        if offered && !wanted {
+            self.surplus.insert(host.clone());
+        } else {
+            self.surplus.remove(host);
+        }
+    }
+
+    // --- calls -----------------------------------------------------------------------------
+
+    /// Gives back what is not wanted, and asks for what is. `later` says of hosts whose turn
+    /// comes later in how many seconds their offers are wanted again. Gives the calls in their
+    /// order.
+    pub(super) fn settle(&mut self, later: &BTreeMap<HostName, u64>, now: Time) -> Vec<Call> {
+        let mut calls = self.decline(later, now);
+        if self.should_revive(now) {
             self.suppressed = false;
             self.revived = Some(now);
             self.declined.clear();
+            self.look = Some(now.plus_ms(REVIVE_LOST_MS));
             calls.push(Call::Revive(Roles::default()));
         }
         calls
     }
 
-    /// Asks for no offers, if none are wanted and that was not said yet.
-    pub(super) fn suppress(&mut self, wants: &Wants) -> Option<Call> {
-        if !wants.nothing || self.suppressed || !self.held.is_empty() {
+    /// Asks for no offers, if that was not said yet.
+    pub(super) fn suppress(&mut self) -> Option<Call> {
+        if self.suppressed || !self.held.is_empty() || !self.wanted.is_empty() {
             return None;
         }
         self.suppressed = true;
         Some(Call::Suppress(Roles::default()))
     }
 
-    fn decline(&mut self, wants: &Wants, now: Time) -> Vec<Call> {
+    fn decline(&mut self, later: &BTreeMap<HostName, u64>, now: Time) -> Vec<Call> {
         let mut groups: BTreeMap<u64, Vec<OfferId>> = BTreeMap::new();
-        for (id, held) in &self.held {
-            if held.promised || wants.has(&held.host) {
-                continue;
-            }
-            let seconds = match wants.later.get(&held.host) {
-                Some(seconds) => (*seconds).max(DECLINE_LEAST_SECONDS),
-                None => DECLINE_SECONDS,
-            };
-            groups.entry(seconds).or_default().push(id.clone());
+        for host in &self.surplus {
+            let ids = self.by_host.get(host).into_iter().flatten();
+            let free = ids.filter(|id| self.held.get(id).is_some_and(|held| !held.promised));
+            let seconds = later.get(host).copied().unwrap_or(DECLINE_SECONDS);
+            let group = groups.entry(seconds.max(DECLINE_LEAST_SECONDS)).or_default();
+            group.extend(free.cloned());
         }
-        let mut calls = Vec::new();
+        groups.retain(|_, offers| !offers.is_empty());
+        let mut calls = Vec::with_capacity(groups.len());
         for (seconds, offer_ids) in groups {
             for id in &offer_ids {
-                if let Some(host) = self.held.get(id).map(|held| held.host.clone()) {
+                if let Some(host) = self.remove(id) {
                     self.declined.insert(host, now.plus_secs(seconds));
                 }
-                self.remove(id);
             }
             #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
             let filters = Some(Filters { refuse_seconds: seconds as f64 });
@@ -190,27 +217,27 @@ impl Offers {
         calls
     }
 
-    fn should_revive(&self, wants: &Wants, now: Time) -> bool {
-        let since = self.revived.map(|at| now.since(at));
-        if since.is_some_and(|since| since < REVIVE_EVERY_MS) {
+    /// Whether a wanted host waits for an offer that Mesos will not make by itself: offers are
+    /// suppressed, or filtered, or one was lost on the way.
+    fn should_revive(&mut self, now: Time) -> bool {
+        if self.lacking.is_empty() || self.look.is_none_or(|look| look > now) {
             return false;
         }
-        let lost = since.is_none_or(|since| since >= REVIVE_LOST_MS);
-        let lacks = |host: &&HostName| !self.by_host.contains_key(*host);
+        let since = self.revived.map(|at| (at, now.since(at)));
         let hidden = |host: &HostName| {
-            let filtered = self.declined.get(host).is_some_and(|until| *until > now.plus_secs(1));
-            self.suppressed || filtered || (lost && since.is_some())
+            self.declined.get(host).is_some_and(|until| *until > now.plus_secs(1))
         };
-        wants.hosts().filter(lacks).any(hidden)
+        let lost = since.is_some_and(|(_, since)| since >= REVIVE_LOST_MS);
+        let hidden = self.suppressed || lost || self.lacking.iter().any(hidden);
+        let too_soon = since.is_some_and(|(_, since)| since < REVIVE_EVERY_MS);
+        let pause = if hidden { REVIVE_EVERY_MS } else { REVIVE_LOST_MS };
+        self.look = since.map(|(at, _)| at.plus_ms(pause));
+        hidden && !too_soon
     }
 
     /// When [`Self::settle`] has something to do without any event.
-    pub(super) fn next_wake(&self, wants: &Wants) -> Option<Time> {
-        let lacking = wants.hosts().any(|host| !self.by_host.contains_key(host));
-        let revived = self.revived.filter(|_| lacking)?;
-        let filtered = wants.hosts().any(|host| self.declined.contains_key(host));
-        let wait = if self.suppressed || filtered { REVIVE_EVERY_MS } else { REVIVE_LOST_MS };
-        Some(revived.plus_ms(wait))
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.look.filter(|_| !self.lacking.is_empty())
     }
 }
 

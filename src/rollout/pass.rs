@@ -16,6 +16,7 @@ use super::records::{
     HISTORY_KEPT, HistoryEntry, RECORDS_VERSION, Rendered, RolloutState, Stage, to_json,
 };
 use super::slots::{OVERDUE_MS, Settle, settle};
+use super::wants::SOON_SECONDS;
 use super::{Controller, Session};
 
 /// Agents are listed so often: until a list brings nothing new, while something moves, and else.
@@ -52,14 +53,15 @@ impl Controller {
             self.judge_slots(now);
             self.halt_or_finish(now);
             self.assess(now);
+            self.match_offers(now);
             self.start_guarded(now);
             self.start_live(now);
             self.settle_offers(now);
         }
         self.ledger.flush(&mut self.effects);
         // The last call of all: whatever is still to be acknowledged comes first.
-        if self.ready() && self.ledger.is_idle() {
-            let call = self.offers.suppress(&self.wants);
+        if self.ready() && self.ledger.is_idle() && self.wants_nothing() {
+            let call = self.offers.suppress();
             self.effects.extend(call.map(|call| Effect::Call(Box::new(call))));
         }
     }
@@ -118,7 +120,6 @@ impl Controller {
             self.enter(Stage::Running, now);
             self.history(format!("generation {generation} accepted"), now);
         }
-        self.hosts.moved = true;
         self.hosts.line_moved = true;
         self.note(Level::Info, None, format!("documents accepted as generation {generation}"));
     }
@@ -151,8 +152,6 @@ impl Controller {
             Some(known) if known.generation == generation => known.since,
             _ => now,
         };
-        self.hosts.moved = true;
-        self.hosts.line_moved = true;
         let entered = RolloutState { version: RECORDS_VERSION, generation, stage, since };
         self.ledger.put(Key::RolloutState, to_json(&entered));
         self.state = Some(entered);
@@ -298,6 +297,8 @@ impl Controller {
         if let Some(at) = self.hosts.get(name).and_then(|h| h.progress.as_ref()).map(|p| p.retry_at)
         {
             self.hosts.wake(name, at);
+            // Its offers are wanted before.
+            self.hosts.wake(name, Time(at.0.saturating_sub(SOON_SECONDS * 1000)));
         }
     }
 

@@ -178,7 +178,7 @@ impl Controller {
 
     /// Changes that disrupt nothing take no slot, but an attempt.
     fn start_live_changes(&mut self, draft: &mut Draft, now: Time) {
-        for name in self.offers.offered(&self.hosts.live) {
+        for name in self.wants.ready.clone() {
             if draft.is_full() {
                 return;
             }

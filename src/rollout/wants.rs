@@ -1,9 +1,11 @@
 //! Whose offers are held, and whose turn comes later.
+//!
+//! Kept up to date host by host: [`Controller::match_offers`] looks at those that were assessed
+//! anew and at those whose offers came or went.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::slot::SlotState;
-use std::collections::BTreeSet;
-
-use crate::mesos::v1::scheduler::Call;
 use crate::observed::fleet::Condition;
 use crate::plan::gate::{Phase, held_back, host_held_back};
 use crate::plan::reason::Reason;
@@ -11,68 +13,86 @@ use crate::words::{HostName, TaskKind, Time};
 
 use super::Controller;
 use super::event::Effect;
-use super::offers::Wants;
+use super::host::{Host, put};
 
 /// Offers are held for hosts whose turn comes within this.
-const SOON_SECONDS: u64 = 30;
+pub(super) const SOON_SECONDS: u64 = 30;
+/// What a restart takes besides stability, before any was seen.
+const RESTART_SECONDS: u64 = 10;
+
+/// Hosts that something may be launched on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wants {
+    /// Hosts with work that takes no slot, or with a slot already.
+    eager: BTreeSet<HostName>,
+    /// Those next in line.
+    next: BTreeSet<HostName>,
+    /// Hosts with work that takes no slot, and with an offer.
+    pub ready: BTreeSet<HostName>,
+    /// The phase that all this was found in.
+    phase: Option<Phase>,
+}
 
 impl Controller {
-    /// Holds, declines and asks for offers, if anything has changed that this depends on.
-    pub(super) fn settle_offers(&mut self, now: Time) {
-        let due = self.hosts.moved
-            || self.offers.changed
-            || self.offers_wake.is_some_and(|wake| wake <= now);
-        if !due {
-            return;
+    /// Looks at every host that may have come to want an offer, or not to want it any more.
+    pub(super) fn match_offers(&mut self, now: Time) {
+        let mut moved = std::mem::take(&mut self.hosts.moved);
+        moved.append(&mut self.offers.take_moved());
+        let phase = self.phase();
+        if self.wants.phase.as_ref() != Some(&phase) {
+            moved.extend(self.hosts.live.iter().chain(&self.hosts.holders).cloned());
+            moved.extend(self.wants.eager.iter().cloned());
+            self.hosts.line_moved = true;
+            self.wants.phase = Some(phase);
         }
-        self.wants = self.wants(now);
-        self.hosts.moved = false;
-        self.hosts.line_moved = false;
-        let calls = self.offers.settle(&self.wants, now);
-        self.offers_wake = self.offers.next_wake(&self.wants);
-        self.effects.extend(calls.into_iter().map(|call: Call| Effect::Call(Box::new(call))));
+        for name in &moved {
+            let eager = self.is_eager(name, now);
+            let ready = self.hosts.live.contains(name) && self.offers.has(name);
+            put(&mut self.wants.eager, name, eager);
+            put(&mut self.wants.ready, name, ready);
+            self.offers.want(name, eager || self.wants.next.contains(name));
+        }
+        self.look_along_the_line();
     }
 
-    /// Whose offers are held: hosts with work that takes no slot, hosts whose retry is due soon,
-    /// and twice as many as there are slots of those next in line.
-    fn wants(&mut self, now: Time) -> Wants {
-        let line = std::mem::take(&mut self.wants.line);
-        let mut wants = Wants::default();
-        let halted = matches!(self.phase(), Phase::Halted { .. });
-        for name in &self.hosts.live {
-            let Some(host) = self.hosts.get(name) else { continue };
-            let observer = host.assessment.work.launches.contains(&TaskKind::Observer);
-            let active = host.record.agent.condition == Condition::Active && !host.excluded;
-            if active && ((observer && !host.excluded) || self.may_move_soon(name)) {
-                wants.now.insert(name.clone());
-            }
-        }
-        for name in self.hosts.holders.iter().filter(|_| !halted) {
-            let Some(host) = self.hosts.get(name) else { continue };
-            let Some(slot) = host.slot() else { continue };
-            let held = slot.state != SlotState::Reserved && host.tasks.carrier().is_none();
-            let due = host.progress_in(self.desire.generation()).is_none_or(|progress| {
-                !progress.failed && progress.retry_at <= now.plus_secs(SOON_SECONDS)
-            });
-            if held && due {
-                wants.now.insert(name.clone());
-            }
-        }
-        if !halted {
-            self.next_in_line(&mut wants, line);
-        }
+    /// Everything is to be looked at anew.
+    pub(super) fn forget_wants(&mut self) {
+        self.wants = super::Wants::default();
+        self.offers.want_none();
+    }
+
+    /// Declines and asks for offers.
+    pub(super) fn settle_offers(&mut self, now: Time) {
+        let later = self.later();
+        let calls = self.offers.settle(&later, now);
+        self.effects.extend(calls.into_iter().map(|call| Effect::Call(Box::new(call))));
+    }
+
+    /// Nothing is to be launched anywhere, now or later.
+    pub(super) fn wants_nothing(&self) -> bool {
+        let halted = matches!(self.wants.phase, Some(Phase::Halted { .. }));
         // Offers are how agents that nobody listed yet are noticed.
-        wants.nothing = self.agents_known
-            && wants.is_empty()
+        self.agents_known
+            && self.offers.wants_none()
             && self.hosts.starting.is_empty()
             && (self.hosts.line.is_empty() || halted)
             && self.hosts.busy.is_empty()
-            && self.launching.is_empty();
-        wants
+            && self.launching.is_empty()
     }
 
-    fn may_move_soon(&self, name: &HostName) -> bool {
+    fn is_eager(&self, name: &HostName, now: Time) -> bool {
         let Some(host) = self.hosts.get(name) else { return false };
+        if self.hosts.live.contains(name) {
+            let observer = host.assessment.work.launches.contains(&TaskKind::Observer);
+            let active = host.record.agent.condition == Condition::Active && !host.excluded;
+            if active && (observer || self.may_move_soon(host)) {
+                return true;
+            }
+        }
+        !matches!(self.wants.phase, Some(Phase::Halted { .. })) && self.is_retried_soon(host, now)
+    }
+
+    fn may_move_soon(&self, host: &Host) -> bool {
         let Some(rollout) = self.rollout() else { return false };
         let Some(Ok(spec)) = &host.spec else { return false };
         matches!(host.assessment.held, None | Some(Reason::Verifying))
@@ -80,37 +100,64 @@ impl Controller {
             && host_held_back(spec).is_none()
     }
 
-    /// `line` are those that were next when it was looked at last.
-    fn next_in_line(&self, wants: &mut Wants, line: BTreeSet<HostName>) {
-        let Some(rollout) = self.rollout() else { return };
-        if held_back(rollout, &self.phase()).is_some() {
+    /// Whether the host holds a slot and its next attempt is due soon.
+    fn is_retried_soon(&self, host: &Host, now: Time) -> bool {
+        let Some(slot) = host.slot() else { return false };
+        let idle = slot.state != SlotState::Reserved && host.tasks.carrier().is_none();
+        idle && host.progress_in(self.desire.generation()).is_none_or(|progress| {
+            !progress.failed && progress.retry_at <= now.plus_secs(SOON_SECONDS)
+        })
+    }
+
+    /// Twice as many as there are slots are next in line.
+    fn look_along_the_line(&mut self) {
+        let reach = self.reach().min(self.hosts.line.len());
+        if !std::mem::take(&mut self.hosts.line_moved) && self.wants.next.len() == reach {
             return;
         }
+        let next = self.hosts.line.iter().take(reach).map(|(_, name)| name.clone()).collect();
+        let before = std::mem::replace(&mut self.wants.next, next);
+        for name in before.difference(&self.wants.next) {
+            self.offers.want(name, self.wants.eager.contains(name));
+        }
+        for name in self.wants.next.difference(&before) {
+            self.offers.want(name, true);
+        }
+    }
+
+    /// How many of the line offers are held for.
+    fn reach(&self) -> usize {
+        let Some(rollout) = self.rollout() else { return 0 };
         let limits = self.limits();
-        if limits.slots == 0 || self.hosts.totals.down >= limits.max_unavailable + limits.slots {
-            return;
+        let full = self.hosts.totals.down >= limits.max_unavailable + limits.slots;
+        if full || held_back(rollout, &self.phase()).is_some() { 0 } else { 2 * limits.slots }
+    }
+
+    /// Of the hosts whose offers are given back, those whose turn comes later, and in how many
+    /// seconds their offers are wanted again.
+    fn later(&self) -> BTreeMap<HostName, u64> {
+        let mut later = BTreeMap::new();
+        let surplus = self.offers.surplus();
+        let reach = self.reach();
+        if surplus.is_empty() || reach == 0 {
+            return later;
         }
-        let reach = (2 * limits.slots).min(self.hosts.line.len());
-        wants.line = if self.hosts.line_moved || line.len() != reach {
-            self.hosts.line.iter().take(reach).map(|(_, name)| name.clone()).collect()
-        } else {
-            line
-        };
-        let stability = u64::from(rollout.stability_seconds);
-        let hold = self.holds.mean_seconds().unwrap_or(stability + SOON_SECONDS);
-        let mut others = self.offers.hosts();
-        others.retain(|name| !wants.has(name));
-        for name in others.intersection(&self.hosts.busy) {
-            wants.later.insert(name.clone(), 0);
+        let busy = surplus.iter().filter(|name| self.hosts.busy.contains(*name));
+        later.extend(busy.map(|name| (name.clone(), 0)));
+        if surplus.len() == later.len() {
+            return later;
         }
-        if others.len() > wants.later.len() {
-            for (place, (_, name)) in self.hosts.line.iter().enumerate() {
-                if others.contains(name) {
-                    // Wanted again a wave before it is next in line.
-                    let waves = (place / limits.slots).saturating_sub(3) as u64;
-                    wants.later.insert(name.clone(), waves * hold);
-                }
+        let stability = self.rollout().map_or(0, |rollout| u64::from(rollout.stability_seconds));
+        let hold = self.holds.mean_seconds().unwrap_or(stability + RESTART_SECONDS);
+        for (place, (_, name)) in self.hosts.line.iter().enumerate().skip(reach) {
+            if surplus.contains(name) {
+                // `reach` is two waves. Half of the time that is to be expected: an offer that
+                // comes early is declined again, one that comes late costs a REVIVE, which
+                // brings the offers of the whole fleet.
+                let seconds = (place - reach) as u64 * hold / reach as u64;
+                later.insert(name.clone(), seconds);
             }
         }
+        later
     }
 }
