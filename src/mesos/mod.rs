@@ -7,6 +7,7 @@ pub mod agents;
 mod auth;
 mod backoff;
 mod error;
+pub mod executor;
 mod http;
 pub mod operator;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The v1 API of Mesos as JSON: what goes to and comes from `/api/v1/scheduler` and `/api/v1`.
+//! The v1 API of Mesos as JSON: what goes to and comes from `/api/v1/scheduler`, `/api/v1` and
+//! an agent's `/api/v1/executor`.
 //!
 //! Every type is read *and* written, so that the simulated master speaks through the same
 //! definitions from the other side. Rules of Mesos' JSON codec that shape them
@@ -16,6 +17,7 @@
 mod codec;
 mod common;
 mod event;
+pub mod executor;
 pub mod operator;
 mod request;
 mod resource;
