@@ -1,19 +1,28 @@
 //! A Mesos agent: starts executors through the host, keeps their status updates until they are
 //! acknowledged, and comes back after a restart with what it had checkpointed.
 
+mod api;
+mod decode;
 mod executors;
+mod process;
+mod requests;
 mod statuses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::AgentIndex;
+use super::config::{AgentConfig, Processes};
 use super::context::{Context, ExecutorKey, Job, Report, ReportedTask, TaskKey, ToAgent, ToMaster};
 use super::updates::Updates;
+use crate::mesos::v1::executor::{Event, Message};
 use crate::mesos::v1::{
     ContainerStatus, ExecutorInfo, FrameworkId, FrameworkInfo, StatusReason, TaskInfo, TaskState,
 };
 use crate::sim::wire::{FromExecutor, HostSignal, ToExecutor};
 use crate::words::{AgentId, TaskId};
+use process::Live;
+pub use process::{Start, ToBody};
+pub use requests::{AgentAnswer, AgentRequest};
 
 /// How far the agent's process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,9 @@ pub(super) struct Agent {
     tasks: BTreeMap<TaskKey, Task>,
     /// Updates that the executor could not deliver because the agent was down.
     undelivered: Vec<FromExecutor>,
+    /// If executors are processes: how they are run, and what only concerns those.
+    processes: Option<Processes>,
+    api: process::Api,
 }
 
 #[derive(Debug)]
@@ -51,6 +63,8 @@ struct Executor {
     /// Tasks that were not handed to it yet.
     waiting: Vec<TaskId>,
     container: ContainerStatus,
+    /// If it is a process of its own.
+    live: Option<Live>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +82,14 @@ struct Task {
     executor: ExecutorKey,
     latest: TaskState,
     updates: Updates,
+    /// The UUIDs of updates that came over the executor API: what comes again is known by them.
+    seen: BTreeSet<Vec<u8>>,
 }
 
 impl Agent {
-    pub(super) fn new(index: AgentIndex, ip: String) -> Self {
+    pub(super) fn new(index: AgentIndex, config: &AgentConfig) -> Self {
+        let (ip, processes) = (config.ip.to_string(), config.processes.clone());
+        let endpoint = format!("{ip}:{}", config.port);
         Self {
             index,
             ip,
@@ -83,6 +101,8 @@ impl Agent {
             executors: BTreeMap::new(),
             tasks: BTreeMap::new(),
             undelivered: Vec::new(),
+            processes,
+            api: process::Api { endpoint, ..process::Api::default() },
         }
     }
 
@@ -105,7 +125,7 @@ impl Agent {
         self.starts += 1;
         self.process = Process::Recovering;
         let wait = self.executors.values().any(|executor| executor.stage == Stage::Running);
-        let ms = if wait { cx.timings.executor_reregistration } else { 0 };
+        let ms = if wait { cx.timings.executor_reregistration } else { 0 } + self.boot(cx);
         cx.after(ms, Job::Recovered { agent: self.index, process: self.starts });
         self.drop_waiting(cx);
         for update in std::mem::take(&mut self.undelivered) {
@@ -117,6 +137,7 @@ impl Agent {
     pub(super) fn stop(&mut self, cx: &mut Context) {
         self.process = Process::Down;
         cx.cut(self.index);
+        self.abandon_processes(cx);
         let lost: Vec<_> = self
             .frameworks
             .iter()
@@ -124,7 +145,11 @@ impl Agent {
             .map(|(id, _)| id.clone())
             .collect();
         for framework in lost {
-            self.shutdown_framework(cx, &framework);
+            if self.processes.is_some() {
+                self.forget_framework(&framework);
+            } else {
+                self.shutdown_framework(cx, &framework);
+            }
         }
     }
 
@@ -185,6 +210,7 @@ impl Agent {
         for key in dead {
             self.executor_ended(cx, &key);
         }
+        self.kill_those_not_back(cx);
         self.process = Process::Registering;
         let ms = cx.up_to(cx.timings.registration_backoff);
         self.seek_master(cx, ms);
@@ -218,10 +244,16 @@ impl Agent {
 
     fn report(&self) -> Report {
         Report {
-            frameworks: self.frameworks.values().cloned().collect(),
+            frameworks: self
+                .frameworks
+                .iter()
+                .filter(|(id, _)| !self.api.removed.contains(*id))
+                .map(|(_, info)| info.clone())
+                .collect(),
             executors: self
                 .executors
                 .iter()
+                .filter(|(key, _)| !self.api.removed.contains(&key.0))
                 .filter_map(|(key, executor)| Some((key.0.clone(), executor.info.clone()?)))
                 .collect(),
             tasks: self
@@ -259,19 +291,24 @@ impl Agent {
             ToAgent::Gone => {
                 self.gone = true;
                 self.stop(cx);
+                self.kill_all_processes(cx);
                 cx.host(self.index, ToExecutor::Shutdown);
                 self.forget();
             }
             ToAgent::Run(launch) => self.run(cx, *launch),
-            ToAgent::Kill(task) => self.kill(cx, &task),
+            ToAgent::Kill(task, policy) => self.kill(cx, &task, policy),
             ToAgent::Acknowledge { task, uuid } => self.acknowledge(cx, &task, &uuid),
             ToAgent::Message { executor, data } => {
-                if self.executors.get(&executor).is_some_and(|e| e.stage == Stage::Running) {
+                if self.is_process(&executor) {
+                    self.tell(cx, &executor, Event::Message(Message { data }));
+                } else if self.executors.get(&executor).is_some_and(|e| e.stage == Stage::Running) {
                     cx.host(self.index, ToExecutor::Message(data.0));
                 }
             }
             ToAgent::ShutdownExecutor(executor) => {
-                if self.executors.get(&executor).is_some_and(|e| e.stage == Stage::Running) {
+                if self.is_process(&executor) {
+                    self.shut_down_process(cx, &executor);
+                } else if self.executors.get(&executor).is_some_and(|e| e.stage == Stage::Running) {
                     cx.host(self.index, ToExecutor::Shutdown);
                 }
             }
@@ -295,5 +332,6 @@ impl Agent {
             self.keep_unknown(cx, &key, status);
             self.send_first(cx, &key);
         }
+        self.tell_exits(cx);
     }
 }

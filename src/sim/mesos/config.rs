@@ -91,6 +91,44 @@ pub struct AgentConfig {
     pub resources: Vec<Resource>,
     /// Its attributes.
     pub attributes: Vec<Attribute>,
+    /// How it runs executors that are processes of their own and speak the executor API; none if
+    /// the hosts are modelled too.
+    pub processes: Option<Processes>,
+}
+
+/// How an agent runs executors that are processes; times in milliseconds, by default Mesos' own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Processes {
+    /// `--work_dir`: sandboxes are below it.
+    pub work_dir: String,
+    /// From the start of an executor until it must have subscribed.
+    pub registration_timeout: u64,
+    /// From SHUTDOWN until an executor is killed, unless its description says otherwise.
+    pub shutdown_grace: u64,
+    /// How long executors are told to wait for an agent that is away.
+    pub recovery_timeout: u64,
+    /// From the start of the agent's process until it has its routes; it answers 404 before.
+    pub until_routes: u64,
+    /// From then on until it takes executors back; it answers 503 before.
+    pub until_recovered: u64,
+    /// Whether executors need the token that they were given.
+    pub authenticate: bool,
+}
+
+impl Processes {
+    /// With Mesos' defaults.
+    #[must_use]
+    pub fn new(work_dir: &str) -> Self {
+        Self {
+            work_dir: work_dir.to_owned(),
+            registration_timeout: 60_000,
+            shutdown_grace: 5_000,
+            recovery_timeout: 900_000,
+            until_routes: 100,
+            until_recovered: 100,
+            authenticate: false,
+        }
+    }
 }
 
 impl AgentConfig {
@@ -107,7 +145,14 @@ impl AgentConfig {
         for resource in &mut resources {
             resource.role = Some(role.to_owned());
         }
-        Self { hostname: hostname.to_owned(), ip, port: 5051, resources, attributes: Vec::new() }
+        Self {
+            hostname: hostname.to_owned(),
+            ip,
+            port: 5051,
+            resources,
+            attributes: Vec::new(),
+            processes: None,
+        }
     }
 }
 

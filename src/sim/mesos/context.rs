@@ -8,10 +8,11 @@ use rand::{Rng, SeedableRng};
 
 use super::config::{NetworkFaults, Timings};
 use super::queue::Queue;
-use super::{AgentIndex, ConnId, Outgoing};
+use super::{AgentIndex, ConnId, Outgoing, ToBody};
 use crate::mesos::v1::scheduler::Event;
 use crate::mesos::v1::{
-    Blob, ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo, TaskInfo, TaskState, TaskStatus,
+    Blob, ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo, KillPolicy, TaskInfo, TaskState,
+    TaskStatus,
 };
 use crate::sim::wire::ToExecutor;
 use crate::words::{AgentId, TaskId, Time};
@@ -78,6 +79,13 @@ pub(super) enum Job {
         process: u32,
         executor: ExecutorKey,
     },
+    /// An executor that has not subscribed by now, or not ended, is killed.
+    Overdue {
+        agent: AgentIndex,
+        process: u32,
+        container: String,
+        why: Overdue,
+    },
     /// An update that may still be unacknowledged, unless another one was sent meanwhile.
     Retry {
         agent: AgentIndex,
@@ -86,6 +94,15 @@ pub(super) enum Job {
         sends: u32,
         wait: u64,
     },
+}
+
+/// What an executor has not done in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It has never subscribed.
+    Registration,
+    /// It was told to end.
+    Shutdown,
 }
 
 /// From the master to an agent.
@@ -101,7 +118,7 @@ pub(super) enum ToAgent {
     /// The agent was marked gone: its process ends, and everything on it.
     Gone,
     Run(Box<Launch>),
-    Kill(TaskKey),
+    Kill(TaskKey, Option<KillPolicy>),
     Acknowledge {
         task: TaskKey,
         uuid: Blob,
@@ -186,6 +203,7 @@ pub(super) struct Context {
     pub(super) faults: NetworkFaults,
     pub(super) to_schedulers: Vec<(ConnId, Outgoing)>,
     pub(super) to_hosts: Vec<(AgentIndex, ToExecutor)>,
+    pub(super) to_bodies: Vec<(AgentIndex, ToBody)>,
     /// One number for each connection that there was between an agent and a master; what is on
     /// its way when it breaks is lost.
     links: Vec<u32>,
@@ -203,6 +221,7 @@ impl Context {
             faults: NetworkFaults::default(),
             to_schedulers: Vec::new(),
             to_hosts: Vec::new(),
+            to_bodies: Vec::new(),
             links: Vec::new(),
             identifiers: SmallRng::seed_from_u64(seed),
             chance: SmallRng::seed_from_u64(seed ^ 0x6661_756c_7473),
@@ -223,6 +242,10 @@ impl Context {
 
     pub(super) fn host(&mut self, agent: AgentIndex, message: ToExecutor) {
         self.to_hosts.push((agent, message));
+    }
+
+    pub(super) fn body(&mut self, agent: AgentIndex, message: ToBody) {
+        self.to_bodies.push((agent, message));
     }
 
     /// A random UUID, version 4.
@@ -260,7 +283,7 @@ impl Context {
     pub(super) fn send_to_agent(&mut self, agent: AgentIndex, message: ToAgent) {
         let unreliable = matches!(
             message,
-            ToAgent::Kill(_) | ToAgent::Acknowledge { .. } | ToAgent::Message { .. }
+            ToAgent::Kill(..) | ToAgent::Acknowledge { .. } | ToAgent::Message { .. }
         );
         let link = self.link(agent);
         for (ms, message) in self.journeys(unreliable).into_iter().zip(repeat(message)) {

@@ -58,7 +58,7 @@ pub(super) const NO_OPERATOR_TYPE: &str =
     "Failed to validate master::Call: Expecting 'type' to be present";
 
 /// The body as an object whose parts have the right kinds.
-fn object(body: &[u8]) -> Result<Value, Outcome> {
+pub(super) fn object(body: &[u8]) -> Result<Value, Outcome> {
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         let text = String::from_utf8_lossy(body);
         let near: String = text
@@ -114,7 +114,7 @@ fn is_missing(value: &Value, field: &str) -> bool {
     value.pointer(parent).is_some() && value.pointer(&pointer).is_none()
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

@@ -11,7 +11,7 @@ use super::{AgentIndex, ConnId};
 use crate::mesos::v1::scheduler::Event;
 use crate::mesos::v1::{
     AllocationInfo, Blob, CapabilityType, ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo,
-    OfferId, TaskState, TaskStatus,
+    KillPolicy, OfferId, TaskState, TaskStatus,
 };
 use crate::words::{AgentId, TaskId, Time};
 
@@ -119,7 +119,7 @@ pub(super) struct AgentRecord {
     /// Executors of the frameworks' own, and what they hold.
     pub(super) executors: BTreeMap<ExecutorKey, (ExecutorInfo, Pool)>,
     /// Tasks to kill when it is back.
-    pub(super) kills: Vec<TaskKey>,
+    pub(super) kills: Vec<(TaskKey, Option<KillPolicy>)>,
 }
 
 /// An outstanding offer.

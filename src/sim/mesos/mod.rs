@@ -33,8 +33,9 @@ mod updates;
 use std::sync::Arc;
 
 use agent::Agent;
+pub use agent::{AgentAnswer, AgentRequest, Start, ToBody};
 pub use calls::Outcome;
-pub use config::{AgentConfig, MesosConfig, NetworkFaults, Timings};
+pub use config::{AgentConfig, MesosConfig, NetworkFaults, Processes, Timings};
 use context::{Context, Job, ToMaster};
 use master::{Master, Standing};
 
@@ -102,7 +103,7 @@ impl SimMesos {
     pub fn add_agent(&mut self, now: Time, config: AgentConfig) -> AgentIndex {
         self.advance(now);
         let index = self.agents.len();
-        let mut agent = Agent::new(index, config.ip.to_string());
+        let mut agent = Agent::new(index, &config);
         self.cx.add_agent();
         self.master.agents.push(None);
         agent.start(&mut self.cx);
@@ -201,6 +202,54 @@ impl SimMesos {
         std::mem::take(&mut self.cx.to_hosts)
     }
 
+    /// A request to an agent's own address, on a connection that answers it. A stream that is
+    /// opened by it is fed by [`ToBody::Event`].
+    pub fn agent_request(
+        &mut self,
+        now: Time,
+        index: AgentIndex,
+        conn: ConnId,
+        request: &AgentRequest<'_>,
+    ) -> AgentAnswer {
+        self.advance(now);
+        let version = self.master.version.to_string();
+        match self.agents.get_mut(index) {
+            Some((agent, config)) => agent.request(&mut self.cx, config, &version, conn, request),
+            None => AgentAnswer::Refused,
+        }
+    }
+
+    /// An executor has closed its stream, or its connection broke. The agent sets no timer.
+    pub fn agent_disconnect(&mut self, now: Time, index: AgentIndex, conn: ConnId) {
+        self.advance(now);
+        self.agent(index, |agent, _| agent.hung_up(conn));
+    }
+
+    /// The process of a container runs, under that process ID.
+    pub fn process_started(&mut self, now: Time, agent: AgentIndex, container: &str, pid: u32) {
+        self.advance(now);
+        self.agent(agent, |agent, _| agent.process_started(container, pid));
+    }
+
+    /// The process of a container has ended with that raw wait status, or could not be started,
+    /// for the reason given.
+    pub fn process_ended(
+        &mut self,
+        now: Time,
+        agent: AgentIndex,
+        container: &str,
+        status: i32,
+        not_started: Option<&str>,
+    ) {
+        self.advance(now);
+        self.agent(agent, |agent, cx| agent.process_ended(cx, container, status, not_started));
+    }
+
+    /// What is to be done where agents run executors as processes, in order.
+    pub fn drain_to_bodies(&mut self) -> Vec<(AgentIndex, ToBody)> {
+        std::mem::take(&mut self.cx.to_bodies)
+    }
+
     // --- time ------------------------------------------------------------------------------------
 
     /// When something happens next by itself.
@@ -250,6 +299,9 @@ impl SimMesos {
             }
             Job::Hand { agent, process, executor } => {
                 self.agent(agent, |agent, cx| agent.hand(cx, process, &executor));
+            }
+            Job::Overdue { agent, process, container, why } => {
+                self.agent(agent, |agent, cx| agent.overdue(cx, process, &container, why));
             }
             Job::Retry { agent, process, task, sends, wait } => {
                 self.agent(agent, |agent, cx| agent.retry(cx, process, &task, sends, wait));

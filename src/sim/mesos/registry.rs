@@ -81,8 +81,8 @@ impl Master {
         }
         let kills = std::mem::take(&mut record.kills);
         cx.send_to_agent(index, ToAgent::Reregistered { missing });
-        for task in kills {
-            cx.send_to_agent(index, ToAgent::Kill(task));
+        for (task, policy) in kills {
+            cx.send_to_agent(index, ToAgent::Kill(task, policy));
         }
         self.consider_now(cx, index);
     }

@@ -132,9 +132,9 @@ impl Master {
         }
         let task = (id.clone(), kill.task_id);
         if record.standing == Standing::Connected {
-            cx.send_to_agent(agent, ToAgent::Kill(task));
+            cx.send_to_agent(agent, ToAgent::Kill(task, kill.kill_policy));
         } else {
-            record.kills.push(task);
+            record.kills.push((task, kill.kill_policy));
         }
     }
 

@@ -1,9 +1,12 @@
 //! Executors and their tasks: launches, KILL, what executors report, and their end.
 
+use std::collections::BTreeSet;
+
 use super::{Agent, Executor, Process, Stage, Task};
+use crate::mesos::v1::executor::{Event, Kill};
 use crate::mesos::v1::{
-    Blob, ContainerStatus, FrameworkId, IpAddress, NetworkInfo, StatusReason, StatusSource,
-    TaskState,
+    Blob, ContainerStatus, FrameworkId, IpAddress, KillPolicy, NetworkInfo, StatusReason,
+    StatusSource, TaskState,
 };
 use crate::sim::mesos::context::{Context, ExecutorKey, Job, Launch, TaskKey, ToMaster};
 use crate::sim::mesos::updates::Updates;
@@ -17,16 +20,23 @@ impl Agent {
         self.frameworks.insert(framework.clone(), info);
         if !self.executors.contains_key(&executor) {
             let container = self.container(cx);
+            let live = task.executor.as_ref().and_then(|info| self.process(cx, &container, info));
+            let hand = live.is_none();
             let started = Executor {
                 info: task.executor.clone(),
                 stage: Stage::Starting,
                 waiting: Vec::new(),
                 container,
+                live,
             };
             self.executors.insert(executor.clone(), started);
-            let (agent, process) = (self.index, self.starts);
-            let hand = Job::Hand { agent, process, executor: executor.clone() };
-            cx.after(cx.timings.first_launch, hand);
+            if hand {
+                let (agent, process) = (self.index, self.starts);
+                let hand = Job::Hand { agent, process, executor: executor.clone() };
+                cx.after(cx.timings.first_launch, hand);
+            } else {
+                self.start_process(cx, &executor);
+            }
         }
         if let Some(known) = self.executors.get_mut(&executor) {
             known.waiting.push(task.task_id.clone());
@@ -38,7 +48,8 @@ impl Agent {
         }
         let key = (framework, task.task_id.clone());
         let latest = TaskState::Staging;
-        self.tasks.insert(key, Task { info: task, executor, latest, updates: Updates::default() });
+        let (updates, seen) = (Updates::default(), BTreeSet::new());
+        self.tasks.insert(key, Task { info: task, executor, latest, updates, seen });
     }
 
     fn container(&self, cx: &mut Context) -> ContainerStatus {
@@ -63,6 +74,9 @@ impl Agent {
         }
         let Some(executor) = self.executors.get_mut(key) else { return };
         executor.stage = Stage::Running;
+        if executor.live.is_some() {
+            return self.launch_waiting(cx, key);
+        }
         for id in std::mem::take(&mut executor.waiting) {
             let Some(task) = self.tasks.get(&(key.0.clone(), id.clone())) else { continue };
             let data = task.info.data.clone().unwrap_or_default().0;
@@ -70,17 +84,24 @@ impl Agent {
         }
     }
 
-    pub(super) fn kill(&mut self, cx: &mut Context, key: &TaskKey) {
+    pub(super) fn kill(&mut self, cx: &mut Context, key: &TaskKey, policy: Option<KillPolicy>) {
         let Some(task) = self.tasks.get(key) else { return };
         let executor_key = task.executor.clone();
         let Some(executor) = self.executors.get_mut(&executor_key) else { return };
         let before = executor.waiting.len();
         executor.waiting.retain(|id| *id != key.1);
+        let is_process = executor.live.is_some();
         if executor.waiting.len() == before {
-            cx.host(self.index, ToExecutor::Kill(key.1.clone()));
+            if is_process {
+                let kill = Kill { task_id: key.1.clone(), kill_policy: policy };
+                self.tell(cx, &executor_key, Event::Kill(kill));
+            } else {
+                cx.host(self.index, ToExecutor::Kill(key.1.clone()));
+            }
             return;
         }
-        let idle = executor.stage == Stage::Starting && executor.waiting.is_empty();
+        // A process that finds nothing to do is told so when it subscribes.
+        let idle = executor.stage == Stage::Starting && executor.waiting.is_empty() && !is_process;
         let text = "Killed before delivery to the executor";
         let reason = StatusReason::TaskKilledDuringLaunch;
         self.own_update(cx, key, TaskState::Killed, reason, text);
@@ -92,6 +113,9 @@ impl Agent {
     }
 
     pub(super) fn shutdown_framework(&mut self, cx: &mut Context, framework: &FrameworkId) {
+        if self.processes.is_some() {
+            return self.remove_framework(cx, framework);
+        }
         let runs = self
             .executors
             .iter()
@@ -162,6 +186,18 @@ impl Agent {
 
     /// Its tasks without a terminal update have failed.
     pub(super) fn executor_ended(&mut self, cx: &mut Context, executor: &ExecutorKey) {
+        let reason = StatusReason::ExecutorTerminated;
+        self.executor_ended_as(cx, executor, &TaskState::Failed, &reason, "Executor terminated");
+    }
+
+    pub(super) fn executor_ended_as(
+        &mut self,
+        cx: &mut Context,
+        executor: &ExecutorKey,
+        state: &TaskState,
+        reason: &StatusReason,
+        text: &str,
+    ) {
         self.executors.remove(executor);
         let unfinished: Vec<_> = self
             .tasks
@@ -170,8 +206,7 @@ impl Agent {
             .map(|(key, _)| key.clone())
             .collect();
         for key in unfinished {
-            let reason = StatusReason::ExecutorTerminated;
-            self.own_update(cx, &key, TaskState::Failed, reason, "Executor terminated");
+            self.own_update(cx, &key, state.clone(), reason.clone(), text);
         }
     }
 }

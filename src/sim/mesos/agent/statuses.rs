@@ -1,5 +1,7 @@
 //! Status updates on their agent: made, kept, sent and sent again until acknowledged.
 
+use std::collections::BTreeSet;
+
 use super::{Agent, Process, Task};
 use crate::mesos::v1::{
     Blob, FrameworkId, StatusReason, StatusSource, TaskInfo, TaskState, TaskStatus,
@@ -127,7 +129,8 @@ impl Agent {
         };
         let executor = (key.0.clone(), Launch::executor_id(&info));
         let latest = status.state.clone();
-        let task = Task { info, executor, latest, updates: Updates::default() };
+        let (updates, seen) = (Updates::default(), BTreeSet::new());
+        let task = Task { info, executor, latest, updates, seen };
         self.tasks.entry(key.clone()).or_insert(task);
         self.keep(cx, key, status);
     }
