@@ -22,6 +22,8 @@ pub struct Totals {
     pub down: usize,
     /// The first of those that are down, by name.
     pub first_down: Vec<HostName>,
+    /// The first of those that hold a slot, by name.
+    pub first_holders: Vec<HostName>,
     /// Slots held in each pool, and its hosts.
     pub pools: BTreeMap<String, PoolTotals>,
 }
@@ -174,15 +176,18 @@ pub fn not_yet(rollout: &Rollout, spec: &HostSpec) -> Option<Reason> {
 pub fn gate(limits: Limits, totals: &Totals, permits: Permits) -> Gate {
     let held = totals.holders;
     let by_slots = limits.slots.saturating_sub(held);
-    let taken = Reason::WaitingForSlot { held, limit: limits.slots, pool: None };
+    let taken = |held, first| {
+        let limit = limits.slots;
+        Reason::WaitingForSlot { held, limit, pool: None, first }
+    };
     if by_slots == 0 {
-        return Gate::closed(taken);
+        return Gate::closed(taken(held, totals.first_holders.clone()));
     }
     let by_down = limits.max_unavailable.saturating_sub(totals.down);
     let by_pace = permits.now as usize;
     let open = by_slots.min(by_down).min(by_pace);
     let then = if open == by_slots {
-        Reason::WaitingForSlot { held: held + open, limit: limits.slots, pool: None }
+        taken(held + open, Vec::new())
     } else if open == by_down {
         Reason::TooManyUnavailable {
             first: totals.first_down.clone(),
@@ -205,6 +210,7 @@ pub fn pool_full(spec: &HostSpec, pools: &BTreeMap<String, PoolTotals>) -> Optio
         held: totals.holders,
         limit,
         pool: Some(own.pool.clone()),
+        first: Vec::new(),
     })
 }
 

@@ -149,6 +149,9 @@ pub fn totals<'a>(hosts: impl Iterator<Item = (&'a HostName, HostView<'a>)>) -> 
         if standing.down && totals.first_down.len() < NAMES {
             totals.first_down.push(name.clone());
         }
+        if standing.holds && totals.first_holders.len() < NAMES {
+            totals.first_holders.push(name.clone());
+        }
     }
     totals
 }

@@ -21,6 +21,9 @@ pub enum Reason {
         limit: usize,
         /// The pool whose own limit it is, if it is not the cluster's.
         pool: Option<String>,
+        /// Some of those that hold one, in order; none where those before this host in the line
+        /// take the rest.
+        first: Vec<HostName>,
     },
     /// Slots may not be taken faster.
     WaitingForPace {
@@ -153,8 +156,9 @@ impl fmt::Display for Reason {
             Self::WaitingForSlot { limit: 0, pool, .. } => {
                 write!(f, "the budget{} is zero: none start", of_pool(pool.as_deref()))
             }
-            Self::WaitingForSlot { held, limit, pool } => {
-                write!(f, "{held} of {limit} slots{} are taken", of_pool(pool.as_deref()))
+            Self::WaitingForSlot { held, limit, pool, first } => {
+                write!(f, "{held} of {limit} slots{} are taken", of_pool(pool.as_deref()))?;
+                if first.is_empty() { Ok(()) } else { write!(f, ": {}", names(first, *held)) }
             }
             Self::WaitingForPace { .. } => f.write_str("slots are not taken faster than the pace"),
             Self::WaitingForWindow => {
@@ -169,9 +173,7 @@ impl fmt::Display for Reason {
             Self::WaitingForOffer => f.write_str("Mesos has not offered its resources yet"),
             Self::InsufficientResources { lacking } => write!(f, "too little is free: {lacking}"),
             Self::TooManyUnavailable { first, down, limit } => {
-                let names: Vec<_> = first.iter().map(HostName::as_str).collect();
-                let more = if *down > first.len() { ", …" } else { "" };
-                write!(f, "{down} down (limit {limit}): {}{more}", names.join(", "))
+                write!(f, "{down} down (limit {limit}): {}", names(first, *down))
             }
             Self::InProgress { what } => what.fmt(f),
             Self::Verifying => f.write_str("changed, must stay healthy for the stability time"),
@@ -206,6 +208,12 @@ impl Serialize for Reason {
         reason.serialize_field("text", &self.to_string())?;
         reason.end()
     }
+}
+
+/// `a1, a2, …` of so many.
+fn names(first: &[HostName], all: usize) -> String {
+    let names: Vec<_> = first.iter().map(HostName::as_str).collect();
+    format!("{}{}", names.join(", "), if all > first.len() { ", …" } else { "" })
 }
 
 fn of_pool(pool: Option<&str>) -> String {
