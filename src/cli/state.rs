@@ -10,7 +10,7 @@ use crate::budget::slot::{Guard, Slot};
 use crate::observed::fleet::HostRecord;
 use crate::observed::tasks::HostTasks;
 use crate::plan::assess::HostProgress;
-use crate::rollout::records::{Accepted, RolloutState, from_json};
+use crate::rollout::records::{Accepted, Measures, RolloutState, from_json};
 use crate::store::{Entry, Key, LeaderRecord, Snapshot};
 use crate::words::{Generation, HostName, Revision, Time};
 
@@ -49,6 +49,9 @@ pub struct State {
     pub at: Time,
     /// At which revision.
     pub revision: Revision,
+    /// The cluster ID of that etcd; none in files of older releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The documents under `desired/`, by name (`cluster`, `pools/NAME`).
     #[serde(default)]
     pub documents: BTreeMap<String, StoredDocument>,
@@ -58,6 +61,9 @@ pub struct State {
     /// The rollout; none before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutState>,
+    /// What estimates rest on; none before the first slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measures: Option<Measures>,
     /// The guard of the slots; none before the first slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
@@ -71,6 +77,9 @@ pub struct State {
     /// there are any.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unreadable: BTreeSet<String>,
+    /// The numbers of the entries of the history, for who writes the next one; not exported.
+    #[serde(skip)]
+    pub history: BTreeSet<u64>,
 }
 
 /// A document as it is in etcd.
@@ -120,13 +129,16 @@ impl State {
             kind: KIND.to_owned(),
             at,
             revision,
+            cluster: None,
             documents: BTreeMap::new(),
             accepted: None,
             rollout: None,
+            measures: None,
             guard: None,
             leader: None,
             hosts: BTreeMap::new(),
             unreadable: BTreeSet::new(),
+            history: BTreeSet::new(),
         }
     }
 
@@ -135,6 +147,7 @@ impl State {
     #[must_use]
     pub fn of(snapshot: &Snapshot, at: Time) -> Self {
         let mut state = Self::empty(at, snapshot.revision);
+        state.cluster = Some(snapshot.cluster_id.to_string());
         for entry in &snapshot.entries {
             state.add(entry);
         }
@@ -198,9 +211,14 @@ impl State {
                 self.host(host).progress = progress;
             }
             Key::SlotGuard => self.guard = self.record(entry),
+            // The controller goes on without it, and writes it anew.
+            Key::RolloutMeasures => {
+                self.measures = from_json(&entry.key.path(), &entry.value).ok();
+            }
+            Key::History(number) => drop(self.history.insert(*number)),
             Key::RolloutState => self.rollout = self.record(entry),
             Key::Leader => self.leader = self.record(entry),
-            Key::Rendered(_) | Key::Control(_) | Key::FrameworkId | Key::History(_) => {}
+            Key::Rendered(_) | Key::Control(_) | Key::FrameworkId => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::books::{Books, Untrue, check};
 use crate::budget::pace::permits;
 use crate::desired::{
     Desired, Findings, HostIdentity, HostSpec, PoolConflict, Resolver, Rollout, Source, read,
@@ -90,13 +91,14 @@ impl View {
             self.hosts.iter().filter_map(|host| Some((&host.name, self.host(host)?))).collect();
         let rollout = self.rollout();
         let limits = Limits::of(rollout, totals(hosts.iter().copied()).registered);
+        let measures = self.state.measures.as_ref();
         let taken = self.state.guard.as_ref().map_or(&[][..], |guard| &guard.taken);
         plan(&FleetView {
             rollout,
             phase: self.phase(),
             permits: permits(rollout.pace_for(limits.slots), taken, self.now),
-            own_host: None,
-            mean_hold_seconds: None,
+            own_host: measures.and_then(|measures| measures.own_host.as_ref()),
+            mean_hold_seconds: measures.and_then(|measures| measures.holds.mean_seconds()),
             now: self.now,
             hosts,
         })
@@ -133,13 +135,15 @@ impl View {
         self.state.generation()
     }
 
-    /// Whether work goes on, by the controller's rules. One of them is the controller's alone:
-    /// whether the guard and the slots fit together.
+    /// Whether work goes on, by the controller's rules.
     #[must_use]
     pub fn phase(&self) -> Phase {
         let halted = |why: &str| Phase::Halted { why: why.to_owned() };
         if let Some(unreadable) = self.state.unreadable.first() {
             return halted(unreadable);
+        }
+        if let Err(untrue) = self.books() {
+            return halted(&untrue.to_string());
         }
         let deleted = !self.state.documents.contains_key("cluster");
         if deleted && self.basis == Basis::InForce {
@@ -149,6 +153,19 @@ impl View {
             Some(Stage::Halted { why }) if !self.raises_generation => halted(why),
             _ => Phase::Running,
         }
+    }
+
+    /// Whether the records of slots fit together.
+    fn books(&self) -> Result<(), Untrue> {
+        let hosts = self.state.hosts.values();
+        let facts = hosts.clone().filter_map(|host| host.observed.as_ref()?.facts());
+        check(Books {
+            guard: self.state.guard.as_ref(),
+            // What is left of a host that was forgotten is not looked at.
+            slots: hosts.filter(|host| host.slot.is_some()).count(),
+            cluster: self.state.cluster.as_deref(),
+            newest: facts.filter_map(|facts| Some(facts.journal.as_ref()?.attempt)).max(),
+        })
     }
 
     fn host<'a>(&'a self, host: &'a Host) -> Option<HostView<'a>> {

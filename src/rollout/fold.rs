@@ -35,7 +35,8 @@ impl Controller {
             }
             Event::Deposed => self.deposed(),
             Event::Store(StoreEvent::Listed(snapshot)) => self.listed(&snapshot, now),
-            Event::Store(StoreEvent::Changed { changes, .. }) => {
+            Event::Store(StoreEvent::Changed { changes, revision }) => {
+                self.newest = self.newest.max(revision);
                 for change in changes {
                     self.stored(&change, now);
                 }
@@ -155,14 +156,7 @@ impl Controller {
                 self.asked(&host, attempt, run, message);
                 true
             }
-            Ok(FromHost::Confirm { host, order, .. }) => {
-                if let Some(host) = self.hosts.all.get_mut(&host)
-                    && host.record.facts().is_some_and(|facts| facts.order == order)
-                {
-                    host.heard = now;
-                }
-                false
-            }
+            Ok(FromHost::Confirm { host, order, .. }) => self.confirmed(&host, &order, now),
             Ok(FromHost::Facts { .. } | FromHost::Ended { .. }) | Err(_) => false,
         }
     }
@@ -171,6 +165,10 @@ impl Controller {
     fn asked(&mut self, name: &HostName, attempt: Attempt, run: Run, message: &Message) {
         let Some(host) = self.hosts.get(name) else { return };
         let ours = |task: &crate::observed::tasks::TaskRecord| task.agent == message.agent_id;
+        // Nobody knows who is at work where the records are those of a backup.
+        if self.restored.is_some() || self.broken.is_some() {
+            return;
+        }
         if !self.listed || !host.tasks.carrier().is_some_and(|(_, task)| ours(task)) {
             return;
         }
@@ -221,8 +219,9 @@ impl Controller {
             if !self.hosts.all.contains_key(*name)
                 && let Some(line) = lines.first()
             {
-                let record = HostRecord::new(line, now);
-                self.hosts.insert((*name).clone(), Host::new(record, now));
+                let mut host = Host::new(HostRecord::new(line, now), now);
+                host.slot = self.stray_slots.remove(*name);
+                self.hosts.insert((*name).clone(), host);
                 changed.push((*name).clone());
             }
         }

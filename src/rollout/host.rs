@@ -16,6 +16,7 @@ use crate::plan::reason::Reason;
 use crate::words::{Generation, HostName, Revision, TaskId, TaskKind, Time};
 
 use super::launch::untouched;
+use super::records::Rendered;
 
 /// One host.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Host {
     pub record: HostRecord,
     /// When it last reported or confirmed, as far as this process knows.
     pub heard: Time,
+    /// When it last reported or confirmed to this process; none before.
+    pub spoke: Option<Time>,
     /// What it should be; none before anything was accepted.
     pub spec: Option<Result<Arc<HostSpec>, PoolConflict>>,
     pub tasks: HostTasks,
@@ -30,6 +33,8 @@ pub(super) struct Host {
     pub slot: Option<(Slot, Revision)>,
     pub progress: Option<HostProgress>,
     pub excluded: bool,
+    /// What it is to have, as it is stored for people.
+    pub rendered: Option<Rendered>,
     /// Tasks of it that have not answered the reconciliation.
     pub unanswered: BTreeSet<TaskId>,
     /// Nothing is launched before this: its last launch came to nothing.
@@ -53,11 +58,13 @@ impl Host {
         Self {
             record,
             heard: now,
+            spoke: None,
             spec: None,
             tasks: HostTasks::default(),
             slot: None,
             progress: None,
             excluded: false,
+            rendered: None,
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
             strikes: 0,

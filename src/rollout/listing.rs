@@ -1,8 +1,8 @@
 //! The store as it is listed, and transactions as they are answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::budget::slot::{Guard, Slot};
+use crate::budget::slot::{Guard, Slot, SlotState};
 use crate::mesos::v1::FrameworkId;
 use crate::observed::fleet::HostRecord;
 use crate::observed::tasks::{HostTasks, Seen};
@@ -15,7 +15,9 @@ use super::desire::document_name;
 use super::event::{Effect, Level, TxnId};
 use super::host::{Host, Hosts};
 use super::ledger::{After, InFlight};
-use super::records::{Accepted, FrameworkRecord, RolloutState, from_json};
+use super::records::{
+    Accepted, FrameworkRecord, Measures, Rendered, RolloutState, from_json, to_json,
+};
 use super::slots::{Admission, Batch};
 use super::{Controller, Session};
 
@@ -35,15 +37,15 @@ impl Controller {
         self.launching.clear();
         self.forget_wants();
         self.broken = None;
-        self.next_history = 0;
         let mut loaded = Loaded::default();
         for entry in &snapshot.entries {
             if let Err(broken) = loaded.add(entry) {
                 self.broken = Some(broken);
             }
         }
-        let cluster = snapshot.cluster_id.to_string();
-        self.check_guard(&mut loaded, &cluster);
+        self.cluster = snapshot.cluster_id.to_string();
+        let went_back = snapshot.revision < self.newest;
+        self.newest = snapshot.revision;
         let subscribed_as = self.framework.take();
         self.framework = loaded.framework.take();
         self.framework_saved = self.framework.is_some();
@@ -51,8 +53,9 @@ impl Controller {
             // It may not have been written yet.
             self.keep_framework(id);
         }
-        self.next_history = loaded.next_history;
-        self.guard = Some(loaded.guard.take().unwrap_or((Guard::new(cluster), Revision(0))));
+        self.history = std::mem::take(&mut loaded.history);
+        let new = || (Guard::new(self.cluster.clone()), Revision(0));
+        self.guard = Some(loaded.guard.take().unwrap_or_else(new));
         self.state = loaded.state.take();
         if let Some((generation, accepted)) = loaded.accepted.take()
             && (self.desire.generation() != generation || self.desire.accepted.is_none())
@@ -60,47 +63,37 @@ impl Controller {
             self.desire.restore(generation, &accepted);
         }
         self.desire.replace(std::mem::take(&mut loaded.documents), snapshot.revision, now);
+        self.measures = loaded.measures.take().unwrap_or_default();
         self.load_hosts(loaded, now);
+        self.check_books(now);
+        if went_back {
+            self.is_restored(now);
+        }
+        self.keep_own_host();
         self.listed = true;
         if self.session != Session::Off {
             self.reconcile_all(now);
         }
     }
 
-    /// A store that went back in time, or another one: what it says about slots is not true.
-    fn check_guard(&mut self, loaded: &mut Loaded, cluster: &str) {
-        let Some((guard, _)) = &loaded.guard else { return };
-        let newest = loaded
-            .hosts
-            .values()
-            .filter_map(|record| Some(record.reported.as_ref()?.facts.journal.as_ref()?.attempt));
-        let ahead = newest.max().is_some_and(|attempt| attempt > guard.attempt);
-        if guard.cluster != *cluster || ahead {
-            self.broken = Some(
-                "store-restored: etcd is not the one that the slots were written to, or went back \
-                 to a backup; check that no host is in a restart, then delete `slots/guard`"
-                    .to_owned(),
-            );
-        }
-        let held = u32::try_from(loaded.slots.len()).unwrap_or(u32::MAX);
-        if guard.held != held {
-            self.broken = Some(format!(
-                "the guard counts {} slots and there are {held}; somebody wrote to `slots/` by \
-                 hand: put `held` of `slots/guard` right",
-                guard.held
-            ));
+    /// Every surface is to know which host moves last.
+    fn keep_own_host(&mut self) {
+        if self.measures.own_host != self.config.own_host {
+            self.measures.own_host.clone_from(&self.config.own_host);
+            self.ledger.put(Key::RolloutMeasures, to_json(&self.measures));
         }
     }
 
-    fn load_hosts(&mut self, loaded: Loaded, now: Time) {
+    fn load_hosts(&mut self, mut loaded: Loaded, now: Time) {
         let mut before = std::mem::take(&mut self.hosts).all;
         let mut hosts = Hosts::default();
         self.task_index.clear();
         self.agents.clear();
-        for (name, record) in loaded.hosts {
+        for (name, record) in std::mem::take(&mut loaded.hosts) {
             let mut host = Host::new(record, now);
             if let Some(known) = before.remove(&name) {
                 host.heard = known.heard;
+                host.spoke = known.spoke;
                 host.tasks = known.tasks;
             }
             let mut tasks = loaded.tasks.get(&name).cloned().unwrap_or_default();
@@ -110,12 +103,14 @@ impl Controller {
                 self.task_index.insert(task.id.clone(), (name.clone(), *kind));
             }
             host.tasks = tasks;
-            host.slot = loaded.slots.get(&name).cloned();
+            host.slot = loaded.slots.remove(&name);
+            host.rendered = loaded.rendered.remove(&name);
             host.progress = loaded.progress.get(&name).cloned();
             self.agents.insert(host.record.agent.id.clone(), name.clone());
             hosts.insert(name, host);
         }
         self.hosts = hosts;
+        self.stray_slots = loaded.slots;
         self.resolve_all();
     }
 
@@ -133,6 +128,13 @@ impl Controller {
             return;
         }
         let foreign = match change.key() {
+            Key::History(number) => {
+                match change {
+                    Change::Put(_) => self.history.insert(*number),
+                    Change::Deleted { .. } => self.history.remove(number),
+                };
+                false
+            }
             Key::SlotGuard => {
                 self.guard.as_ref().is_some_and(|(_, known)| *known < change.revision())
                     && self.ledger.guarded().is_none()
@@ -197,13 +199,21 @@ impl Controller {
 
     fn batch_committed(&mut self, batch: Batch, revision: Revision, now: Time) {
         self.guard = Some((batch.guard, revision));
+        let before = self.measures.holds;
         for (name, slot) in batch.slots {
             let Some(host) = self.hosts.touch(&name) else { continue };
-            if let (Some((held, _)), None) = (&host.slot, &slot) {
-                self.holds.count += 1;
-                self.holds.total_ms += now.since(held.since);
+            if let (Some((held, _)), None) = (&host.slot, &slot)
+                && held.state != SlotState::Reserved
+            {
+                self.measures.holds.add(now.since(held.since));
             }
             host.slot = slot.map(|slot| (slot, revision));
+        }
+        if self.measures.holds != before {
+            self.ledger.put(Key::RolloutMeasures, to_json(&self.measures));
+        }
+        if self.restored.is_some() {
+            self.check_books(now);
         }
         for launch in batch.launches {
             self.launch(launch, now);
@@ -223,7 +233,9 @@ struct Loaded {
     progress: BTreeMap<HostName, HostProgress>,
     state: Option<RolloutState>,
     framework: Option<FrameworkId>,
-    next_history: u64,
+    rendered: BTreeMap<HostName, Rendered>,
+    measures: Option<Measures>,
+    history: BTreeSet<u64>,
 }
 
 impl Loaded {
@@ -263,7 +275,12 @@ impl Loaded {
                 let record: FrameworkRecord = from_json(&path, value).map_err(sentence)?;
                 self.framework = Some(FrameworkId(record.id));
             }
-            Key::History(number) => self.next_history = self.next_history.max(number + 1),
+            // Written anew if it cannot be read: it is only there to be looked at.
+            Key::Rendered(host) => {
+                self.rendered.extend(from_json(&path, value).ok().map(|r| (host.clone(), r)));
+            }
+            Key::RolloutMeasures => self.measures = from_json(&path, value).ok(),
+            Key::History(number) => drop(self.history.insert(*number)),
             _ => {}
         }
         Ok(())

@@ -6,7 +6,8 @@
 //!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
-//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `reconcile`, `ledger`: one matter each.
+//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `reconcile`, `restored`, `ledger`: one
+//!   matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -26,16 +27,18 @@ mod offers;
 mod pass;
 mod reconcile;
 pub mod records;
+mod restored;
 mod slots;
 mod start;
 mod tasks;
 mod updates;
 mod wants;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::budget::books::Untrue;
 use crate::budget::pace::{Permits, permits};
-use crate::budget::slot::Guard;
+use crate::budget::slot::{Guard, Slot};
 use crate::desired::Rollout;
 use crate::mesos::v1::FrameworkId;
 use crate::plan::gate::{Limits, Phase};
@@ -51,7 +54,8 @@ use launch::Launch;
 use ledger::Ledger;
 use offers::Offers;
 use reconcile::Reconciliation;
-use records::{RolloutState, Stage};
+use records::{Measures, RolloutState, Stage};
+use restored::Restored;
 use wants::Wants;
 
 /// The controller.
@@ -71,6 +75,9 @@ pub struct Controller {
     framework_saved: bool,
     desire: Desire,
     hosts: Hosts,
+    /// Slots of hosts that nothing else is known of (somebody deleted their record): they count,
+    /// and are the host's again when its agent is listed.
+    stray_slots: BTreeMap<HostName, (Slot, Revision)>,
     /// Which host and kind a task is of.
     task_index: BTreeMap<TaskId, (HostName, TaskKind)>,
     /// Tasks that replaced ones have to make place for: by the old task.
@@ -78,16 +85,23 @@ pub struct Controller {
     launching: BTreeMap<HostName, Launching>,
     guard: Option<(Guard, Revision)>,
     state: Option<RolloutState>,
-    next_history: u64,
+    /// The numbers of the entries of the history.
+    history: BTreeSet<u64>,
     /// A record that cannot be read; nothing starts.
     broken: Option<String>,
+    /// The records of slots are those of a backup; nothing starts.
+    restored: Option<Restored>,
+    /// The cluster ID of etcd.
+    cluster: String,
+    /// The newest revision of it that was seen.
+    newest: Revision,
     offers: Offers,
     wants: Wants,
     /// Something was folded that a pass has to look at.
     dirty: bool,
     reconciliation: Reconciliation,
     ledger: Ledger,
-    holds: Holds,
+    measures: Measures,
     next_poll: Option<Time>,
     last_poll: Option<Time>,
     /// The last list of agents brought no new one.
@@ -121,20 +135,6 @@ enum Session {
     Ready,
 }
 
-/// How long hosts held their slots.
-#[derive(Clone, Copy, Debug, Default)]
-struct Holds {
-    count: u64,
-    total_ms: u64,
-}
-
-impl Holds {
-    fn mean_seconds(self) -> Option<u64> {
-        let mean = self.total_ms.checked_div(self.count)?;
-        Some(mean.div_ceil(1000))
-    }
-}
-
 impl Controller {
     /// A controller that knows nothing yet.
     #[must_use]
@@ -148,19 +148,23 @@ impl Controller {
             framework_saved: false,
             desire: Desire::default(),
             hosts: Hosts::default(),
+            stray_slots: BTreeMap::new(),
             task_index: BTreeMap::new(),
             agents: BTreeMap::new(),
             launching: BTreeMap::new(),
             guard: None,
             state: None,
-            next_history: 0,
+            history: BTreeSet::new(),
             broken: None,
+            restored: None,
+            cluster: String::new(),
+            newest: Revision(0),
             offers: Offers::default(),
             wants: Wants::default(),
             dirty: false,
             reconciliation: Reconciliation::default(),
             ledger: Ledger::default(),
-            holds: Holds::default(),
+            measures: Measures::default(),
             next_poll: None,
             last_poll: None,
             agents_known: false,
@@ -216,7 +220,7 @@ impl Controller {
             phase: self.phase(),
             permits: self.permits(now),
             own_host: self.config.own_host.as_ref(),
-            mean_hold_seconds: self.holds.mean_seconds(),
+            mean_hold_seconds: self.measures.holds.mean_seconds(),
             now,
         };
         Some(crate::plan::plan(&fleet))
@@ -245,6 +249,7 @@ impl Controller {
         }
         let mut totals = crate::plan::totals(plan.hosts.iter().map(|host| (host.name, host.view)));
         totals.first_down.clear();
+        totals.first_holders.clear();
         totals.pools.retain(|_, pool| *pool != crate::plan::gate::PoolTotals::default());
         let mut counted = self.hosts.totals.clone();
         counted.pools.retain(|_, pool| *pool != crate::plan::gate::PoolTotals::default());
@@ -268,6 +273,7 @@ impl Controller {
     pub fn is_quiet(&self) -> bool {
         self.session == Session::Ready
             && self.offers.suppressed()
+            && self.restored.is_none()
             && self.ledger.is_idle()
             && self.hosts.busy.is_empty()
     }
@@ -279,6 +285,9 @@ impl Controller {
     fn phase(&self) -> Phase {
         if let Some(why) = &self.broken {
             return Phase::Halted { why: why.clone() };
+        }
+        if self.restored.is_some() {
+            return Phase::Halted { why: Untrue::Restored.to_string() };
         }
         if self.desire.cluster_deleted() {
             let why = "the Cluster document was deleted; everything is held as it is".to_owned();

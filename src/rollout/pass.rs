@@ -13,7 +13,8 @@ use super::desire::Look;
 use super::event::{Effect, Level};
 use super::host::Host;
 use super::records::{
-    HISTORY_KEPT, HistoryEntry, RECORDS_VERSION, Rendered, RolloutState, Stage, to_json,
+    Author, HISTORY_KEPT, HistoryEntry, RECORDS_VERSION, Rendered, RolloutState, Stage,
+    history_number, to_json,
 };
 use super::slots::{OVERDUE_MS, Settle, settle};
 use super::wants::SOON_SECONDS;
@@ -140,8 +141,15 @@ impl Controller {
         if host.spec.as_ref() == Some(&spec) {
             return;
         }
-        if let Ok(spec) = &spec {
-            self.ledger.put(Key::Rendered(name.clone()), to_json(&Rendered::from(&**spec)));
+        let rendered = spec.as_ref().ok().map(|spec| Rendered::from(&**spec));
+        if host.rendered != rendered {
+            match &rendered {
+                Some(rendered) => {
+                    self.ledger.put(Key::Rendered(name.clone()), to_json(rendered));
+                }
+                None => self.ledger.delete(Key::Rendered(name.clone())),
+            }
+            host.rendered = rendered;
         }
         host.spec = Some(spec);
     }
@@ -160,11 +168,15 @@ impl Controller {
     fn history(&mut self, what: String, now: Time) {
         let who = self.config.name.clone();
         let entry = HistoryEntry { version: RECORDS_VERSION, at: now, who, what };
-        self.ledger.put(Key::History(self.next_history), to_json(&entry));
-        if let Some(oldest) = self.next_history.checked_sub(HISTORY_KEPT) {
+        let newest = self.history.last().copied();
+        let number = history_number(now, newest, Author::Controller);
+        self.ledger.put(Key::History(number), to_json(&entry));
+        self.history.insert(number);
+        while self.history.len() > HISTORY_KEPT
+            && let Some(oldest) = self.history.pop_first()
+        {
             self.ledger.delete(Key::History(oldest));
         }
-        self.next_history += 1;
     }
 
     // --- agents and facts ------------------------------------------------------------------
@@ -199,6 +211,7 @@ impl Controller {
             return;
         }
         self.next_sweep = now.plus_ms(SWEEP_MS);
+        self.name_silent();
         let mut stale = BTreeSet::new();
         let mut silent = Vec::new();
         for (name, host) in &self.hosts.all {
@@ -330,7 +343,9 @@ impl Controller {
     fn halt_or_finish(&mut self, now: Time) {
         let Some(state) = &self.state else { return };
         let generation = self.desire.generation();
-        if matches!(state.stage, Stage::Halted { .. }) {
+        // While the records of slots are not true nobody can tell what is done.
+        let untrue = self.restored.is_some() || self.broken.is_some();
+        if untrue || matches!(state.stage, Stage::Halted { .. }) {
             return;
         }
         let Some(rollout) = self.rollout() else { return };
@@ -365,7 +380,7 @@ impl Controller {
         })
     }
 
-    /// Every host is in sync, or says why it never will be by itself.
+    /// Every host is in sync, or says why it never will be by itself, and every task runs.
     fn is_done(&self) -> bool {
         let resting = |name: &HostName| {
             self.hosts.get(name).is_some_and(|host| {
@@ -379,6 +394,7 @@ impl Controller {
         !self.hosts.all.is_empty()
             && self.hosts.restless.iter().all(resting)
             && self.hosts.busy.is_empty()
+            && self.hosts.starting.is_empty()
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::HostSpec;
 use crate::plan::step::label;
-use crate::words::{Component, Generation, Revision, SpecHash, Time};
+use crate::words::{Component, Generation, HostName, Revision, SpecHash, Time};
 
 /// The version of the records here that this release writes.
 pub const RECORDS_VERSION: u32 = 1;
@@ -16,7 +16,7 @@ pub const RECORDS_VERSION: u32 = 1;
 /// How many accepted sets and how many entries of the history are kept.
 pub const ACCEPTED_KEPT: u64 = 50;
 /// See [`ACCEPTED_KEPT`].
-pub const HISTORY_KEPT: u64 = 1000;
+pub const HISTORY_KEPT: usize = 1000;
 
 /// A set of documents that is, or was, in force: the value of `accepted/GENERATION`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,57 @@ pub enum Stage {
     },
 }
 
+/// What estimates and the order of hosts rest on beside documents and facts, so that every surface
+/// plans as the leader does: the value of `rollout/measures`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Measures {
+    /// [`RECORDS_VERSION`] of the release that wrote it.
+    pub version: u32,
+    /// The agent that the leader runs on, which moves last; none if it runs on none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_host: Option<HostName>,
+    /// How long hosts held their slots.
+    pub holds: Holds,
+}
+
+impl Default for Measures {
+    fn default() -> Self {
+        Self { version: RECORDS_VERSION, own_host: None, holds: Holds::default() }
+    }
+}
+
+/// How long hosts held their slots lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Holds {
+    /// So many times.
+    pub count: u64,
+    /// For so long in all, in milliseconds.
+    pub total_ms: u64,
+}
+
+/// Holds that the mean is of, about: those of last year say little about today's.
+const HOLDS_KEPT: u64 = 50;
+
+impl Holds {
+    /// One more. Once there are [`HOLDS_KEPT`], it takes the place of an average one.
+    pub fn add(&mut self, ms: u64) {
+        if self.count >= HOLDS_KEPT {
+            self.total_ms -= self.total_ms / self.count;
+            self.count -= 1;
+        }
+        self.count += 1;
+        self.total_ms = self.total_ms.saturating_add(ms);
+    }
+
+    /// The mean, in seconds, rounded up; none before the first.
+    #[must_use]
+    pub fn mean_seconds(self) -> Option<u64> {
+        Some(self.total_ms.checked_div(self.count)?.div_ceil(1000))
+    }
+}
+
 /// The framework ID that Mesos gave: the value of `framework-id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +170,26 @@ pub struct HistoryEntry {
     pub who: String,
     /// What, as a sentence.
     pub what: String,
+}
+
+/// Who writes an entry of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The leader, which knows of no other writer while it writes.
+    Controller,
+    /// A person, through the tool.
+    Person,
+}
+
+/// The number of the next entry of the history, after the newest one that is known. Numbers grow
+/// with time, 1024 a millisecond, so that nobody has to ask for one; the controller's are even and
+/// those of people odd, so that the two never write the same key.
+#[must_use]
+pub fn history_number(now: Time, newest: Option<u64>, by: Author) -> u64 {
+    let after = newest.map_or(0, |newest| newest.saturating_add(1));
+    let number = now.0.saturating_mul(1024).max(after);
+    let odd = by == Author::Person;
+    if (number % 2 == 1) == odd { number } else { number.saturating_add(1) }
 }
 
 /// A record as it is stored.
@@ -156,4 +227,43 @@ pub struct BadRecord {
     /// What is wrong with it.
     #[source]
     pub source: serde_json::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_of_the_last_fifty_or_so() {
+        let mut holds = Holds::default();
+        assert_eq!(holds.mean_seconds(), None);
+        holds.add(4_500);
+        assert_eq!(holds.mean_seconds(), Some(5));
+        for _ in 0..1_000 {
+            holds.add(60_000);
+        }
+        assert_eq!((holds.count, holds.mean_seconds()), (HOLDS_KEPT, Some(60)));
+        for _ in 0..500 {
+            holds.add(10_000);
+        }
+        assert_eq!(holds.mean_seconds(), Some(11));
+    }
+
+    #[test]
+    fn numbers_of_the_history_grow_and_the_two_authors_never_share_one() {
+        use Author::{Controller, Person};
+        let (mut newest, mut now) = (None, Time(1_767_225_600_000));
+        // The clock is also set back, and the two take turns within a millisecond.
+        for (ms, by) in
+            [(0, Controller), (0, Controller), (0, Person), (5, Person), (0, Controller)]
+        {
+            now = Time(now.0 + ms);
+            let number = history_number(now, newest, by);
+            assert!(newest.is_none_or(|before| number > before), "{number} after {newest:?}");
+            assert_eq!(number % 2 == 1, by == Person);
+            newest = Some(number);
+        }
+        assert!(history_number(Time(0), newest, Person) > newest.unwrap());
+        assert_eq!(history_number(Time(u64::MAX), None, Person), u64::MAX);
+    }
 }

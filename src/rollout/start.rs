@@ -25,6 +25,9 @@ impl Controller {
         if self.ledger.guarded().is_some() || self.broken.is_some() {
             return;
         }
+        if let Some(restored) = self.restored {
+            return self.rebuild_slots(restored, now);
+        }
         let Some((guard, at)) = self.guard.clone() else { return };
         let mut draft = Draft::new(guard);
         self.give_back(&mut draft, now);

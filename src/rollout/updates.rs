@@ -38,6 +38,9 @@ impl Controller {
 
     /// A task that nobody wrote down: it is ended. One that waits to be replaced has ended.
     fn unknown_task(&mut self, status: &TaskStatus, means: Means, now: Time) {
+        if self.listed && self.comes_from_later(&status.task_id) {
+            self.is_restored(now);
+        }
         if matches!(means, Means::Starting | Means::Running) && self.listed {
             if let Some(agent) = &status.agent_id {
                 self.effects.push(Effect::Call(Box::new(kill(&status.task_id, agent))));
@@ -127,11 +130,14 @@ impl Controller {
         let Some(host) = self.hosts.touch(name) else { return };
         match host.record.fold_facts(facts, agent, now) {
             Folded::Changed => {
-                host.heard = now;
+                (host.heard, host.spoke) = (now, Some(now));
                 self.put_record(name);
+                if self.hosts.get(name).is_some_and(|host| self.knows_more(host)) {
+                    self.is_restored(now);
+                }
                 self.live_attempt_ended(name, now);
             }
-            Folded::Same => host.heard = now,
+            Folded::Same => (host.heard, host.spoke) = (now, Some(now)),
             Folded::Older => {}
         }
     }

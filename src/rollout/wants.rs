@@ -148,7 +148,7 @@ impl Controller {
             return later;
         }
         let stability = self.rollout().map_or(0, |rollout| u64::from(rollout.stability_seconds));
-        let hold = self.holds.mean_seconds().unwrap_or(stability + RESTART_SECONDS);
+        let hold = self.measures.holds.mean_seconds().unwrap_or(stability + RESTART_SECONDS);
         for (place, (_, name)) in self.hosts.line.iter().enumerate().skip(reach) {
             if surplus.contains(name) {
                 // `reach` is two waves. Half of the time that is to be expected: an offer that

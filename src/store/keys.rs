@@ -9,10 +9,11 @@
 //! | `tasks/HOST` | tasks launched or about to be | controller |
 //! | `slots/HOST`, `slots/guard` | who may disrupt; limit and count | controller |
 //! | `rollout/state`, `rollout/hosts/HOST` | the rollout; attempts and back-off of a host | controller |
+//! | `rollout/measures` | how long hosts held slots, the leader's own host | controller |
 //! | `control/…` | pauses, approvals, retries, releases | people through the tool |
 //! | `framework-id` | Mesos' name for us | controller |
 //! | `leader` | who leads, tied to a lease | controller |
-//! | `history/NUMBER` | who changed what, what was done; bounded | controller, tool |
+//! | `history/NUMBER` | who changed what, what was done; bounded; numbers grow with time | controller, tool |
 //!
 //! Invariant: `Key::parse(key.path())` is `key` again, and a path that `path` does not write is
 //! not a key. Host names are percent-encoded, so that one host is one key; numbers have twenty
@@ -32,6 +33,7 @@ const TASKS: &str = "tasks/";
 const SLOTS: &str = "slots/";
 const SLOT_GUARD: &str = "slots/guard";
 const ROLLOUT_STATE: &str = "rollout/state";
+const ROLLOUT_MEASURES: &str = "rollout/measures";
 const ROLLOUT_HOSTS: &str = "rollout/hosts/";
 const CONTROL: &str = "control/";
 const FRAMEWORK_ID: &str = "framework-id";
@@ -59,6 +61,8 @@ pub enum Key {
     SlotGuard,
     /// The rollout of the current generation.
     RolloutState,
+    /// What estimates rest on.
+    RolloutMeasures,
     /// Attempts and back-off of one host.
     RolloutHost(HostName),
     /// A request of an operator, for example `paused` or `retry/a1`.
@@ -87,6 +91,7 @@ impl Key {
             Self::Slot(host) => of_host(SLOTS, host),
             Self::SlotGuard => SLOT_GUARD.to_owned(),
             Self::RolloutState => ROLLOUT_STATE.to_owned(),
+            Self::RolloutMeasures => ROLLOUT_MEASURES.to_owned(),
             Self::RolloutHost(host) => of_host(ROLLOUT_HOSTS, host),
             Self::Control(name) => format!("{CONTROL}{name}"),
             Self::FrameworkId => FRAMEWORK_ID.to_owned(),
@@ -103,6 +108,7 @@ impl Key {
             DESIRED_CLUSTER => Self::DesiredCluster,
             SLOT_GUARD => Self::SlotGuard,
             ROLLOUT_STATE => Self::RolloutState,
+            ROLLOUT_MEASURES => Self::RolloutMeasures,
             FRAMEWORK_ID => Self::FrameworkId,
             LEADER => Self::Leader,
             _ => Self::parse_named(path)?,
@@ -196,7 +202,9 @@ impl Space {
             Self::Observed => matches!(key, Key::Observed(_)),
             Self::Tasks => matches!(key, Key::Tasks(_)),
             Self::Slots => matches!(key, Key::Slot(_) | Key::SlotGuard),
-            Self::Rollout => matches!(key, Key::RolloutState | Key::RolloutHost(_)),
+            Self::Rollout => {
+                matches!(key, Key::RolloutState | Key::RolloutMeasures | Key::RolloutHost(_))
+            }
             Self::Control => matches!(key, Key::Control(_)),
             Self::History => matches!(key, Key::History(_)),
         }
@@ -242,6 +250,7 @@ mod tests {
             Just(Key::DesiredCluster),
             Just(Key::SlotGuard),
             Just(Key::RolloutState),
+            Just(Key::RolloutMeasures),
             Just(Key::FrameworkId),
             Just(Key::Leader),
             "\\PC{1,8}".prop_map(Key::DesiredPool),

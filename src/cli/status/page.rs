@@ -12,6 +12,7 @@ use super::Standing;
 use crate::budget::slot::SlotState;
 use crate::plan::gate::Phase;
 use crate::plan::{HostPlan, Plan};
+use crate::rollout::records::Stage;
 use crate::words::{HostName, Time};
 
 /// Holders of slots that are named; of more only how many there are.
@@ -88,13 +89,21 @@ fn head(page: &mut String, view: &View, plan: &Plan<'_>) {
     );
     if let Phase::Halted { why } = view.phase() {
         line(page, format_args!("{RED}{BOLD}Halted:{BOLD:#}{RED:#} {why}"));
-        line(page, format_args!("Nothing starts until the documents are edited."));
+        if halted_by_failures(view) {
+            line(page, format_args!("Nothing starts until the documents are edited."));
+        }
     }
     if let Some(findings) = &view.refused {
         let title = "The documents in etcd are refused; those accepted before stay in force:";
         line(page, format_args!("{RED}{BOLD}{title}{BOLD:#}{RED:#}\n\n{}", findings.render(true)));
     }
     page.push('\n');
+}
+
+/// Other halts say by themselves what ends them.
+fn halted_by_failures(view: &View) -> bool {
+    let stage = view.state.rollout.as_ref().map(|rollout| &rollout.stage);
+    matches!((stage, view.phase()), (Some(Stage::Halted { why }), Phase::Halted { why: shown }) if *why == shown)
 }
 
 fn hosts(page: &mut String, plan: &Plan<'_>, standing: Standing) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::budget::slot::{Guard, SLOT_VERSION, Slot, SlotState};
 use crate::cli::state::State;
 use crate::cli::testing::{CLUSTER, NOW, accept, enter, fleet, put, sync};
-use crate::rollout::records::Stage;
+use crate::rollout::records::{Holds, Measures, Stage};
 use crate::store::LeaderRecord;
 use crate::words::{Attempt, HostName, Run, SpecHash, Time};
 
@@ -68,6 +68,35 @@ fn a_halt_and_refused_documents_without_a_controller() {
 }
 
 #[test]
+fn records_that_cannot_be_true_halt_as_in_the_controller() {
+    use crate::budget::books::Untrue;
+    let mut other = running();
+    other.cluster = Some("2".to_owned());
+    let mut miscounted = running();
+    miscounted.guard.as_mut().unwrap().held = 5;
+    for (state, why) in
+        [(other, Untrue::Restored), (miscounted, Untrue::Miscounted { counted: 5, found: 2 })]
+    {
+        let view = view(state);
+        let shown = plain(&view);
+        assert_eq!(Standing::of(&view, &view.plan()).exit(), Exit::Halted);
+        assert!(shown.contains(&format!("Halted: {why}")), "{shown}");
+        assert!(!shown.contains("until the documents are edited"), "{shown}");
+    }
+}
+
+#[test]
+fn the_time_that_is_left_is_told_from_how_long_hosts_held_their_slots() {
+    let mut state = running();
+    let assumed = view(state.clone()).plan().summary.estimate_seconds;
+    let mut holds = Holds::default();
+    holds.add(5_000);
+    state.measures = Some(Measures { holds, ..Measures::default() });
+    let known = view(state).plan().summary.estimate_seconds;
+    assert_eq!(known, assumed / 60 * 5, "60 s are assumed, 5 s were seen");
+}
+
+#[test]
 fn for_programs() {
     let mut state = running();
     state.hosts.retain(|name, _| ["a1", "a13", "a14", "a15"].contains(&name.as_str()));
@@ -85,6 +114,7 @@ fn the_exit_code_is_the_standing() {
     let mut state = running();
     assert_eq!(standing(&state).exit(), Exit::Differs);
     state.hosts.retain(|name, _| ["a1", "a2"].contains(&name.as_str()));
+    state.guard.as_mut().unwrap().held = 0;
     assert_eq!(standing(&state), Standing::Done);
     let newer = CLUSTER.replace("v2.6.12", "v2.6.13");
     put(&mut state, "cluster", &newer);

@@ -63,6 +63,7 @@ async fn drain(events: &mut Receiver<StoreEvent>, known: &mut Known) {
 struct Known {
     listed: bool,
     revision: Revision,
+    cluster_id: u64,
     entries: BTreeMap<Key, Entry>,
     /// Why it may be old.
     lost: Option<String>,
@@ -74,7 +75,7 @@ impl Known {
             StoreEvent::Listed(snapshot) => {
                 let entries = snapshot.entries.into_iter();
                 self.entries = entries.map(|entry| (entry.key.clone(), entry)).collect();
-                self.revision = snapshot.revision;
+                (self.revision, self.cluster_id) = (snapshot.revision, snapshot.cluster_id);
                 self.listed = true;
                 self.lost = None;
             }
@@ -97,7 +98,8 @@ impl Known {
 
     fn state(&self) -> State {
         let entries = self.entries.values().cloned().collect();
-        let snapshot = Snapshot { revision: self.revision, cluster_id: 0, entries };
+        let (revision, cluster_id) = (self.revision, self.cluster_id);
+        let snapshot = Snapshot { revision, cluster_id, entries };
         State::of(&snapshot, clock::now())
     }
 }
