@@ -57,15 +57,16 @@ impl Apply {
             unchanged_since(&store, &state, Revision(revision)).await?;
         }
         let view = View::new(state, proposed, clock::now())?;
-        show_and_write(&store, &view, self.yes).await
+        show_and_write(&store, &view, self.yes, "apply").await
     }
 }
 
-/// Shows the plan, asks unless `yes`, and writes what differs.
+/// Shows the plan, asks unless `yes`, and writes what differs; the history names the command.
 pub(super) async fn show_and_write(
     store: &EtcdStore,
     view: &View,
     yes: bool,
+    command: &str,
 ) -> Result<Exit, Failure> {
     let documents = changed(view);
     if documents.is_empty() {
@@ -79,7 +80,7 @@ pub(super) async fn show_and_write(
         print("Nothing was written.\n")?;
         return Ok(Exit::Differs);
     }
-    let revision = publish(store, &view.state, &documents).await?;
+    let revision = publish(store, &view.state, &documents, command).await?;
     let written = count(documents.len(), "document");
     print(&format!(
         "\n{BOLD}Wrote {written}{BOLD:#} ({names}) at etcd revision {revision}. \

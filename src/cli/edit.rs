@@ -118,7 +118,7 @@ impl Edit {
 }
 
 async fn finish(store: &EtcdStore, view: &View, yes: bool, draft: Draft) -> Result<Exit, Failure> {
-    match show_and_write(store, view, yes).await {
+    match show_and_write(store, view, yes, "edit").await {
         Ok(exit) => Ok(exit),
         Err(failure) => Err(draft.kept(failure)),
     }

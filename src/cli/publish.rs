@@ -3,13 +3,27 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock;
 use crate::desired::DocumentName;
+use crate::rollout::records::{
+    Author, HISTORY_KEPT, HistoryEntry, RECORDS_VERSION, history_number, to_json,
+};
 use crate::store::{EtcdStore, Key, MAX_OPS, Outcome, Space, StoreError, Txn};
-use crate::words::Revision;
+use crate::words::{Revision, Time};
 
+use super::run::machine;
 use super::state::State;
 use super::view::View;
 use super::{Exit, Failure};
+
+/// Entries of the history that one edit deletes at most, where more than enough are kept.
+const OLDEST_DELETED: usize = 8;
+
+/// Documents in one transaction, beside the entry of the history and those that it deletes.
+const MOST: usize = MAX_OPS - 1 - OLDEST_DELETED;
+
+/// How often a number for the entry is tried.
+const ENTRY_TRIES: usize = 4;
 
 /// Documents that were not written.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +56,7 @@ pub enum PublishError {
         newest: Revision,
     },
     /// One transaction cannot hold them.
-    #[error("{0} documents cannot be written in one transaction, {MAX_OPS} can; give fewer files")]
+    #[error("{0} documents cannot be written in one transaction, {MOST} can; give fewer files")]
     TooMany(usize),
 }
 
@@ -69,23 +83,79 @@ pub(super) fn changed(view: &View) -> BTreeMap<DocumentName, String> {
         .collect()
 }
 
-/// Writes documents in one transaction, if all documents still are what `state` says.
+/// Writes documents in one transaction, if all documents still are what `state` says, and in the
+/// same one that `who` did it, with which command.
 pub(super) async fn publish(
     store: &EtcdStore,
     state: &State,
     documents: &BTreeMap<DocumentName, String>,
+    command: &str,
 ) -> Result<Revision, Failure> {
-    if documents.len() > MAX_OPS {
+    if documents.len() > MOST {
         return Err(PublishError::TooMany(documents.len()).into());
     }
-    match store.txn(&transaction(state, documents)).await? {
-        Outcome::Committed(revision) => Ok(revision),
-        Outcome::Conflict => {
-            let now = store.list(Space::Desired).await?;
-            let what = difference(&state.revisions(), &State::of(&now, state.at).revisions());
-            Err(PublishError::Stale { at: state.revision, what }.into())
+    let entry = entry(state, documents, command, clock::now());
+    // Somebody else's entry of the same number is no edit of a document: the next one is free.
+    let mut newest = state.history.last().copied();
+    for _ in 0..ENTRY_TRIES {
+        let number = history_number(entry.at, newest, Author::Person);
+        let txn = recorded(transaction(state, documents), state, number, &entry);
+        if let Outcome::Committed(revision) = store.txn(&txn).await? {
+            return Ok(revision);
         }
+        let now = store.list(Space::Desired).await?;
+        let what = difference(&state.revisions(), &State::of(&now, state.at).revisions());
+        if !what.is_empty() {
+            return Err(PublishError::Stale { at: state.revision, what }.into());
+        }
+        newest = Some(number);
     }
+    let what = "others write all the time".to_owned();
+    Err(PublishError::Stale { at: state.revision, what }.into())
+}
+
+/// Who changed what.
+fn entry(
+    state: &State,
+    documents: &BTreeMap<DocumentName, String>,
+    command: &str,
+    at: Time,
+) -> HistoryEntry {
+    let change = |name: &DocumentName| {
+        let new = !state.documents.contains_key(&name.to_string());
+        format!("{name}{}", if new { " (new)" } else { "" })
+    };
+    let names: Vec<String> = documents.keys().map(change).collect();
+    let what = format!("{command}: wrote {}", names.join(", "));
+    HistoryEntry {
+        version: RECORDS_VERSION,
+        at,
+        who: person(|name| std::env::var(name).ok()),
+        what,
+    }
+}
+
+/// The person at the keyboard, as far as the environment tells: `alice@host`, `alice as root@host`.
+fn person(variable: impl Fn(&str) -> Option<String>) -> String {
+    let named = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let user = named("USER")
+        .or_else(|| named("LOGNAME"))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let user = match named("SUDO_USER") {
+        Some(before) if before != user => format!("{before} as {user}"),
+        _ => user,
+    };
+    format!("{user}@{}", machine())
+}
+
+/// Adds the entry, and takes away the oldest ones beyond what is kept.
+fn recorded(mut txn: Txn, state: &State, number: u64, entry: &HistoryEntry) -> Txn {
+    let beyond = (state.history.len() + 1).saturating_sub(HISTORY_KEPT).min(OLDEST_DELETED);
+    for oldest in state.history.iter().take(beyond) {
+        txn = txn.delete(Key::History(*oldest));
+    }
+    let key = Key::History(number);
+    txn.if_at(key.clone(), Revision(0)).put(key, to_json(entry))
 }
 
 /// Compares those that are written first, and the others as far as etcd takes compares.
@@ -98,7 +168,7 @@ fn transaction(state: &State, documents: &BTreeMap<DocumentName, String>) -> Txn
     }
     for (name, stored) in &state.documents {
         let Ok(name) = name.parse::<DocumentName>() else { continue };
-        if txn.compares.len() < MAX_OPS && !documents.contains_key(&name) {
+        if txn.compares.len() < MAX_OPS - 1 && !documents.contains_key(&name) {
             txn = txn.if_at(key(&name), stored.revision);
         }
     }
@@ -158,6 +228,7 @@ mod tests {
     use super::*;
     use crate::cli::testing::{CLUSTER, NOW, POOL, fleet, put};
     use crate::desired::Source;
+    use crate::store::{Compare, Op};
 
     #[test]
     fn what_changed_is_named() {
@@ -172,6 +243,41 @@ mod tests {
             "`pools/b` was written at revision 9, `pools/c` was created at revision 8, `pools/a` \
              was deleted"
         );
+    }
+
+    #[test]
+    fn an_edit_is_recorded_with_who_and_what_and_the_history_stays_bounded() {
+        let mut state = fleet(1);
+        state.history = (0..HISTORY_KEPT as u64 + 3).map(|n| n * 2).collect();
+        let documents = BTreeMap::from([
+            (DocumentName::Cluster, CLUSTER.to_owned()),
+            ("pools/gpu".parse().unwrap(), POOL.to_owned()),
+        ]);
+        let entry = entry(&state, &documents, "apply", NOW);
+        assert_eq!(entry.what, "apply: wrote cluster, pools/gpu (new)");
+        let txn = recorded(transaction(&state, &documents), &state, 99_999, &entry);
+        let gone: Vec<_> = txn.ops.iter().filter(|op| matches!(op, Op::Delete(_))).collect();
+        assert_eq!(gone.len(), 4, "one makes place for this one, and three are too many");
+        assert!(txn.compares.contains(&Compare::ModRevision(Key::History(99_999), Revision(0))));
+        txn.check().unwrap();
+    }
+
+    #[test]
+    fn the_person_is_named_also_behind_sudo() {
+        for (variables, expected) in [
+            (&[("USER", "alice")][..], "alice@"),
+            (&[("LOGNAME", "bob"), ("USER", "")], "bob@"),
+            (&[("USER", "root"), ("SUDO_USER", "alice")], "alice as root@"),
+            (&[("USER", "root"), ("SUDO_USER", "root")], "root@"),
+            (&[], "uid "),
+        ] {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let who = person(variable);
+            assert!(who.starts_with(expected) && who.len() > expected.len(), "{who}");
+        }
     }
 
     #[test]

@@ -189,8 +189,13 @@ fn digest_of_this_program() -> io::Result<SpecHash> {
 }
 
 fn process_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}:{}", host.trim(), std::process::id())
+    format!("{}:{}", machine(), std::process::id())
+}
+
+/// The name of this machine; empty if the kernel does not tell.
+pub(super) fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// Mesos names the file after the end of the path, and the command expects this name.

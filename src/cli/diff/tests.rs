@@ -96,7 +96,7 @@ fn refused_documents_are_shown_above_all_else() {
 }
 
 #[test]
-fn exit_codes_tell_difference_and_halt() {
+fn s77_exit_codes_tell_difference_and_halt() {
     let mut state = settled();
     state.hosts.retain(|name, _| name.as_str() == "a1");
     let code = |state: &State, proposed: &[&str]| {
@@ -104,6 +104,8 @@ fn exit_codes_tell_difference_and_halt() {
         exit(&view, &view.plan())
     };
     assert_eq!(code(&state, &[]), Exit::Good);
+    let text = plain(&view(state.clone(), &[]), false);
+    assert!(text.contains("1 host: 1 in sync") && !text.contains("change"), "{text}");
     let newer = CLUSTER.replace("v2.6.12", "v2.6.13");
     assert_eq!(code(&state, &[&newer]), Exit::Differs);
     let excluded = newer.replace("rollout: {", "rollout: {exclude: [a1], ");
