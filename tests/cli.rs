@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use calico_dcos::rollout::records::HistoryEntry;
 use support::Etcd;
 use tempfile::TempDir;
 
@@ -106,6 +107,11 @@ impl Desk {
     fn stored(&self) -> String {
         self.run(&["export"]).out
     }
+}
+
+/// The revision of etcd that an export was read at.
+fn revision_of(export: &str) -> serde_json::Value {
+    serde_json::from_str::<serde_json::Value>(export).unwrap()["revision"].clone()
 }
 
 /// One error, with this code, that says this.
@@ -223,10 +229,7 @@ fn etcd_apply_writes_documents_word_for_word_and_only_what_differs() {
     let before = desk.stored();
     let done = desk.run(&["apply", "-f", "both.yaml"]);
     assert!(done.code == 0 && done.out.contains("Nothing to write"), "{done:?}");
-    let revision = |export: &str| {
-        serde_json::from_str::<serde_json::Value>(export).unwrap()["revision"].clone()
-    };
-    assert_eq!(revision(&desk.stored()), revision(&before), "etcd was written to");
+    assert_eq!(revision_of(&desk.stored()), revision_of(&before), "etcd was written to");
 
     desk.file("all.yaml", desk.run(&["get"]).out);
     let done = desk.run(&["apply", "-f", "all.yaml"]);
@@ -247,7 +250,7 @@ fn etcd_is_not_touched_by_documents_that_do_not_go_together() {
 }
 
 #[test]
-fn etcd_a_stale_plan_is_refused_with_what_changed() {
+fn s78_etcd_a_stale_plan_is_refused_with_what_changed_and_nothing_is_written() {
     let etcd = Etcd::start();
     let desk = Desk::new(&etcd.endpoint());
     desk.file("cluster.yaml", CLUSTER);
@@ -261,7 +264,9 @@ fn etcd_a_stale_plan_is_refused_with_what_changed() {
         |revision: &str| desk.run(&["apply", "-f", "newer.yaml", "--if-revision", revision]);
 
     assert_eq!(desk.run(&["apply", "-f", "pool.yaml"]).code, 0);
+    let before = desk.stored();
     fails(&if_revision(&revision), 5, "`pools/gpu` was created at revision");
+    assert_eq!(revision_of(&desk.stored()), revision_of(&before), "nothing was written");
     fails(&if_revision("999999"), 2, "later than etcd's newest");
     assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER);
 
@@ -344,6 +349,33 @@ fn etcd_edit_writes_what_is_good_and_keeps_what_is_not() {
     assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER.replace("12", "14"));
 }
 
+#[tokio::test]
+async fn etcd_apply_and_edit_leave_in_the_history_who_wrote_what() {
+    let etcd = Etcd::start();
+    let mut desk = Desk::new(&etcd.endpoint());
+    desk.file("both.yaml", format!("{CLUSTER}---\n{POOL}"));
+    let by = |desk: &Desk, user: &str, arguments: &[&str]| {
+        let done = desk.command(arguments).env("USER", user).env_remove("SUDO_USER").output();
+        assert!(done.unwrap().status.success());
+    };
+    by(&desk, "alice", &["apply", "-f", "both.yaml"]);
+    by(&desk, "alice", &["apply", "-f", "both.yaml"]);
+    desk.editor = Some(editor(&desk, "sed -i s/12/13/ \"$1\""));
+    by(&desk, "bob", &["edit", "--yes"]);
+    let mut client = etcd_client::Client::connect([etcd.endpoint()], None).await.unwrap();
+    let prefix = etcd_client::GetOptions::new().with_prefix();
+    let found = client.get("/calico-dcos/history/", Some(prefix)).await.unwrap();
+    let entries: Vec<HistoryEntry> =
+        found.kvs().iter().map(|kv| serde_json::from_slice(kv.value()).unwrap()).collect();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.who.split('@').next().unwrap(), entry.what.as_str()))
+        .collect();
+    let first = ("alice", "apply: wrote cluster (new), pools/gpu (new)");
+    assert_eq!(told, [first, ("bob", "edit: wrote cluster")], "and nothing for what wrote nothing");
+    assert!(entries.iter().all(|entry| entry.version == 1 && entry.at.0 > 1_700_000_000_000));
+}
+
 #[test]
 fn etcd_status_tells_that_nobody_works_on_it() {
     let etcd = Etcd::start();
@@ -394,7 +426,7 @@ async fn etcd_a_user_without_permission_is_told_so() {
 }
 
 #[tokio::test]
-async fn etcd_a_document_that_was_deleted_since_makes_a_plan_stale() {
+async fn s78_etcd_a_document_that_was_deleted_since_makes_a_plan_stale() {
     let etcd = Etcd::start();
     let desk = Desk::new(&etcd.endpoint());
     desk.file("both.yaml", format!("{CLUSTER}---\n{POOL}"));

@@ -1,6 +1,7 @@
 //! The rules of the house that a compiler does not see (ARCHITECTURE.md): the pure rooms touch
 //! nothing outside themselves, every room is known to be pure or not, and no file grows too long.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +93,44 @@ fn no_file_is_too_long() {
     }
 }
 
+/// The acceptance scenarios that this much of the product has to show.
+const SCENARIOS: [u32; 47] = [
+    1, 2, 3, 5, 7, 8, 9, 10, 12, 14, 16, 18, 19, 22, 23, 25, 26, 28, 29, 30, 31, 32, 33, 34, 35,
+    36, 39, 41, 51, 52, 54, 55, 56, 57, 58, 59, 67, 68, 69, 70, 71, 73, 74, 76, 77, 78, 79,
+];
+
+#[test]
+fn every_scenario_is_shown_by_a_test_that_carries_its_number() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut shown: BTreeSet<u32> = BTreeSet::new();
+    for file in rust_files(&src()).into_iter().chain(rust_files(&root.join("tests"))) {
+        let text = fs::read_to_string(&file).unwrap();
+        for name in tests(&text) {
+            let numbers = name.split('_').filter_map(|word| word.strip_prefix('s'));
+            shown.extend(numbers.filter_map(|number| number.parse::<u32>().ok()));
+        }
+    }
+    let missing: Vec<u32> =
+        SCENARIOS.into_iter().filter(|number| !shown.contains(number)).collect();
+    assert!(missing.is_empty(), "no test is named after scenarios {missing:?}");
+}
+
+/// The names of the functions that are tests.
+fn tests(code: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let (mut is_test, mut before) = (false, "");
+    for (_, token) in tokens(code) {
+        match (before, token) {
+            // `#[test]`, and `#[tokio::test]` with or without arguments.
+            ("[" | "::", "test") => is_test = true,
+            ("fn", name) if std::mem::take(&mut is_test) => names.push(name),
+            _ => {}
+        }
+        before = token;
+    }
+    names
+}
+
 /// The reader below is itself code that can be wrong.
 #[test]
 fn the_reader_finds_what_is_hidden_and_skips_what_is_no_code() {
@@ -114,6 +153,9 @@ fn the_reader_finds_what_is_hidden_and_skips_what_is_no_code() {
         let found = paths(without_tests(text)).iter().find_map(|(_, path)| forbidden(path));
         assert_eq!(found, expected, "{text}");
     }
+    let code = "#[test]\nfn s01_a() {}\nfn s02_b() {}\n#[tokio::test(flavor = \"x\")]\nasync fn \
+                s03_c() {}\n// #[test]\nfn s04_d() {}";
+    assert_eq!(tests(code), ["s01_a", "s03_c"]);
     assert_eq!(paths("a;\n\nuse std::{\n  fs};").pop(), Some((4, "std::fs".to_owned())));
 }
 

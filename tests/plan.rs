@@ -16,9 +16,9 @@ use calico_dcos::observed::facts::{
 use calico_dcos::observed::fleet::{AgentSeen, Condition, HostRecord};
 use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
 use calico_dcos::plan::assess::{HostProgress, HostView};
-use calico_dcos::plan::gate::Phase;
+use calico_dcos::plan::gate::{Limits, Phase, gate};
 use calico_dcos::plan::step::{Action, Disruption, target};
-use calico_dcos::plan::{FleetView, Plan, plan};
+use calico_dcos::plan::{FleetView, Plan, plan, totals};
 use calico_dcos::words::{Attempt, Component, Generation, HostName, TaskKind, Time};
 
 const NOW: Time = Time(1_000_000);
@@ -52,12 +52,11 @@ fn host(name: &str, has: &HostSpec) -> Host {
         mesos_version: "1.1.0".into(),
     };
     let wanted = &has.components[&Component::CalicoNode];
-    let node = ComponentFacts {
-        hash: Some(wanted.hash),
-        version: None,
-        health: Health::Healthy,
-        running: true,
-    };
+    let found = has.components.iter().map(|(component, wanted)| {
+        let hash = Some(wanted.hash);
+        let health = Health::Healthy;
+        (*component, ComponentFacts { hash, version: None, health, running: true })
+    });
     let facts = Facts {
         version: FACTS_VERSION,
         order: FactOrder { boot_id: "b".into(), starts: 1, sequence: 1 },
@@ -69,7 +68,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
         },
         docker: None,
         mesos_version: "1.1.0".into(),
-        components: BTreeMap::from([(Component::CalicoNode, node)]),
+        components: found.collect(),
         journal: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
@@ -142,6 +141,15 @@ impl Host {
     }
 }
 
+/// How many more may start a disruption than those that a plan says may.
+fn left(desired: &Desired, spec: &Arc<HostSpec>, hosts: &[Host]) -> usize {
+    let plan = full(desired, spec, hosts);
+    let totals = totals(plan.hosts.iter().map(|host| (host.name, host.view)));
+    let limits = Limits::of(&desired.cluster.spec.rollout, totals.registered);
+    let open = gate(limits, &totals, Permits::UNLIMITED).open;
+    open - table(desired, spec, hosts).0.len()
+}
+
 /// A plan of these hosts, who may start now, and the reasons of all others.
 fn table(desired: &Desired, spec: &Arc<HostSpec>, hosts: &[Host]) -> (Vec<String>, String) {
     let plan = full(desired, spec, hosts);
@@ -208,6 +216,7 @@ fn s07_and_s23_all_at_the_target_and_healthy_nothing_moves() {
     assert_eq!(table(&desired, &v1, &hosts), (vec![], String::new()));
     let plan = full(&desired, &v1, &hosts);
     assert_eq!((plan.summary.in_sync, plan.summary.tasks), (3, 0));
+    assert_eq!(left(&desired, &v1, &hosts), 1);
     assert!(plan.hosts.iter().all(|host| host.assessment.in_sync()));
 }
 
@@ -218,6 +227,7 @@ fn s08_one_down_and_a_budget_of_one_nothing_starts() {
     let (starts, reasons) = table(&desired, &v1, &hosts);
     assert_eq!(starts, Vec::<String>::new());
     assert_eq!(reasons, "a1 unreachable, a2 too-many-unavailable");
+    assert_eq!(left(&desired, &v1, &hosts), 0);
 }
 
 #[test]
@@ -233,6 +243,7 @@ fn s09_one_down_and_one_in_flight_the_rest_is_never_negative() {
     let (starts, reasons) = table(&desired, &v1, &hosts);
     assert_eq!(starts, Vec::<String>::new());
     assert_eq!(reasons, "a1 unreachable, a2 in-progress, a3 waiting-for-slot");
+    assert_eq!(left(&desired, &v1, &hosts), 0);
 }
 
 #[test]
@@ -240,7 +251,7 @@ fn s10_one_down_and_a_budget_of_two_one_starts_in_order() {
     let (desired, v0, v1) = specs(TWO);
     let hosts = [host("a0", &v0).down(), host("a1", &v0), host("a2", &v0)];
     let (starts, reasons) = table(&desired, &v1, &hosts);
-    assert_eq!(starts, ["a1"]);
+    assert_eq!(starts, ["a1"], "and a2 is next in line");
     assert_eq!(reasons, "a0 unreachable, a2 too-many-unavailable");
 }
 
@@ -293,18 +304,86 @@ fn s18_and_s29_only_the_image_differs_one_task_and_no_restart_of_docker_or_agent
     assert_eq!(step.disruption, Disruption::ReplaceNode);
     assert!(work.disruptive);
     assert_eq!(plan.summary.restarts.keys().collect::<Vec<_>>(), [&Component::CalicoNode]);
+    assert_eq!((plan.summary.to_change, plan.summary.disrupted), (1, 1), "and it counts");
 }
 
 #[test]
 fn s28_and_s30_what_is_equal_is_not_touched() {
-    let (desired, _, v1) = specs(ONE);
-    // The same image written differently, with a comment and its defaults spelled out.
-    let text = "# a comment\nspec:\n  calicoNode: {enabled: true, env: {}, image: \"calico/node:v1\"}\n  \
-                rollout: {maxConcurrentRestarts: 1}\nmetadata: {name: test}\nkind: Cluster\n\
-                apiVersion: calico-dcos/v1\n";
-    let same = read(&[Source::file("cluster.yaml", text)]).unwrap();
-    let spec = Arc::new(spec_of(&same));
-    assert_eq!(table(&desired, &spec, &[host("a0", &v1)]), (vec![], String::new()));
+    // The same written differently: a comment, another order, and the defaults spelled out.
+    let written = |docker: &str, node: &str| {
+        let text = format!(
+            "# a comment\nspec:\n  docker: {docker}\n  calicoNode: {node}\n  rollout: {ONE}\n\
+             metadata: {{name: test}}\nkind: Cluster\napiVersion: calico-dcos/v1\n"
+        );
+        read(&[Source::file("cluster.yaml", text)]).unwrap()
+    };
+    let desired = written("{}", "{image: \"calico/node:v1\"}");
+    let has = spec_of(&desired);
+    for (docker, node, restarts) in [
+        (
+            "{clusterStore: \"etcd://127.0.0.1:2379\", clusterStoreOpts: {}}",
+            "{image: calico/node:v1}",
+            0,
+        ),
+        ("{enabled: true}", "{enabled: true, env: {}, image: \"calico/node:v1\"}", 0),
+        ("{clusterStore: \"etcd://10.0.0.1:2379\"}", "{image: calico/node:v1}", 1),
+    ] {
+        let desired = written(docker, node);
+        let spec = Arc::new(spec_of(&desired));
+        let hosts = [host("a0", &has)];
+        let plan = full(&desired, &spec, &hosts);
+        let docker_restarts = plan.summary.restarts.get(&Component::Docker).copied().unwrap_or(0);
+        assert_eq!(docker_restarts, restarts, "{docker}");
+        assert_eq!(plan.summary.in_sync, 1 - restarts, "{docker}");
+        assert!(plan.hosts[0].assessment.work.ends.is_empty());
+    }
+}
+
+#[test]
+fn s36_of_ten_with_two_done_two_more_start() {
+    let (desired, v0, v1) = specs(TWO);
+    let hosts: Vec<Host> =
+        (0..10).map(|n| host(&format!("a{n}"), if n < 2 { &v1 } else { &v0 })).collect();
+    let (starts, _) = table(&desired, &v1, &hosts);
+    assert_eq!(starts, ["a2", "a3"]);
+    assert_eq!(full(&desired, &v1, &hosts).summary.waves, 4);
+}
+
+#[test]
+fn s52_a_host_that_is_refused_is_told_who_holds_the_slots() {
+    let (one, v0, v1) = specs(ONE);
+    let (two, ..) = specs(TWO);
+    let mut guard = Guard::new("c".into());
+    let hosts = [host("b", &v0), host("a", &v0).in_flight(&v1, &mut guard)];
+    let (starts, reasons) = table(&one, &v1, &hosts);
+    assert_eq!((starts.len(), reasons.as_str()), (0, "b waiting-for-slot, a in-progress"));
+    let said = |desired: &Desired, hosts: &[Host]| {
+        let plan = full(desired, &v1, hosts);
+        plan.hosts[0].reason.as_ref().unwrap().to_string()
+    };
+    assert_eq!(said(&one, &hosts), "1 of 1 slots are taken: a");
+    assert_eq!(table(&two, &v1, &hosts).0, ["b"]);
+    let mut many = vec![host("z", &v0)];
+    many.extend(["c1", "c2", "c3", "c4"].map(|n| host(n, &v0).in_flight(&v1, &mut guard)));
+    assert_eq!(said(&two, &many), "4 of 2 slots are taken: c1, c2, c3, …");
+}
+
+#[test]
+fn s05_a_budget_lowered_below_those_in_flight_starts_none_and_stops_none() {
+    let (zero, v0, v1) = specs("{maxConcurrentRestarts: 0}");
+    let (one, ..) = specs(ONE);
+    let (two, ..) = specs(TWO);
+    let mut guard = Guard::new("c".into());
+    let hosts = [host("a", &v0).in_flight(&v1, &mut guard), host("b", &v0), host("c", &v0)];
+    for (desired, starts) in [(&zero, vec![]), (&one, vec![]), (&two, vec!["b"])] {
+        assert_eq!(table(desired, &v1, &hosts).0, starts);
+        let plan = full(desired, &v1, &hosts);
+        assert_eq!(plan.hosts[0].reason.as_ref().unwrap().code(), "in-progress");
+        assert!(plan.hosts[0].assessment.work.ends.is_empty());
+    }
+    let negative = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: test}\nspec: \
+                    {rollout: {maxConcurrentRestarts: -1}}\n";
+    assert!(read(&[Source::file("c", negative)]).is_err());
 }
 
 #[test]
@@ -319,38 +398,60 @@ fn s35_all_old_and_unwell_no_more_than_the_budget_start() {
 #[test]
 fn s39_hosts_that_an_operator_took_out_are_not_picked_and_not_waited_for() {
     let (desired, v0, v1) = specs("{maxConcurrentRestarts: \"50%\", maxUnavailable: \"100%\"}");
-    let mut hosts: Vec<Host> = (0..4).map(|n| host(&format!("a{n}"), &v0)).collect();
-    hosts[0] = host("a0", &v0).condition(Condition::Deactivated);
-    hosts[1] = host("a1", &v0).condition(Condition::Draining);
-    hosts[2].excluded = true;
+    let mut hosts: Vec<Host> = (0..10).map(|n| host(&format!("a{n}"), &v0)).collect();
+    hosts[0].excluded = true;
+    hosts[1].excluded = true;
+    let (starts, reasons) = table(&desired, &v1, &hosts);
+    assert_eq!(starts, ["a2", "a3", "a4", "a5"], "half of eight, not of ten");
+    assert!(reasons.starts_with("a0 excluded, a1 excluded, a6 waiting-for-slot"), "{reasons}");
+    assert_eq!(full(&desired, &v1, &hosts).summary.slots, 4);
+
+    hosts.truncate(4);
+    hosts[1] = host("a1", &v0).condition(Condition::Deactivated);
+    hosts[2] = host("a2", &v0).condition(Condition::Draining);
     let (starts, reasons) = table(&desired, &v1, &hosts);
     assert_eq!(starts, ["a3"]);
-    assert_eq!(reasons, "a0 blocked, a1 blocked, a2 excluded");
-    // Half of the three that are registered and not excluded, rounded down.
+    assert_eq!(reasons, "a0 excluded, a1 blocked, a2 blocked");
+    // Of the three that are registered and not excluded, rounded down.
     assert_eq!(full(&desired, &v1, &hosts).summary.slots, 1);
 }
 
+/// What is known of one host, and whether it may be moved: nothing said is never health.
 #[test]
-fn s19_a_host_of_which_nothing_is_known_is_not_moved() {
+fn s19_only_a_host_that_is_active_and_has_spoken_is_moved() {
+    use Condition::{Deactivated, Disconnected, Draining, Gone, Unreachable};
     let (desired, v0, v1) = specs(ONE);
-    let mut silent = host("a0", &v0);
-    silent.record.reported = None;
-    let mut stale = host("a1", &v0);
-    stale
-        .record
-        .reported
-        .as_mut()
-        .unwrap()
-        .facts
-        .components
-        .get_mut(&Component::CalicoNode)
-        .unwrap()
-        .health = Health::Unknown;
-    let hosts = [silent, stale, host("a2", &v1)];
-    let plan = full(&desired, &v1, &hosts);
-    assert_eq!(plan.hosts[0].reason.as_ref().unwrap().code(), "unknown");
-    assert_eq!(plan.summary.unknown, 1);
-    assert!(plan.hosts[0].assessment.work.steps.is_empty());
+    let silent = |mut host: Host| {
+        host.record.reported = None;
+        host
+    };
+    // It has a component of which it does not say how it is.
+    let unsaid = |mut host: Host| {
+        let facts = &mut host.record.reported.as_mut().unwrap().facts;
+        facts.components.get_mut(&Component::CalicoNode).unwrap().health = Health::Unknown;
+        host
+    };
+    let a = |has: &HostSpec| host("a", has);
+    for (row, host, expected) in [
+        (1, a(&v0), "moves"),
+        (2, a(&v0).unwell(), "moves"),
+        (4, silent(a(&v0)), "unknown"),
+        (10, unsaid(a(&v1)), "unknown"),
+        (11, silent(a(&v1)), "unknown"),
+        (7, a(&v0).condition(Disconnected), "unreachable"),
+        (8, a(&v0).condition(Unreachable), "unreachable"),
+        (9, a(&v0).condition(Deactivated), "blocked"),
+        (9, a(&v0).condition(Draining), "blocked"),
+        (8, a(&v0).condition(Gone), "gone"),
+        (8, silent(a(&v0)).condition(Unreachable), "unreachable"),
+    ] {
+        let hosts = [host];
+        let (starts, reasons) = table(&desired, &v1, &hosts);
+        let found = if starts.is_empty() { reasons } else { "a moves".to_owned() };
+        assert_eq!(found, format!("a {expected}"), "row {row}");
+        let plan = full(&desired, &v1, &hosts);
+        assert_eq!(plan.summary.unknown, usize::from(expected == "unknown"), "row {row}");
+    }
 }
 
 #[test]

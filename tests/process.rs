@@ -6,9 +6,10 @@
 #[expect(dead_code, reason = "other tests use more of it")]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -16,17 +17,19 @@ use calico_dcos::cli::state::State;
 use calico_dcos::cli::view::View;
 use calico_dcos::clock;
 use calico_dcos::desired::{Source, read};
+use calico_dcos::observed::tasks::HostTasks;
 use calico_dcos::plan::gate::Limits;
-use calico_dcos::rollout::records::Rendered;
+use calico_dcos::rollout::records::{Rendered, Stage};
 use calico_dcos::sim::cluster::Cluster;
 use calico_dcos::sim::fleet::fleet;
 use calico_dcos::sim::host::HostModel;
 use calico_dcos::sim::mesos::SimMesos;
 use calico_dcos::sim::mesos::http::{SimServer, World};
-use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Space, Txn};
-use calico_dcos::words::{Generation, HostName, Time};
-use serde_json::json;
+use calico_dcos::store::{Change, EtcdOptions, EtcdStore, Key, Space, StoreEvent, Txn};
+use calico_dcos::words::{Generation, HostName, TaskId, TaskKind, Time};
+use serde_json::{Value, json};
 use support::{Etcd, PATIENCE};
+use tokio::sync::mpsc::Receiver;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_calico-dcos");
 
@@ -232,6 +235,163 @@ async fn a_document_put_into_etcd_by_hand_is_rolled_out_and_an_invalid_one_chang
             state.generation() == Generation(3) && in_sync(state) == 3
         })
         .await;
+}
+
+/// The tasks that are written down for a launch from now on.
+struct Launches {
+    watch: Receiver<StoreEvent>,
+    before: BTreeSet<TaskId>,
+    seen: BTreeMap<TaskId, (HostName, TaskKind)>,
+}
+
+impl Launches {
+    async fn begin(bench: &Bench) -> Self {
+        let watch = bench.store.watch();
+        let mut launches = Self { watch, before: BTreeSet::new(), seen: BTreeMap::new() };
+        launches.read().await;
+        launches.before = launches.seen.keys().cloned().collect();
+        launches
+    }
+
+    async fn read(&mut self) {
+        let entries = match self.watch.recv().await.expect("the watch goes on") {
+            StoreEvent::Listed(snapshot) => snapshot.entries,
+            StoreEvent::Changed { changes, .. } => {
+                let puts = changes.into_iter().filter_map(|change| match change {
+                    Change::Put(entry) => Some(entry),
+                    Change::Deleted { .. } => None,
+                });
+                puts.collect()
+            }
+            StoreEvent::Lost { why } => panic!("{why}"),
+        };
+        for entry in entries {
+            let Key::Tasks(host) = entry.key else { continue };
+            let tasks: HostTasks = serde_json::from_str(&entry.value).unwrap();
+            let tasks = tasks.tasks.into_iter();
+            self.seen.extend(tasks.map(|(kind, task)| (task.id, (host.clone(), kind))));
+        }
+    }
+
+    /// Those that came until etcd says what is hoped for, sorted.
+    async fn until(
+        mut self,
+        bench: &Bench,
+        hope: impl Fn(&State) -> bool,
+    ) -> Vec<(HostName, TaskKind)> {
+        let watching = async {
+            while !hope(&bench.state().await) {
+                self.read().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, watching).await.expect("it comes to its end");
+        self.seen.retain(|id, _| !self.before.contains(id));
+        let mut launched: Vec<_> = self.seen.into_values().collect();
+        launched.sort();
+        launched
+    }
+}
+
+/// What a command of the tool prints, and its exit code.
+fn tool(etcd: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(BINARY);
+    let command = command.args(arguments).env("CALICO_DCOS_ETCD_ENDPOINTS", etcd);
+    let output = tokio::task::block_in_place(|| command.output()).unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// What stands below `rendered/`, as an operator reads it with etcdctl: the components by host.
+fn rendered_by_etcdctl(endpoint: &str) -> BTreeMap<String, Value> {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/etcdctl");
+    let program = if unpacked.is_file() { unpacked } else { "etcdctl".into() };
+    let prefix = "/calico-dcos/rendered/";
+    let mut command = Command::new(program);
+    command.args(["--endpoints", endpoint, "get", "--prefix", prefix]).env("ETCDCTL_API", "3");
+    let output = tokio::task::block_in_place(|| command.output()).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let pairs = lines.chunks(2).map(|pair| {
+        let record: Value = serde_json::from_str(pair[1]).unwrap();
+        (pair[0].strip_prefix(prefix).unwrap().to_owned(), record["components"].clone())
+    });
+    pairs.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s77_s79_what_diff_prints_is_launched_by_apply_and_nothing_else_and_then_nothing() {
+    let bench = Bench::new(4, 0.2).await;
+    let etcd = bench.etcd.endpoint();
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let go = document("calico/node:v1");
+    let paused = file("paused.yaml", go.replace("rollout: {", "rollout: {paused: true, "));
+    let next = file("next.yaml", document("calico/node:v2"));
+    let (go, bad) = (file("go.yaml", go), file("bad.yaml", "kind: Cluster\n".to_owned()));
+    assert_eq!(tool(&etcd, &["apply", "-f", &paused]).0, Some(0));
+    let _controller = bench.start();
+    bench
+        .until("everything known", |state| {
+            let view = View::new(state.clone(), Vec::new(), clock::now());
+            view.is_ok_and(|view| {
+                let summary = view.plan().summary;
+                view.documents_in_force() && (summary.hosts, summary.unknown) == (4, 0)
+            })
+        })
+        .await;
+
+    for (file, tasks, generation) in [(&go, 8, Generation(1)), (&next, 4, Generation(2))] {
+        let (code, json) = tool(&etcd, &["diff", "-f", file, "-o", "json"]);
+        let plan: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(code, Some(1), "there are differences");
+        let printed: Vec<(HostName, TaskKind)> = plan["hosts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|host| {
+                let kinds: Vec<TaskKind> = serde_json::from_value(host["tasks"].clone()).unwrap();
+                let name = HostName::from(host["name"].as_str().unwrap());
+                kinds.into_iter().map(move |kind| (name.clone(), kind))
+            })
+            .collect();
+        assert_eq!((printed.len(), &plan["summary"]["tasks"]), (tasks, &json!(tasks)));
+
+        let before = bench.of_hosts(Cluster::launched).await;
+        let hope = |state: &State| {
+            let done =
+                matches!(state.rollout.as_ref().map(|it| &it.stage), Some(Stage::Done { .. }));
+            state.generation() == generation && in_sync(state) == 4 && done
+        };
+        let revision = plan["revision"].to_string();
+        let launches = Launches::begin(&bench).await;
+        let (code, said) = tool(&etcd, &["apply", "-f", file, "--if-revision", &revision]);
+        assert_eq!(code, Some(0), "{said}");
+        let launched = launches.until(&bench, hope).await;
+        assert_eq!(launched, printed);
+        assert_eq!(bench.of_hosts(Cluster::launched).await - before, tasks as u64);
+    }
+
+    let (before, launched) = (bench.state().await, bench.of_hosts(Cluster::launched).await);
+    let (code, text) = tool(&etcd, &["diff"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("4 hosts: 4 in sync") && !text.contains("launch"), "{text}");
+    let (code, text) = tool(&etcd, &["apply", "-f", &next]);
+    assert!(code == Some(0) && text.contains("Nothing to write"), "{text}");
+    assert_eq!(bench.state().await.revision, before.revision);
+    assert_eq!(bench.of_hosts(Cluster::launched).await, launched);
+
+    let plan: Value = serde_json::from_str(&tool(&etcd, &["diff", "-o", "json"]).1).unwrap();
+    let hosts = plan["hosts"].as_array().unwrap().iter();
+    let wanted: BTreeMap<String, Value> = hosts
+        .map(|host| (host["name"].as_str().unwrap().to_owned(), host["wanted"].clone()))
+        .collect();
+    assert_eq!((wanted.len(), &rendered_by_etcdctl(&etcd)), (4, &wanted));
+
+    assert_eq!(tool(&etcd, &["diff", "-f", &bad]).0, Some(2), "an error is not a difference");
+    assert_eq!(tool(&format!("http://{}", nobody()), &["diff"]).0, Some(4));
 }
 
 /// What the binary prints and how it ends, within a minute.

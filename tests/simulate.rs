@@ -8,6 +8,7 @@ use calico_dcos::desired::Source;
 use calico_dcos::sim::report::Report;
 use calico_dcos::sim::run::{Options, World, read_documents};
 use calico_dcos::sim::scenario::Scenario;
+use calico_dcos::store::Space;
 use calico_dcos::words::Component;
 
 const CLUSTER: &str = r#"
@@ -157,12 +158,24 @@ fn s01_percentages_are_rounded_down_and_give_at_least_one() {
 }
 
 #[test]
-fn s31_docker_agent_and_node_change_under_one_slot_in_their_order() {
-    let world = world("hosts: [{name: a}]", &cluster("1", ""));
-    let host = &world.cluster().hosts()[0];
-    assert_eq!(host.witness().holds.len(), 1, "one slot for all of it");
-    let order: Vec<Component> = host.witness().restarts.iter().map(|r| r.component).collect();
-    assert_eq!(order, [Component::Docker, Component::MesosAgent]);
+fn s31_all_that_changes_on_a_host_changes_under_one_slot_in_its_order() {
+    let world = world(
+        "hosts: [{name: a, observed: {installed: true}}]\nedits:\n  - at: 30s\n    set:\n      \
+         spec.calicoNode.image: \"calico/node:v2\"\n      \
+         spec.mesosAgent.cni: {configDirectory: /etc/cni/other}\n      \
+         spec.docker.clusterStore: \"etcd://10.0.0.9:2379\"\n      \
+         spec.etcdProxy.binary.path: /opt/etcd\n",
+        &cluster("1", ""),
+    );
+    let witness = world.cluster().hosts()[0].witness();
+    let order: Vec<Component> = witness.restarts.iter().map(|r| r.component).collect();
+    use Component::{CalicoNode, Docker, EtcdProxy, MesosAgent};
+    assert_eq!(order, [EtcdProxy, Docker, MesosAgent, CalicoNode]);
+    let [hold] = &witness.holds[..] else { panic!("one slot for all of it: {witness:?}") };
+    let last = witness.restarts.last().unwrap().at;
+    assert!(hold.to.is_some_and(|to| to >= last.plus_ms(1_000)), "given back after the last");
+    let slots = world.etcd().list(Space::Slots).entries;
+    assert_eq!(slots.len(), 1, "there is the guard, and no slot: {slots:?}");
 }
 
 #[test]

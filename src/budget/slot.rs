@@ -320,14 +320,15 @@ mod tests {
     #[test]
     fn s56_a_slot_is_never_free_because_it_is_old() {
         let mut guard = guard();
-        let slot = reserved(&mut guard, "a", 1).unwrap();
-        let held = admit(&slot, slot.attempt, &"r1".into()).unwrap();
+        let second = reserved(&mut guard, "n2", 2).unwrap();
+        let held = admit(&second, second.attempt, &"r1".into()).unwrap();
+        assert!(reserved(&mut guard, "n1", 2).is_ok(), "one of two is free");
         assert_eq!(withdraw(&mut guard, &held), Err(SlotRefusal::Held));
-        let late = Time(u64::MAX);
-        assert!(
-            reserve(&mut guard, None, &"b".into(), 1, Generation(1), TARGET, late).is_err(),
-            "no time passes that frees a slot"
-        );
+        // Fresh, and after more time than there is.
+        for now in [NOW, Time(u64::MAX)] {
+            let third = reserve(&mut guard, None, &"n3".into(), 2, Generation(1), TARGET, now);
+            assert_eq!(third, Err(SlotRefusal::Full { held: 2, limit: 2 }));
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@
 mod accept;
 mod agent;
 mod allocator;
-mod body;
 mod calls;
 mod config;
 mod context;

@@ -1,0 +1,413 @@
+//! The machine, a model of etcd behind it, and Mesos played by the test.
+
+use std::collections::BTreeMap;
+
+use calico_dcos::budget::slot::Guard;
+use calico_dcos::job::order::{Ending, FromHost, Job, ToHost, WIRE_VERSION, Work};
+use calico_dcos::mesos::v1::scheduler::{
+    Call, Event as MesosEvent, Message, Operation, Subscribed,
+};
+use calico_dcos::mesos::v1::{
+    Blob, ExecutorId, FrameworkId, Offer, OfferId, Resource, TaskInfo, TaskState, TaskStatus,
+};
+use calico_dcos::observed::facts::{
+    Cgroups, ComponentFacts, FACTS_VERSION, FactOrder, Facts, Health, JournalFacts, JournalState,
+    System,
+};
+use calico_dcos::observed::fleet::{AgentSeen, Condition};
+use calico_dcos::rollout::Controller;
+use calico_dcos::rollout::config::{Config, Delivery};
+use calico_dcos::rollout::event::{Effect, Event};
+use calico_dcos::sim::etcd::EtcdModel;
+use calico_dcos::store::keys::{Key, Space};
+use calico_dcos::store::txn::{Op, StoreEvent, Txn};
+use calico_dcos::words::{AgentId, Attempt, Component, HostName, Revision, SpecHash, TaskId, Time};
+
+pub(crate) const CLUSTER: &str = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: test}\nspec:\n  \
+    rollout: {maxConcurrentRestarts: 1, maxUnavailable: 5, stabilitySeconds: 1, attempts: 2}\n  \
+    calicoNode: {image: \"calico/node:v1\"}\n";
+
+/// Everything around the machine.
+pub(crate) struct Bench {
+    pub(crate) machine: Controller,
+    pub(crate) etcd: EtcdModel,
+    pub(crate) watched: Revision,
+    pub(crate) now: Time,
+    pub(crate) hosts: Vec<&'static str>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) offers: u64,
+    pub(crate) sequence: BTreeMap<String, u64>,
+    pub(crate) txns_held: Option<Vec<Effect>>,
+    /// Tasks that said that they run.
+    pub(crate) running: Vec<(TaskId, String)>,
+}
+
+pub(crate) fn config() -> Config {
+    Config {
+        name: "test".into(),
+        framework_name: "calico-dcos".into(),
+        principal: None,
+        roles: vec!["*".into()],
+        own_host: None,
+        delivery: Delivery { url: "http://x/calico-dcos".into(), digest: SpecHash([1; 32]) },
+    }
+}
+
+pub(crate) fn agent(host: &str) -> AgentId {
+    AgentId(format!("agent-{host}"))
+}
+
+/// A line of the list of agents.
+pub(crate) fn listed(host: &str, condition: Condition) -> AgentSeen {
+    AgentSeen {
+        id: agent(host),
+        host: host.into(),
+        condition,
+        roles: ["*".to_owned()].into(),
+        attributes: BTreeMap::new(),
+        mesos_version: "1.1.0".into(),
+    }
+}
+
+/// What a task is told to do.
+pub(crate) fn job(task: &TaskInfo) -> Job {
+    serde_json::from_slice(&task.data.as_ref().unwrap().0).unwrap()
+}
+
+/// The attempt that a task carries.
+pub(crate) fn attempt_of(task: &TaskInfo) -> Attempt {
+    job(task).work.change().unwrap().attempt
+}
+
+impl Bench {
+    pub(crate) fn new(hosts: &[&'static str]) -> Self {
+        let mut etcd = EtcdModel::new(7);
+        let _ = etcd.txn(&Txn::new().put(Key::DesiredCluster, CLUSTER), None).unwrap();
+        let mut bench = Self {
+            machine: Controller::new(config()),
+            etcd,
+            watched: Revision(0),
+            now: Time(1_000_000),
+            hosts: hosts.to_vec(),
+            calls: Vec::new(),
+            offers: 0,
+            sequence: BTreeMap::new(),
+            txns_held: None,
+            running: Vec::new(),
+        };
+        bench.lead();
+        bench
+    }
+
+    /// A new process takes over; the old one is not heard of again.
+    pub(crate) fn lead(&mut self) {
+        let mut txn = Txn::new();
+        txn.ops.push(Op::Put { key: Key::Leader, value: "{}".into(), lease: false });
+        let _ = self.etcd.txn(&Txn::new().delete(Key::Leader), None).unwrap();
+        let _ = self.etcd.txn(&txn, None).unwrap();
+        let created = self.etcd.get(&Key::Leader).unwrap().create_revision;
+        self.machine = Controller::new(config());
+        self.calls.clear();
+        self.txns_held = None;
+        self.event(Event::Leading { created });
+        self.wait(2_100);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.machine.handle(event, self.now);
+        self.pump();
+    }
+
+    pub(crate) fn mesos(&mut self, event: MesosEvent) {
+        self.event(Event::Mesos(event));
+    }
+
+    /// Time passes.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        let until = self.now.plus_ms(ms);
+        while self.now < until {
+            let next = self.machine.next_wake().unwrap_or(until);
+            self.now = next.max(self.now.plus_ms(1)).min(until);
+            self.pump();
+        }
+    }
+
+    pub(crate) fn pump(&mut self) {
+        loop {
+            let effects = self.machine.pass(self.now);
+            let before = self.etcd.revision();
+            if effects.is_empty() && before == self.watched {
+                return;
+            }
+            for effect in effects {
+                self.carry_out(effect);
+            }
+            let revision = self.etcd.revision();
+            if revision > self.watched {
+                let changes = self.etcd.changes_since(self.watched).unwrap();
+                self.watched = revision;
+                self.machine
+                    .handle(Event::Store(StoreEvent::Changed { revision, changes }), self.now);
+            }
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Txn { id, txn } => {
+                if let Some(held) = &mut self.txns_held {
+                    held.push(Effect::Txn { id, txn });
+                    return;
+                }
+                let outcome = self.etcd.txn(&txn, None).unwrap();
+                self.machine.handle(Event::TxnDone { id, outcome }, self.now);
+            }
+            Effect::Relist => {
+                let snapshot = self.etcd.list(Space::All);
+                self.watched = snapshot.revision;
+                self.machine.handle(Event::Store(StoreEvent::Listed(snapshot)), self.now);
+            }
+            Effect::Subscribe(_) => {
+                let event = MesosEvent::Subscribed(Subscribed {
+                    framework_id: FrameworkId("f1".into()),
+                    heartbeat_interval_seconds: Some(15.0),
+                    master_info: None,
+                });
+                self.machine.handle(Event::Mesos(event), self.now);
+            }
+            Effect::PollAgents => {
+                let seen = |host: &&str| listed(host, Condition::Active);
+                let agents = self.hosts.iter().map(seen).collect();
+                self.machine.handle(Event::Agents(agents), self.now);
+            }
+            Effect::Call(call) => self.calls.push(*call),
+            Effect::Unsubscribe | Effect::Resign | Effect::Note(_) => {}
+        }
+    }
+
+    // --- Mesos -----------------------------------------------------------------------------
+
+    pub(crate) fn offer(&mut self, host: &str) -> OfferId {
+        self.offers += 1;
+        let id = OfferId(format!("o{}", self.offers));
+        let resources = [("cpus", 4.0), ("mem", 4096.0)];
+        let offer = Offer {
+            id: id.clone(),
+            framework_id: FrameworkId("f1".into()),
+            agent_id: agent(host),
+            hostname: host.into(),
+            url: None,
+            resources: resources.map(|(name, value)| Resource::scalar(name, value)).to_vec(),
+            attributes: vec![],
+            executor_ids: vec![],
+            unavailability: None,
+            allocation_info: None,
+        };
+        self.mesos(MesosEvent::Offers(vec![offer]));
+        id
+    }
+
+    /// The tasks launched since the last look.
+    pub(crate) fn launched(&mut self) -> Vec<TaskInfo> {
+        let calls = std::mem::take(&mut self.calls);
+        let accepts = calls.into_iter().filter_map(|call| match call {
+            Call::Accept(accept) => Some(accept.operations),
+            _ => None,
+        });
+        let launches = accepts.flatten().filter_map(|operation| match operation {
+            Operation::Launch(tasks) => Some(tasks),
+            Operation::Other(_) => None,
+        });
+        launches.flatten().collect()
+    }
+
+    pub(crate) fn status(task: &TaskId, host: &str, state: TaskState) -> TaskStatus {
+        let mut status = TaskStatus::new(task.clone(), state);
+        status.agent_id = Some(agent(host));
+        status
+    }
+
+    pub(crate) fn update(
+        &mut self,
+        task: &TaskId,
+        host: &str,
+        state: TaskState,
+        data: Option<&FromHost>,
+    ) {
+        if state == TaskState::Running {
+            self.running.push((task.clone(), host.to_owned()));
+        }
+        let mut status = Self::status(task, host, state);
+        status.uuid = Some(Blob(vec![7; 16]));
+        status.data = data.map(|data| Blob(serde_json::to_vec(data).unwrap()));
+        self.mesos(MesosEvent::Update(status));
+    }
+
+    /// The master's answer to a reconciliation.
+    pub(crate) fn reconciled(&mut self, task: &TaskId, host: &str, state: TaskState) {
+        let status = Self::status(task, host, state);
+        self.mesos(MesosEvent::Update(status));
+    }
+
+    pub(crate) fn facts(
+        &mut self,
+        host: &str,
+        node: Option<SpecHash>,
+        journal: Option<JournalFacts>,
+    ) -> Facts {
+        let sequence = self.sequence.entry(host.to_owned()).or_default();
+        *sequence += 1;
+        let found = node.map(|hash| ComponentFacts {
+            hash: Some(hash),
+            version: None,
+            health: Health::Healthy,
+            running: true,
+        });
+        Facts {
+            version: FACTS_VERSION,
+            order: FactOrder { boot_id: host.into(), starts: 1, sequence: *sequence },
+            machine_id: host.into(),
+            system: System {
+                os: "Debian 12".into(),
+                architecture: "x86_64".into(),
+                cgroups: Cgroups::V1,
+            },
+            docker: None,
+            mesos_version: "1.1.0".into(),
+            components: found.into_iter().map(|f| (Component::CalicoNode, f)).collect(),
+            journal,
+            agent_containers: 0,
+            blocked: BTreeMap::new(),
+        }
+    }
+
+    /// The observer of a host says that its last facts still hold.
+    pub(crate) fn confirm(&mut self, host: &str) {
+        let sequence = self.sequence.get(host).copied().unwrap_or_default();
+        let order = FactOrder { boot_id: host.into(), starts: 1, sequence };
+        let confirm = FromHost::Confirm { version: WIRE_VERSION, host: host.into(), order };
+        self.mesos(MesosEvent::Message(Message {
+            agent_id: agent(host),
+            executor_id: ExecutorId("e".into()),
+            data: Blob(serde_json::to_vec(&confirm).unwrap()),
+        }));
+    }
+
+    /// Starts the observer of a host, which reports an old calico/node that runs.
+    pub(crate) fn observe(&mut self, host: &str) -> TaskId {
+        self.offer(host);
+        let observer = self.launched().pop().expect("an observer is launched");
+        let facts = Box::new(self.facts(host, Some(SpecHash([9; 32])), None));
+        self.update(&observer.task_id, host, TaskState::Running, Some(&FromHost::Facts { facts }));
+        observer.task_id
+    }
+
+    /// A host's question, as it arrives.
+    pub(crate) fn asks(&self, host: &str, attempt: Attempt, run: &str) -> Message {
+        let ask =
+            FromHost::Ask { version: WIRE_VERSION, host: host.into(), attempt, run: run.into() };
+        Message {
+            agent_id: agent(host),
+            executor_id: ExecutorId("e".into()),
+            data: Blob(serde_json::to_vec(&ask).unwrap()),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, host: &str, attempt: Attempt, run: &str) -> Vec<ToHost> {
+        self.calls.clear();
+        let message = self.asks(host, attempt, run);
+        self.mesos(MesosEvent::Message(message));
+        let answers = self.calls.iter().filter_map(|call| match call {
+            Call::Message(message) => serde_json::from_slice(&message.data.0).ok(),
+            _ => None,
+        });
+        answers.collect()
+    }
+
+    /// The machine answered yes.
+    pub(crate) fn admitted(&mut self, host: &str) -> (TaskId, Attempt, SpecHash) {
+        let (task, attempt, hash) = self.changing(host);
+        self.update(&task, host, TaskState::Starting, None);
+        self.is_admitted(host, attempt);
+        (task, attempt, hash)
+    }
+
+    #[track_caller]
+    pub(crate) fn is_admitted(&mut self, host: &str, attempt: Attempt) {
+        let answers = self.ask(host, attempt, "r1");
+        assert!(matches!(answers[..], [ToHost::Admitted { .. }]), "{answers:?}");
+    }
+
+    /// The host put everything back, and says so twice: one failure.
+    pub(crate) fn undone(&mut self, task: &TaskId, host: &str, attempt: Attempt, hash: SpecHash) {
+        let state = JournalState::Undone { why: "no route".into() };
+        let failed = self.ended(host, attempt, hash, state);
+        self.update(task, host, TaskState::Failed, Some(&failed));
+        self.update(task, host, TaskState::Failed, Some(&failed));
+    }
+
+    /// All is well, under this task.
+    pub(crate) fn done(&mut self, task: &TaskId, host: &str, attempt: Attempt, hash: SpecHash) {
+        let done = self.ended(host, attempt, hash, JournalState::Done);
+        self.update(task, host, TaskState::Running, Some(&done));
+    }
+
+    /// Somebody writes another Cluster.
+    pub(crate) fn write(&mut self, text: Option<&str>) {
+        let txn = match text {
+            Some(text) => Txn::new().put(Key::DesiredCluster, text),
+            None => Txn::new().delete(Key::DesiredCluster),
+        };
+        let _ = self.etcd.txn(&txn, None).unwrap();
+        self.pump();
+    }
+
+    pub(crate) fn guard(&self) -> Guard {
+        serde_json::from_str(&self.etcd.get(&Key::SlotGuard).unwrap().value).unwrap()
+    }
+
+    /// The tasks killed since the last look.
+    pub(crate) fn kills(&mut self) -> Vec<TaskId> {
+        let calls = std::mem::take(&mut self.calls).into_iter();
+        let kills = calls.filter_map(|call| match call {
+            Call::Kill(kill) => Some(kill.task_id),
+            _ => None,
+        });
+        kills.collect()
+    }
+
+    pub(crate) fn slot(&self, host: &str) -> Option<String> {
+        self.etcd.get(&Key::Slot(HostName::from(host))).map(|entry| entry.value)
+    }
+
+    pub(crate) fn reason(&self, host: &str) -> String {
+        let plan = self.machine.plan(self.now).unwrap();
+        let found = plan.hosts.iter().find(|planned| planned.name.as_str() == host).unwrap();
+        found.reason.as_ref().map_or("in sync", |reason| reason.code()).to_owned()
+    }
+
+    /// A host with an observer, and the change of its calico/node launched.
+    pub(crate) fn changing(&mut self, host: &str) -> (TaskId, Attempt, SpecHash) {
+        self.observe(host);
+        self.offer(host);
+        let task = self.launched().pop().expect("the change is launched");
+        let job = job(&task);
+        let Work::Supervise { target, change, .. } = job.work else { panic!("{:?}", job.work) };
+        let change = change.unwrap();
+        assert!(change.may_disrupt);
+        (task.task_id, change.attempt, target.hash)
+    }
+
+    pub(crate) fn ended(
+        &mut self,
+        host: &str,
+        attempt: Attempt,
+        hash: SpecHash,
+        state: JournalState,
+    ) -> FromHost {
+        let journal = JournalFacts { attempt, run: "r1".into(), state };
+        let facts = Box::new(self.facts(host, Some(hash), Some(journal.clone())));
+        let ending = Ending::Journal { journal };
+        FromHost::Ended { version: WIRE_VERSION, attempt, ending, facts }
+    }
+}

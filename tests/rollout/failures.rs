@@ -1,0 +1,54 @@
+//! Failures: attempts, back-off and halt.
+
+use calico_dcos::mesos::v1::TaskState;
+use calico_dcos::words::Attempt;
+
+use super::bench::{Bench, CLUSTER, attempt_of};
+
+/// A host whose two attempts have failed. Gives the last of them.
+fn used_up(bench: &mut Bench, host: &'static str) -> Attempt {
+    let (task, first, hash) = bench.admitted(host);
+    bench.undone(&task, host, first, hash);
+    assert_eq!(bench.reason(host), "backing-off");
+    bench.wait(3_000);
+    bench.offer(host);
+    let again = bench.launched().pop().expect("it is tried again");
+    let second = attempt_of(&again);
+    assert!(second > first);
+    bench.update(&again.task_id, host, TaskState::Starting, None);
+    bench.is_admitted(host, second);
+    bench.undone(&again.task_id, host, second, hash);
+    assert_eq!(bench.reason(host), "failed");
+    second
+}
+
+#[test]
+fn s14_attempts_used_up_halt_the_rollout_and_the_slot_stays_held() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    bench.observe("a2");
+    used_up(&mut bench, "a1");
+    bench.wait(1_000);
+    assert_eq!((bench.reason("a1"), bench.reason("a2")), ("failed".into(), "halted".into()));
+    bench.offer("a1");
+    bench.offer("a2");
+    bench.wait(600_000);
+    assert_eq!(bench.launched(), [], "a halted rollout never yields a new start");
+    assert!(bench.slot("a1").is_some());
+    assert_eq!(bench.slot("a2"), None);
+}
+
+#[test]
+fn s41_a_new_edit_is_not_blocked_by_the_old_failure() {
+    for image in ["v2", "v0"] {
+        let mut bench = Bench::new(&["a1"]);
+        let last = used_up(&mut bench, "a1");
+        bench.write(Some(&CLUSTER.replace("v1\"", &format!("{image}\""))));
+        bench.wait(3_000);
+        bench.offer("a1");
+        let next = bench.launched().pop().expect("the new generation starts at once");
+        assert!(attempt_of(&next) > last);
+        let slot = bench.slot("a1").unwrap();
+        assert!(slot.contains("held"), "held stays held: {slot}");
+        assert_eq!(bench.guard().held, 1);
+    }
+}
