@@ -8,7 +8,10 @@ use super::context::{Context, Launch, ToAgent};
 use super::master::{Master, TaskRecord};
 use super::resources::Pool;
 use crate::mesos::v1::scheduler::{Accept, Operation};
-use crate::mesos::v1::{ExecutorInfo, FrameworkId, StatusReason, TaskInfo, TaskState};
+use crate::mesos::v1::{
+    AllocationInfo, ExecutorInfo, ExecutorType, FrameworkId, Resource, StatusReason, TaskInfo,
+    TaskState,
+};
 
 /// The offers of one ACCEPT, put together.
 struct Accepted {
@@ -128,6 +131,10 @@ impl Master {
                 entry.insert((executor.clone(), held));
             }
         }
+        if let Some(executor) = &mut task.executor {
+            allocate(&mut executor.resources, &accepted.role);
+        }
+        allocate(&mut task.resources, &accepted.role);
         let Some(framework) = self.frameworks.get_mut(id) else { return };
         let record = TaskRecord {
             agent: accepted.agent,
@@ -167,6 +174,14 @@ impl Master {
                 "Task should have at least one (but not both) of CommandInfo or ExecutorInfo \
                  present"
                     .to_owned(),
+            );
+        }
+        let default = |executor: &&ExecutorInfo| {
+            executor.kind == Some(ExecutorType::Default) && executor.command.is_some()
+        };
+        if task.executor.as_ref().filter(default).is_some() {
+            return Some(
+                "'ExecutorInfo.command' must not be set for 'DEFAULT' executor".to_owned(),
             );
         }
         if task.resources.is_empty() {
@@ -216,6 +231,14 @@ impl Master {
         let mut status = Self::status(cx, &task.task_id, state, reason, why);
         status.agent_id = Some(task.agent_id.clone());
         self.tell(cx, id, crate::mesos::v1::scheduler::Event::Update(status));
+    }
+}
+
+/// Says for which role resources are used, where the framework did not.
+fn allocate(resources: &mut [Resource], role: &str) {
+    for resource in resources {
+        let allocated = || AllocationInfo { role: Some(role.to_owned()) };
+        resource.allocation_info.get_or_insert_with(allocated);
     }
 }
 

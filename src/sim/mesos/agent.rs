@@ -45,6 +45,8 @@ pub(super) struct Agent {
     starts: u32,
     /// Marked gone: it never comes back.
     gone: bool,
+    /// It hangs: nothing that reaches it is looked at.
+    frozen: bool,
     frameworks: BTreeMap<FrameworkId, FrameworkInfo>,
     executors: BTreeMap<ExecutorKey, Executor>,
     tasks: BTreeMap<TaskKey, Task>,
@@ -97,6 +99,7 @@ impl Agent {
             process: Process::Down,
             starts: 0,
             gone: false,
+            frozen: false,
             frameworks: BTreeMap::new(),
             executors: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -136,6 +139,7 @@ impl Agent {
     /// The process ends. Executors go on, unless their framework does not checkpoint.
     pub(super) fn stop(&mut self, cx: &mut Context) {
         self.process = Process::Down;
+        self.frozen = false;
         cx.cut(self.index);
         self.abandon_processes(cx);
         let lost: Vec<_> = self
@@ -168,6 +172,11 @@ impl Agent {
             // The executor takes its first task with the launch; nothing waits for this.
             HostSignal::ExecutorUp => {}
         }
+    }
+
+    /// The process hangs, until it is ended.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = true;
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -253,7 +262,7 @@ impl Agent {
             executors: self
                 .executors
                 .iter()
-                .filter(|(key, _)| !self.api.removed.contains(&key.0))
+                .filter(|(key, _)| !self.api.removed.contains(&key.0) && !self.has_ended(key))
                 .filter_map(|(key, executor)| Some((key.0.clone(), executor.info.clone()?)))
                 .collect(),
             tasks: self
@@ -279,7 +288,7 @@ impl Agent {
         // Before the master has answered there is no connection that anything else comes on.
         let expected = if answer { Process::Registering } else { Process::Registered };
         let gone = matches!(message, ToAgent::Gone) && self.process != Process::Down;
-        if self.process != expected && !gone {
+        if self.frozen || (self.process != expected && !gone) {
             return;
         }
         match message {

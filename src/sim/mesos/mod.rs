@@ -400,6 +400,12 @@ impl SimMesos {
         }
     }
 
+    /// An agent's process hangs until it is ended: what the master sends it is lost.
+    pub fn freeze_agent(&mut self, now: Time, agent: AgentIndex) {
+        self.advance(now);
+        self.agent(agent, |agent, _| agent.freeze());
+    }
+
     /// An operator marks the agent gone (`MARK_AGENT_GONE`).
     pub fn agent_gone(&mut self, now: Time, agent: AgentIndex) {
         self.advance(now);

@@ -84,7 +84,12 @@ impl Master {
         for (task, policy) in kills {
             cx.send_to_agent(index, ToAgent::Kill(task, policy));
         }
-        self.consider_now(cx, index);
+        // One that was only disconnected is activated in the allocator, and waits for its turn.
+        if before == Standing::Disconnected {
+            self.consider(cx, index);
+        } else {
+            self.consider_now(cx, index);
+        }
     }
 
     /// What the master thinks runs on the agent and the agent did not report.
@@ -122,8 +127,27 @@ impl Master {
             record.free.subtract(&held);
             record.executors.insert((framework, info.executor_id.clone()), (info, held));
         }
+        let reported: BTreeSet<_> =
+            tasks.iter().map(|task| (task.framework.clone(), task.task.task_id.clone())).collect();
         for reported in tasks {
             self.restore(cx, index, reported, before);
+        }
+        // Until the agent says that it does not have them, they hold what they were given.
+        let missing: Vec<Pool> = self
+            .frameworks
+            .iter()
+            .flat_map(|(id, framework)| framework.tasks.iter().map(move |task| (id, task)))
+            .filter(|(id, (task, record))| {
+                record.agent == index
+                    && !record.latest.is_terminal()
+                    && !reported.contains(&((*id).clone(), (*task).clone()))
+            })
+            .map(|(_, (_, record))| record.resources.clone())
+            .collect();
+        if let Some(record) = self.agent_mut(index) {
+            for resources in &missing {
+                record.free.subtract(resources);
+            }
         }
     }
 

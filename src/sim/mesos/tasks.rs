@@ -220,7 +220,6 @@ impl Master {
         };
         let mut status = Self::status(cx, &asked.task_id, self.opt_in(id, state), reason, message);
         status.agent_id = asked.agent_id.clone().or_else(|| record.map(|record| record.id.clone()));
-        status.executor_id = lost.and_then(|task| task.executor.clone());
         if let (Some(Standing::Unreachable(since)), false) = (record.map(|r| r.standing), gone) {
             status.unreachable_time = Some(nanoseconds(since));
         }

@@ -321,6 +321,12 @@ impl Agent {
         }
     }
 
+    /// It has ended, and the master was not told yet.
+    pub(super) fn has_ended(&self, key: &ExecutorKey) -> bool {
+        let live = self.executors.get(key).and_then(|executor| executor.live.as_ref());
+        live.is_some_and(|live| self.api.exits.iter().any(|exit| exit.container == live.container))
+    }
+
     /// FAILURE comes before the updates.
     pub(super) fn tell_exits(&mut self, cx: &mut Context) {
         for Exit { container, status, not_started } in std::mem::take(&mut self.api.exits) {
