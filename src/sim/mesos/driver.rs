@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant};
 
-use super::{ConnId, Outgoing, SimMesos};
+use super::{AgentIndex, ConnId, Outgoing, SimMesos, ToBody};
 use crate::mesos::recordio;
 use crate::words::Time;
 
@@ -38,6 +38,10 @@ impl<W> Clone for Driver<W> {
 pub(super) struct State<W> {
     pub(super) world: W,
     streams: HashMap<ConnId, mpsc::UnboundedSender<Bytes>>,
+    /// Those of executors; an error breaks the connection off.
+    pub(super) agent_streams: HashMap<ConnId, mpsc::UnboundedSender<std::io::Result<Bytes>>>,
+    /// What runs the processes of agents.
+    pub(super) bodies: HashMap<AgentIndex, mpsc::UnboundedSender<ToBody>>,
     opened: u64,
     /// Wall clock and steady clock at the start: time goes on with the steady one.
     start: (Time, Instant),
@@ -51,7 +55,14 @@ impl<W: World> Driver<W> {
     ) -> (Self, tokio::task::JoinHandle<W>) {
         let (requests, inbox) = mpsc::unbounded_channel();
         let start = (crate::clock::now(), Instant::now());
-        let state = State { world, streams: HashMap::new(), opened: 0, start };
+        let state = State {
+            world,
+            streams: HashMap::new(),
+            agent_streams: HashMap::new(),
+            bodies: HashMap::new(),
+            opened: 0,
+            start,
+        };
         (Self { requests }, tokio::spawn(state.run(inbox, stop)))
     }
 
@@ -84,6 +95,7 @@ impl<W: World> State<W> {
         loop {
             self.world.advance(self.now());
             self.send_events();
+            self.send_to_bodies();
             let wake = self.world.next_deadline().map(|at| self.instant(at));
             tokio::select! {
                 // Dropped without a word, it means the same.
@@ -117,6 +129,44 @@ impl<W: World> State<W> {
         let (records, stream) = mpsc::unbounded_channel();
         self.streams.insert(ConnId(self.opened), records);
         (ConnId(self.opened), stream)
+    }
+
+    /// A new connection to an agent, and where its events come out, as records.
+    pub(super) fn open_agent_stream(
+        &mut self,
+    ) -> (ConnId, mpsc::UnboundedReceiver<std::io::Result<Bytes>>) {
+        self.opened += 1;
+        let (records, stream) = mpsc::unbounded_channel();
+        self.agent_streams.insert(ConnId(self.opened), records);
+        (ConnId(self.opened), stream)
+    }
+
+    fn send_to_bodies(&mut self) {
+        for (agent, message) in self.world.mesos().drain_to_bodies() {
+            match message {
+                ToBody::Event { conn, event } => {
+                    let Some(stream) = self.agent_streams.get(&conn) else { continue };
+                    match serde_json::to_vec(&event) {
+                        Ok(json) => drop(stream.send(Ok(recordio::frame(&json)))),
+                        Err(error) => tracing::error!(%error, "an event cannot be written as JSON"),
+                    }
+                }
+                ToBody::Close { conn, orderly } => {
+                    if let Some(stream) = self.agent_streams.remove(&conn)
+                        && !orderly
+                    {
+                        // A reader that has gone away needs no word of it.
+                        let _ = stream.send(Err(std::io::ErrorKind::ConnectionReset.into()));
+                    }
+                }
+                order => {
+                    if let Some(body) = self.bodies.get(&agent) {
+                        // One that has ended obeys nothing any more.
+                        let _ = body.send(order);
+                    }
+                }
+            }
+        }
     }
 
     /// The connection is no more.

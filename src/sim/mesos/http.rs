@@ -83,6 +83,10 @@ impl<W: World> SimServer<W> {
         Ok(Self { address, driver, stop: Some(stop), world: Some(world), serving })
     }
 
+    pub(super) fn driver(&self) -> &Driver<W> {
+        &self.driver
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -337,7 +341,7 @@ fn gone() -> Response {
 }
 
 /// Text, or nothing at all if it is empty.
-fn plain(status: StatusCode, text: String) -> Response {
+pub(super) fn plain(status: StatusCode, text: String) -> Response {
     let response = Response::builder().status(status);
     respond(if text.is_empty() {
         response.body(Body::empty())
@@ -346,14 +350,14 @@ fn plain(status: StatusCode, text: String) -> Response {
     })
 }
 
-fn json_body(value: &serde_json::Value) -> Response {
+pub(super) fn json_body(value: &serde_json::Value) -> Response {
     respond(
         Response::builder().header(header::CONTENT_TYPE, JSON).body(Body::from(value.to_string())),
     )
 }
 
 /// A header that cannot be written would be a mistake of this file's.
-fn respond(response: Result<Response, http::Error>) -> Response {
+pub(super) fn respond(response: Result<Response, http::Error>) -> Response {
     response.unwrap_or_else(|error| {
         tracing::error!(%error, "a response could not be put together");
         let mut response = Response::new(Body::empty());

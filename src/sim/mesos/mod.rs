@@ -13,6 +13,7 @@
 mod accept;
 mod agent;
 mod allocator;
+mod body;
 mod calls;
 mod config;
 mod context;

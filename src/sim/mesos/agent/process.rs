@@ -22,6 +22,8 @@ pub enum ToBody {
         /// Its ID.
         container: String,
     },
+    /// The agent's process has started and listens, or it has ended.
+    Listen(bool),
     /// Send an event on a stream.
     Event {
         /// The stream.
@@ -380,6 +382,10 @@ impl Agent {
 
     /// Streams break off without a word when the agent's process ends.
     pub(super) fn abandon_processes(&mut self, cx: &mut Context) {
+        if self.processes.is_none() {
+            return;
+        }
+        cx.body(self.index, ToBody::Listen(false));
         for executor in self.executors.values_mut() {
             if let Some(conn) = executor.live.as_mut().and_then(|live| live.conn.take()) {
                 cx.body(self.index, ToBody::Close { conn, orderly: false });
@@ -401,6 +407,7 @@ impl Agent {
         self.api.routes_at = cx.now.plus_ms(processes.until_routes);
         let ms = processes.until_routes + processes.until_recovered;
         self.api.recovered_at = cx.now.plus_ms(ms);
+        cx.body(self.index, ToBody::Listen(true));
         for executor in self.executors.values_mut() {
             let Some(live) = &mut executor.live else { continue };
             live.back = false;

@@ -1,0 +1,295 @@
+//! A simulated master with one agent whose executors are processes, and a scheduler.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use calico_dcos::mesos::Options;
+use calico_dcos::mesos::scheduler::{CallSender, Subscription, connect};
+use calico_dcos::mesos::v1::scheduler::{Accept, Acknowledge, Call, Event, Filters, Operation};
+use calico_dcos::mesos::v1::{
+    AllocationInfo, Capability, CapabilityType, FrameworkInfo, Offer, Resource, TaskInfo,
+    TaskStatus,
+};
+use calico_dcos::sim::mesos::http::{SimServer, World};
+use calico_dcos::sim::mesos::{AgentConfig, MesosConfig, Processes, SimMesos};
+use calico_dcos::sim::wire::HostSignal;
+use calico_dcos::words::{AgentId, Time};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// How long a test waits for anything at all before it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+struct Bare(SimMesos);
+
+impl World for Bare {
+    fn mesos(&mut self) -> &mut SimMesos {
+        &mut self.0
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.0.advance(now);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        self.0.next_deadline()
+    }
+}
+
+pub(crate) struct Site {
+    folder: TempDir,
+    server: SimServer<Bare>,
+    events: Subscription,
+    calls: CallSender,
+    waiting: VecDeque<Event>,
+    seen: Vec<Vec<u8>>,
+    offer: Option<Offer>,
+    agent: Option<AgentId>,
+}
+
+impl Site {
+    pub(crate) async fn start(change: impl FnOnce(&mut Processes)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = MesosConfig::new(semver::Version::new(1, 12, 0), 7);
+        config.timings.allocation = 20;
+        config.timings.registration_backoff = 1;
+        config.timings.master_recovery = 0;
+        config.timings.executor_reregistration = 1_000;
+        let mesos = SimMesos::new(calico_dcos::clock::now(), config);
+        let server = SimServer::start(LOCAL, Bare(mesos)).await.unwrap();
+        let mut agent = AgentConfig::new("agent1", Ipv4Addr::LOCALHOST, "*");
+        let work_dir = folder.path().join("work");
+        let mut processes = Processes::new(work_dir.to_str().unwrap());
+        change(&mut processes);
+        agent.processes = Some(processes);
+        server.add_process_agent(LOCAL, agent).await.unwrap();
+
+        let masters = format!("http://{}", server.address()).parse().unwrap();
+        let capability = Capability::from(CapabilityType::PartitionAware);
+        let framework = FrameworkInfo {
+            user: "root".to_owned(),
+            name: "test".to_owned(),
+            failover_timeout: 60.0,
+            checkpoint: true,
+            capabilities: vec![capability],
+            ..FrameworkInfo::default()
+        };
+        let (events, calls) = connect(&Options::new(masters), framework, Vec::new()).await.unwrap();
+        let (waiting, seen) = (VecDeque::new(), Vec::new());
+        Self { folder, server, events, calls, waiting, seen, offer: None, agent: None }
+    }
+
+    pub(crate) fn call(&self, call: Call) {
+        self.calls.send(call);
+    }
+
+    pub(crate) fn agent_id(&self) -> AgentId {
+        self.agent.clone().unwrap()
+    }
+
+    pub(crate) async fn agent_endpoint(&self) -> String {
+        let agents = self.server.with(|world, now| world.0.get_agents(now)).await.unwrap();
+        let pid = agents.unwrap().agents[0].pid.clone().unwrap();
+        pid.rsplit('@').next().unwrap().to_owned()
+    }
+
+    pub(crate) fn http(&self) -> reqwest::Client {
+        reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+    }
+
+    pub(crate) async fn signal(&self, signal: HostSignal) {
+        self.server.with(move |world, now| world.0.from_host(now, 0, signal)).await.unwrap();
+    }
+
+    // --- events ----------------------------------------------------------------------------------
+
+    /// Takes in one more event; updates are acknowledged, and those that come again are dropped.
+    async fn take(&mut self) {
+        let event = tokio::time::timeout(PATIENCE, self.events.next()).await;
+        let event =
+            event.unwrap_or_else(|_| panic!("nothing comes; the executor says: {}", self.log()));
+        match event.unwrap() {
+            Event::Heartbeat | Event::Subscribed(_) => {}
+            Event::Offers(mut offers) => {
+                self.offer = offers.pop();
+                self.agent = self.offer.as_ref().map(|offer| offer.agent_id.clone());
+            }
+            Event::Rescind(_) => self.offer = None,
+            Event::Update(status) => {
+                if let Some(acknowledge) = Acknowledge::of(&status) {
+                    let new = !self.seen.contains(&acknowledge.uuid.0);
+                    self.seen.push(acknowledge.uuid.0.clone());
+                    self.call(Call::Acknowledge(acknowledge));
+                    if !new {
+                        return;
+                    }
+                }
+                self.waiting.push_back(Event::Update(status));
+            }
+            event => self.waiting.push_back(event),
+        }
+    }
+
+    /// The first event like that; the others stay.
+    pub(crate) async fn event(&mut self, is: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            if let Some(at) = self.waiting.iter().position(&is) {
+                return self.waiting.remove(at).unwrap();
+            }
+            self.take().await;
+        }
+    }
+
+    pub(crate) async fn update(&mut self, task: &str) -> TaskStatus {
+        let of = |event: &Event| match event {
+            Event::Update(status) => status.task_id.as_str() == task,
+            _ => false,
+        };
+        match self.event(of).await {
+            Event::Update(status) => status,
+            _ => unreachable!(),
+        }
+    }
+
+    pub(crate) async fn states(&mut self, task: &str, count: usize) -> Vec<String> {
+        let mut states = Vec::new();
+        while states.len() < count {
+            states.push(self.update(task).await.state.to_string());
+        }
+        states
+    }
+
+    pub(crate) async fn data(&mut self, task: &str) -> Vec<u8> {
+        self.update(task).await.data.unwrap().0
+    }
+
+    /// The wait status of the executor that has ended.
+    pub(crate) async fn failure(&mut self) -> i32 {
+        let event = self.event(|event| matches!(event, Event::Failure(_))).await;
+        let Event::Failure(failure) = event else { panic!("{event:?}") };
+        failure.status.unwrap()
+    }
+
+    // --- launches --------------------------------------------------------------------------------
+
+    /// What the agent fetches: it becomes this very program, as the executor.
+    pub(crate) fn script(&self) -> String {
+        let path = self.folder.path().join("script.sh");
+        let text = "#!/bin/sh\nTEST_PROGRAM=$0 exec \"$TEST_EXECUTABLE\" --ignored --exact \
+                    executor_process --nocapture\n";
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn launch(&mut self, task: &str, job: &str) {
+        let uri = self.script();
+        self.start_task(task, "ex", &uri, "./executor.sh", job).await;
+    }
+
+    pub(crate) async fn launch_with(
+        &mut self,
+        task: &str,
+        executor: &str,
+        uri: &str,
+        program: &str,
+    ) {
+        self.start_task(task, executor, uri, program, "run").await;
+    }
+
+    async fn start_task(
+        &mut self,
+        task: &str,
+        executor: &str,
+        uri: &str,
+        program: &str,
+        job: &str,
+    ) {
+        while self.offer.is_none() {
+            self.take().await;
+        }
+        let offer = self.offer.take().unwrap();
+        let resources = |cpus, mem| {
+            [("cpus", cpus), ("mem", mem)].map(|(name, value)| Resource {
+                role: Some("*".to_owned()),
+                allocation_info: Some(AllocationInfo { role: Some("*".to_owned()) }),
+                ..Resource::scalar(name, value)
+            })
+        };
+        let exe = std::env::current_exe().unwrap();
+        let variables = json!([
+            {"name": "TEST_EXECUTABLE", "value": exe.to_str().unwrap()},
+            {"name": "TEST_FOLDER", "value": self.folder.path().to_str().unwrap()},
+        ]);
+        let arguments =
+            if program == "./sleep" { json!(["sleep", "60"]) } else { json!([program]) };
+        let output = if program == "./sleep" { "sleep" } else { "executor.sh" };
+        let task: TaskInfo = serde_json::from_value(json!({
+            "name": task,
+            "task_id": {"value": task},
+            "agent_id": {"value": offer.agent_id.as_str()},
+            "resources": resources(0.1, 32.0),
+            "data": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, job),
+            "executor": {
+                "type": "CUSTOM",
+                "executor_id": {"value": executor},
+                "resources": resources(0.1, 32.0),
+                "command": {
+                    "shell": false,
+                    "value": program,
+                    "arguments": arguments,
+                    "uris": [{"value": uri, "executable": true, "extract": false, "cache": true,
+                              "output_file": output}],
+                    "environment": {"variables": variables},
+                },
+            },
+        }))
+        .unwrap();
+        let accept = Accept {
+            offer_ids: vec![offer.id],
+            operations: vec![Operation::Launch(vec![task])],
+            filters: Some(Filters { refuse_seconds: 0.0 }),
+        };
+        self.call(Call::Accept(accept));
+    }
+
+    // --- the executor ----------------------------------------------------------------------------
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until the executor has done that.
+    pub(crate) async fn until_log(&self, what: &str) {
+        let waiting = async {
+            while !self.log().contains(what) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let done = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(done.is_ok(), "no `{what}`: {}", self.log());
+    }
+
+    pub(crate) fn poke(&self, what: &str) {
+        let inbox = self.folder.path().join("inbox");
+        let before = std::fs::read_to_string(&inbox).unwrap_or_default();
+        let whole = self.folder.path().join("inbox.new");
+        std::fs::write(&whole, format!("{before}{what}\n")).unwrap();
+        std::fs::rename(whole, inbox).unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        let log = self.log();
+        let line = log.lines().find_map(|line| line.strip_prefix("started ")).unwrap();
+        line.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Stops the executor's process in its tracks.
+    pub(crate) fn freeze(&self) -> i32 {
+        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        self.pid()
+    }
+}
