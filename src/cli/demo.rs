@@ -284,7 +284,7 @@ impl Demo {
             Over::Done { writes } => report.etcd_writes_after_convergence = writes,
             Over::Halted | Over::TooLong => report.converged = false,
         }
-        stage.progress.head("The verdict of the hosts");
+        stage.progress.head("What the hosts saw");
         stage.progress.say(verdict(&report).trim_end());
         if let Some(path) = &self.report {
             write_report(path, &report)?;

@@ -77,7 +77,7 @@ impl Simulate {
             }
             writeln!(out)?;
         }
-        write!(out, "{}", verdict(report))
+        write!(out, "What the hosts saw\n{}", verdict(report))
     }
 }
 
@@ -97,7 +97,6 @@ pub fn verdict(report: &Report) -> String {
     } else {
         String::new()
     };
-    let _ = writeln!(text, "What the hosts saw");
     let converged = if report.converged { "converged" } else { "not converged" };
     let _ = writeln!(text, "  hosts      {in_sync} of {} in sync, {converged}", report.hosts.len());
     let breaches = match report.budget_breaches {

@@ -156,9 +156,15 @@ impl fmt::Display for Reason {
             Self::WaitingForSlot { limit: 0, pool, .. } => {
                 write!(f, "the budget{} is zero: none start", of_pool(pool.as_deref()))
             }
-            Self::WaitingForSlot { held, limit, pool, first } => {
-                write!(f, "{held} of {limit} slots{} are taken", of_pool(pool.as_deref()))?;
-                if first.is_empty() { Ok(()) } else { write!(f, ": {}", names(first, *held)) }
+            Self::WaitingForSlot { held, limit, pool: Some(pool), .. } => {
+                write!(f, "{held} of {limit} slots of pool `{pool}` are taken")
+            }
+            Self::WaitingForSlot { limit, first, .. } if first.is_empty() => match limit {
+                1 => f.write_str("the one slot goes to a host before it"),
+                limit => write!(f, "the {limit} slots go to hosts before it"),
+            },
+            Self::WaitingForSlot { held, limit, first, .. } => {
+                write!(f, "{held} of {limit} slots are taken: {}", names(first, *held))
             }
             Self::WaitingForPace { .. } => f.write_str("slots are not taken faster than the pace"),
             Self::WaitingForWindow => {

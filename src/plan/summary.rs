@@ -11,7 +11,7 @@ use super::reason::Reason;
 use super::{FleetView, HostPlan};
 
 /// What a restart is taken to last before one has been seen, in seconds.
-const ASSUMED_RESTART_SECONDS: u64 = 30;
+pub const ASSUMED_RESTART_SECONDS: u64 = 30;
 
 /// A plan in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

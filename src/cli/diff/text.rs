@@ -10,7 +10,7 @@ use super::group::{Group, Wait, containers, groups};
 use crate::plan::gate::{Phase, explain};
 use crate::plan::reason::Reason;
 use crate::plan::step::{Action, Disruption, Step};
-use crate::plan::summary::Summary;
+use crate::plan::summary::{ASSUMED_RESTART_SECONDS, Summary};
 use crate::plan::{HostPlan, Plan, totals};
 use crate::words::Component;
 
@@ -193,7 +193,14 @@ impl Page<'_> {
         if summary.waves > 0 {
             let waves = count(summary.waves, "wave");
             let time = duration(summary.estimate_seconds);
-            self.entry("time", &format!("about {time}, in {waves} of up to {}", summary.slots));
+            // Before anybody has seen one, the time is a guess, and is called so.
+            let measures = self.view.state.measures.as_ref();
+            let guess = match measures.and_then(|measures| measures.holds.mean_seconds()) {
+                Some(_) => String::new(),
+                None => format!(" (a restart taken as {ASSUMED_RESTART_SECONDS} s)"),
+            };
+            let slots = summary.slots;
+            self.entry("time", &format!("about {time}, in {waves} of up to {slots}{guess}"));
         }
         for warning in self.view.warnings() {
             self.line(format_args!("{YELLOW}warning{YELLOW:#}    {warning}"));
