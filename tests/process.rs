@@ -366,10 +366,10 @@ async fn s77_s79_what_diff_prints_is_launched_by_apply_and_nothing_else_and_then
             state.generation() == generation && in_sync(state) == 4 && done
         };
         let revision = plan["revision"].to_string();
-        let launches = Launches::begin(&bench).await;
+        let watching = Launches::begin(&bench).await;
         let (code, said) = tool(&etcd, &["apply", "-f", file, "--if-revision", &revision]);
         assert_eq!(code, Some(0), "{said}");
-        let launched = launches.until(&bench, hope).await;
+        let launched = watching.until(&bench, hope).await;
         assert_eq!(launched, printed);
         assert_eq!(bench.of_hosts(Cluster::launched).await - before, tasks as u64);
     }

@@ -159,6 +159,7 @@ fn s01_percentages_are_rounded_down_and_give_at_least_one() {
 
 #[test]
 fn s31_all_that_changes_on_a_host_changes_under_one_slot_in_its_order() {
+    use Component::{CalicoNode, Docker, EtcdProxy, MesosAgent};
     let world = world(
         "hosts: [{name: a, observed: {installed: true}}]\nedits:\n  - at: 30s\n    set:\n      \
          spec.calicoNode.image: \"calico/node:v2\"\n      \
@@ -169,7 +170,6 @@ fn s31_all_that_changes_on_a_host_changes_under_one_slot_in_its_order() {
     );
     let witness = world.cluster().hosts()[0].witness();
     let order: Vec<Component> = witness.restarts.iter().map(|r| r.component).collect();
-    use Component::{CalicoNode, Docker, EtcdProxy, MesosAgent};
     assert_eq!(order, [EtcdProxy, Docker, MesosAgent, CalicoNode]);
     let [hold] = &witness.holds[..] else { panic!("one slot for all of it: {witness:?}") };
     let last = witness.restarts.last().unwrap().at;

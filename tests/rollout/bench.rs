@@ -303,7 +303,7 @@ impl Bench {
     }
 
     /// A host's question, as it arrives.
-    pub(crate) fn asks(&self, host: &str, attempt: Attempt, run: &str) -> Message {
+    pub(crate) fn asks(host: &str, attempt: Attempt, run: &str) -> Message {
         let ask =
             FromHost::Ask { version: WIRE_VERSION, host: host.into(), attempt, run: run.into() };
         Message {
@@ -315,7 +315,7 @@ impl Bench {
 
     pub(crate) fn ask(&mut self, host: &str, attempt: Attempt, run: &str) -> Vec<ToHost> {
         self.calls.clear();
-        let message = self.asks(host, attempt, run);
+        let message = Self::asks(host, attempt, run);
         self.mesos(MesosEvent::Message(message));
         let answers = self.calls.iter().filter_map(|call| match call {
             Call::Message(message) => serde_json::from_slice(&message.data.0).ok(),

@@ -134,7 +134,7 @@ fn an_observer_whose_facts_were_lost_with_the_store_is_started_anew() {
     it.bench.calls.clear();
     it.bench.confirm("a2");
     let observer = it.observers.iter().find(|(host, _)| *host == "a2").unwrap().1.clone();
-    assert_eq!(it.bench.kills(), [observer.clone()]);
+    assert_eq!(it.bench.kills(), std::slice::from_ref(&observer));
     it.bench.update(&observer, "a2", TaskState::Killed, None);
     it.bench.wait(5_000);
     it.bench.offer("a2");

@@ -123,7 +123,7 @@ fn s59_a_leader_that_wakes_up_late_writes_nothing_and_gives_up() {
     bench.update(&task, "a1", TaskState::Starting, None);
     let mut old = superseded(&mut bench);
     bench.now = bench.now.plus_ms(60_000);
-    let message = bench.asks("a1", attempt, "r1");
+    let message = Bench::asks("a1", attempt, "r1");
     old.handle(Event::Mesos(MesosEvent::Message(message)), bench.now);
     let effects = old.pass(bench.now);
     let [Effect::Txn { id, txn }, Effect::PollAgents] = &effects[..] else { panic!("{effects:?}") };
