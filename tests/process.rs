@@ -151,6 +151,10 @@ fn run(etcd: &str, mesos: &str) -> Command {
     command
         .args(["run", "--etcd-endpoints", etcd, "--allow-open-etcd", "--lease-seconds", "2"])
         .args(["--mesos-master", mesos, "--artifact-url", "http://demo.invalid/calico-dcos"]);
+    // Masters are near: a proxy that the environment names, and that does not work, is not asked.
+    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+        command.env(proxy, "http://127.0.0.1:1").env("no_proxy", "");
+    }
     command
 }
 
@@ -450,6 +454,44 @@ fn what_does_not_answer_as_a_mesos_master_is_called_so() {
         let (code, said) = ends(run(&etcd.endpoint(), &format!("http://{}", always(answer))));
         assert_eq!(code, Some(4), "{said}");
         assert!(said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn files_and_addresses_that_cannot_be_used_are_one_clear_error_without_the_secret() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let credentials = |file: String| vec!["--mesos-credentials-file".to_owned(), file];
+    let (http, https) = ("http://127.0.0.1:1".to_owned(), "https://127.0.0.1:1".to_owned());
+    let table = [
+        (http.clone(), credentials("/nowhere".to_owned()), 4, "/nowhere cannot be read"),
+        (http.clone(), credentials(file("open", "u hunter2", 0o644)), 4, "run `chmod 600`"),
+        (http.clone(), credentials(file("odd", "u hunter2 x", 0o600)), 4, "is not understood"),
+        (
+            http.clone(),
+            credentials(file("sa", r#"{"uid": "u", "private_key": "hunter2"}"#, 0o600)),
+            4,
+            "no `login_endpoint`",
+        ),
+        (https, vec!["--mesos-ca".to_owned(), file("ca", "hunter2", 0o644)], 4, "no certificate"),
+        (http, vec!["--mesos-ca".to_owned(), file("ca", "", 0o644)], 2, "use https://"),
+        ("http://u:hunter2@m:5050".to_owned(), vec![], 2, "put it into a credentials file"),
+        ("zk://u:hunter2@z/mesos".to_owned(), vec![], 2, "give file:///"),
+        (format!("file://{}", file("zk", "zk://u:hunter2@z/m", 0o644)), vec![], 4, "chmod 600"),
+        ("file:///nowhere".to_owned(), vec![], 4, "/nowhere, cannot be read"),
+    ];
+    for (masters, more, code, hint) in table {
+        let mut command = run("http://127.0.0.1:1", &masters);
+        command.args(&more);
+        let (ended, said) = ends(command);
+        assert_eq!(ended, Some(code), "{masters} {more:?}: {said}");
+        assert!(said.contains(hint) && !said.contains("hunter2"), "{masters} {more:?}: {said}");
     }
 }
 

@@ -20,13 +20,8 @@ outer_path=${outer_path//:"$bin":/:}
 outer_path=${outer_path#:}
 readonly outer_path=${outer_path%:}
 
-say() { printf '     tools: %s\n' "$*"; }
-die() {
-  printf '\ntools: %s\n' "$1" >&2
-  shift
-  (($# == 0)) || printf '       %s\n' "$@" >&2
-  exit 4
-}
+# shellcheck source=tools/debian.sh
+source tools/debian.sh
 
 # --- Does a program do what we need it for? Each gets the path of a program. ---------------------
 
@@ -62,26 +57,10 @@ use_from_path() {
 
 # --- Debian's packages ---------------------------------------------------------------------------
 
-# Our own lists and cache. Hooks that would run after an update touch the machine, so none run.
-write_apt_config() {
-  mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/cache/archives/partial"
-  cat >"$scratch/apt.conf" <<CONF
-Dir::State::Lists "$scratch/apt/lists";
-Dir::Cache "$scratch/apt/cache";
-Acquire::Languages "none";
-Acquire::Retries "3";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-APT::Sandbox::User "$(id -un)";
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-CONF
-}
-
 # The names of the packages that hold the tools in $@, and of what these need beyond what is
 # installed already: what an installation, only simulated, would add.
 packages_for() {
-  local tool simulated wanted=()
+  local tool added wanted=()
   for tool in "$@"; do
     case $tool in
     etcd) wanted+=(etcd-server) ;;
@@ -90,18 +69,16 @@ packages_for() {
     cc | ar) wanted+=(gcc libc6-dev) ;;
     esac
   done
-  simulated=$(apt-get -c "$scratch/apt.conf" --no-install-recommends --simulate install "${wanted[@]}") || return
+  added=$(would_add "${wanted[@]}") || return
   {
-    printf '%s\n' "${wanted[@]}"
-    # "Inst NAME (new version …)"; with an installed version in brackets it is there already.
-    sed -n 's/^Inst \([^ ]*\) (.*/\1/p' <<<"$simulated"
+    printf '%s\n' "${wanted[@]}" "$added"
     # The compiler sees nothing of the machine but its own root, so libc goes in whole.
     case " $* " in *' cc '*) printf '%s\n' libc6 libc6-dev libgcc-s1 libcrypt-dev linux-libc-dev ;; esac
-  } | sort -u
+  } | sort -u | sed '/^$/d'
 }
 
 fetch() {
-  local packages package old
+  local packages old
   if ! type -P apt-get dpkg-deb >/dev/null; then
     die "not found, or not usable: $*." \
       "On Debian and Ubuntu this script fetches them itself; on other systems please install:" \
@@ -110,20 +87,15 @@ fetch() {
   fi
   say "not on PATH: $*. Taking Debian's packages, unpacked here and not installed (about 1 minute) …"
   write_apt_config
-  mkdir "$scratch/debs" "$scratch/root"
   # shellcheck disable=SC2086 # one word per package
   {
     # A third-party source that fails must not stop us: what comes after fails if ours is missing.
     apt-get -c "$scratch/apt.conf" -q=2 update || true
-    packages=$(packages_for "$@") &&
-      (cd "$scratch/debs" && apt-get -c "$scratch/apt.conf" -q=2 download $packages)
+    packages=$(packages_for "$@") && unpack "$scratch/root" $packages
   } >"$scratch/apt.log" 2>&1 ||
-    die "Debian's packages could not be had. apt said:" "$(grep -E '^(E|W):' "$scratch/apt.log" | sort -u | sed '1!s/^/       /')" \
+    die "Debian's packages could not be had. apt said:" "$(apt_said)" \
       "Check the network and /etc/apt/sources.list, or install $* yourself, then run 'make tools' again."
 
-  for package in "$scratch"/debs/*.deb; do
-    dpkg-deb --extract "$package" "$scratch/root"
-  done
   say "unpacked $(wc -w <<<"$packages" | tr -d ' ') packages, $(du -sh "$scratch/root" | cut -f1)"
 
   old=$scratch/old

@@ -13,6 +13,7 @@ mod format;
 pub mod get;
 mod input;
 mod logging;
+mod mesos;
 mod publish;
 mod run;
 pub mod simulate;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,9 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::logging::{self, LogFormat};
+use super::mesos::MesosArgs;
 use super::{Connection, Exit, Failure};
 use crate::controller::{self, ControllerError};
-use crate::mesos::{self, Credentials, Masters};
 use crate::rollout::config::{Config, Delivery};
 use crate::words::{HostName, SpecHash};
 
@@ -76,38 +75,10 @@ pub(super) struct Run {
     log_format: LogFormat,
 }
 
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Mesos")]
-struct MesosArgs {
-    /// The masters, with commas between them; any of them will do
-    #[arg(long, value_name = "URL,…", env = "CALICO_DCOS_MESOS_MASTER", hide_env_values = true)]
-    mesos_master: Masters,
-
-    /// A file with principal and secret, in one of the forms of Mesos' own `--credential`
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "CALICO_DCOS_MESOS_CREDENTIALS_FILE",
-        hide_env_values = true
-    )]
-    mesos_credentials_file: Option<PathBuf>,
-
-    /// The principal of the framework; it can never be changed [default: that of the credentials]
-    #[arg(long, value_name = "NAME")]
-    principal: Option<String>,
-
-    /// The roles whose agents are looked after
-    #[arg(long, value_name = "ROLE,…", value_delimiter = ',', default_value = "*,slave_public")]
-    roles: Vec<String>,
-
-    /// The name of the framework in Mesos
-    #[arg(long, value_name = "NAME", default_value = "calico-dcos")]
-    framework_name: String,
-}
-
 impl Run {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
-        logging::start(self.log_format, "info")?;
+        // What the ZooKeeper client has to say is told in our own words.
+        logging::start(self.log_format, "info,zookeeper_client=error")?;
         let options = self.options()?;
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())
@@ -117,10 +88,7 @@ impl Run {
     }
 
     fn options(self) -> Result<controller::Options, Failure> {
-        let mut mesos = mesos::Options::new(self.mesos.mesos_master);
-        if let Some(file) = &self.mesos.mesos_credentials_file {
-            mesos.credentials = Some(Credentials::read(file).map_err(Failure::environment)?);
-        }
+        let mesos = self.mesos.options()?;
         let known_as = mesos.credentials.as_ref().map(|known| known.principal().to_owned());
         let digest = digest_of_this_program().map_err(|error| {
             Failure::environment(format!("cannot read this program's own file: {error}"))

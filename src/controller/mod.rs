@@ -93,7 +93,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
 /// is down is not an error; it may come back at any time.
 async fn greet(options: &mesos::Options) -> Result<(), MesosError> {
     match OperatorClient::new(options)?.version().await {
-        Ok(version) => tracing::info!(version, masters = %options.masters, "Mesos answers"),
+        Ok(version) => tracing::info!(version, masters = %options.masters(), "Mesos answers"),
         Err(error) if error.next_step() == NextStep::GiveUp => return Err(error),
         Err(error) => tracing::warn!("{}", in_one_line(&error)),
     }

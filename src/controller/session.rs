@@ -109,7 +109,7 @@ impl Mesos {
 }
 
 async fn listen(options: Options, pause: Duration, call: Subscribe, tell: mpsc::Sender<Told>) {
-    tokio::time::sleep(pause).await;
+    options.pause(pause).await;
     let Some(error) = follow(&options, call, &tell).await else { return };
     // Nobody waits for it: then nobody needs to know.
     let _ = tell.send(Told::Said(FromMesos::Ended(error))).await;

@@ -1,6 +1,10 @@
 //! What can go wrong between us and a master, and what follows from it.
 
+use std::sync::Arc;
+
+use super::auth::LoginError;
 use super::recordio::RecordError;
+use super::zookeeper::ZooKeeperError;
 
 /// What to do about a [`MesosError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,21 @@ pub enum MesosError {
     /// A connection, but no answer in time.
     #[error("the Mesos master at {address} has not answered within {seconds} s; is it overloaded?")]
     NoAnswer { address: String, seconds: f64 },
+    /// TLS failed.
+    #[error("the Mesos master at {address} cannot be trusted: {why}")]
+    Untrusted { address: String, why: String, source: reqwest::Error },
+    /// ZooKeeper names no leader.
+    #[error("the leading Mesos master cannot be found through {address}")]
+    NoLeader { address: String, source: Arc<ZooKeeperError> },
+    /// ZooKeeper names another leader than the one that is subscribed to.
+    #[error("the leading Mesos master is {address} by now; subscribing there")]
+    LeaderMoved { address: String },
+    /// There is no token to show to a master.
+    #[error("without a login no Mesos master can be asked")]
+    Login {
+        #[from]
+        source: LoginError,
+    },
     /// None of several masters will do; the last one's error is the source.
     #[error("none of the Mesos masters {addresses} answers as leader; check that one is elected")]
     NoneLeads { addresses: String, source: Box<MesosError> },
@@ -92,12 +111,15 @@ pub enum MesosError {
     /// The operator API answered something else.
     #[error("the answer of the Mesos master at {address} is not understood; is its version known?")]
     BadAnswer { address: String, source: serde_json::Error },
+    /// The operator API answered more than can be true.
+    #[error("the answer of the Mesos master at {address} has more than {limit} bytes; is it one?")]
+    Oversized { address: String, limit: usize },
     /// A call shows that the subscription is over, though the stream may still be open.
     #[error("{call}: the Mesos master no longer knows the subscription ({status}: {body})")]
     CallLost { call: String, status: u16, body: String },
     /// A call got no answer. It may have been carried out; reconciliation will tell.
     #[error("{call}: the Mesos master did not answer; subscribing again")]
-    CallUnanswered { call: String, source: Option<reqwest::Error> },
+    CallUnanswered { call: String, source: Box<MesosError> },
     /// A call was refused for what it says: a defect of this program.
     #[error("{call}: the Mesos master refused it ({status}: {body}); please report this")]
     Refused { call: String, status: u16, body: String },
@@ -111,7 +133,12 @@ impl MesosError {
     #[must_use]
     pub fn next_step(&self) -> NextStep {
         match self {
+            Self::NoLeader { source, .. } if source.is_permanent() => NextStep::GiveUp,
+            Self::Login { source } if source.is_permanent() => NextStep::GiveUp,
             Self::Unreachable { .. }
+            | Self::NoLeader { .. }
+            | Self::LeaderMoved { .. }
+            | Self::Login { .. }
             | Self::NoAnswer { .. }
             | Self::NoneLeads { .. }
             | Self::NotReady { .. }
@@ -125,6 +152,7 @@ impl MesosError {
             | Self::CallUnanswered { .. } => NextStep::Resubscribe,
             Self::Refused { .. } | Self::Unwritable { .. } => NextStep::Continue,
             Self::Client { .. }
+            | Self::Untrusted { .. }
             | Self::BadRedirect { .. }
             | Self::NotMesos { .. }
             | Self::Unauthorized { .. }
@@ -132,7 +160,8 @@ impl MesosError {
             | Self::Rejected { .. }
             | Self::FailedOver
             | Self::Removed
-            | Self::BadAnswer { .. } => NextStep::GiveUp,
+            | Self::BadAnswer { .. }
+            | Self::Oversized { .. } => NextStep::GiveUp,
         }
     }
 

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
 
-use super::address::{Masters, endpoint, redirected, shown};
+use super::address::Masters;
 use super::auth::Credentials;
 use super::error::{MesosError, NextStep};
+use super::finder::{Finder, Found};
+use super::location::{endpoint, redirected, shown};
+use super::tls::{self, Authorities};
+use super::zookeeper::Leader;
 
 /// How often a standby may refer to another master, for one question.
 const MAX_HOPS: usize = 5;
@@ -19,13 +23,16 @@ const MAX_REFUSAL: usize = 4096;
 /// The one content type that a master takes; it compares to the byte, so nothing may be added.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Whom to ask, as whom, and how patiently.
+/// Whom to ask, as whom, and how patiently. Clones share one session with ZooKeeper, and one login.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The masters.
-    pub masters: Masters,
-    /// For basic authentication.
+    /// Who are the masters.
+    pub(super) finder: Finder,
+    /// How we prove who we are.
     pub credentials: Option<Credentials>,
+    /// Who signs the masters' certificates, if not those that this machine trusts. With it,
+    /// masters that ZooKeeper names are asked over TLS.
+    pub authorities: Option<Authorities>,
     /// Until a connection stands.
     pub connect_timeout: Duration,
     /// Until an answer to a call begins, and from the subscription to the first event.
@@ -39,12 +46,35 @@ impl Options {
     #[must_use]
     pub fn new(masters: Masters) -> Self {
         Self {
-            masters,
+            finder: Finder::new(masters),
             credentials: None,
+            authorities: None,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(30),
             missed_heartbeats: 5,
         }
+    }
+
+    /// The masters.
+    #[must_use]
+    pub fn masters(&self) -> &Masters {
+        self.finder.masters()
+    }
+
+    /// Whether anybody is asked over TLS if there are [authorities](Self::authorities).
+    #[must_use]
+    pub fn may_use_tls(&self) -> bool {
+        let masters = self.masters();
+        masters.use_tls() || masters.are_found_by_zookeeper() || self.login_uses_tls()
+    }
+
+    fn login_uses_tls(&self) -> bool {
+        self.credentials.as_ref().is_some_and(Credentials::use_tls)
+    }
+
+    /// Waits so long, or until ZooKeeper names another leader.
+    pub async fn pause(&self, wait: Duration) {
+        self.finder.pause(wait).await;
     }
 }
 
@@ -69,7 +99,9 @@ impl Http {
             .tcp_keepalive(Duration::from_secs(30))
             .pool_max_idle_per_host(1)
             .connect_timeout(options.connect_timeout);
-        if !options.masters.use_tls() {
+        if let Some(authorities) = &options.authorities {
+            builder = builder.tls_certs_only(authorities.certificates());
+        } else if !options.masters().use_tls() && !options.login_uses_tls() {
             // Else a machine without CA certificates could not even speak plain HTTP.
             builder = builder.tls_certs_only([]);
         }
@@ -77,14 +109,34 @@ impl Http {
         Ok(Self { client, options: options.clone() })
     }
 
-    /// One POST to one master; `None` if it does not begin to answer in time.
+    /// One POST to one master. A login that has run out is renewed, once.
     pub(super) async fn post(
         &self,
         master: &Url,
         path: &str,
         body: Bytes,
         stream: Option<&HeaderValue>,
-    ) -> Result<Option<Response>, reqwest::Error> {
+    ) -> Result<Response, MesosError> {
+        let Some(credentials) = &self.options.credentials else {
+            return self.post_as(None, master, path, body, stream).await;
+        };
+        let us = credentials.authorization(&self.client).await?;
+        let answer = self.post_as(Some(&us), master, path, body.clone(), stream).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED || !credentials.refused(&us).await {
+            return Ok(answer);
+        }
+        let us = credentials.authorization(&self.client).await?;
+        self.post_as(Some(&us), master, path, body, stream).await
+    }
+
+    async fn post_as(
+        &self,
+        us: Option<&HeaderValue>,
+        master: &Url,
+        path: &str,
+        body: Bytes,
+        stream: Option<&HeaderValue>,
+    ) -> Result<Response, MesosError> {
         let mut request = self
             .client
             .post(endpoint(master, path))
@@ -94,26 +146,40 @@ impl Http {
         if let Some(id) = stream {
             request = request.header(super::scheduler::STREAM_ID, id);
         }
-        if let Some(credentials) = &self.options.credentials {
-            request = request.basic_auth(credentials.principal(), Some(credentials.secret()));
+        if let Some(us) = us {
+            request = request.header(AUTHORIZATION, us);
         }
+        let address = shown(master);
         match tokio::time::timeout(self.options.answer_timeout, request.send()).await {
-            Ok(answer) => answer.map(Some).map_err(reqwest::Error::without_url),
-            Err(_) => Ok(None),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => {
+                let source = source.without_url();
+                Err(match tls::fault(&source) {
+                    Some(why) => MesosError::Untrusted { address, why, source },
+                    None => MesosError::Unreachable { address, source },
+                })
+            }
+            Err(_) => {
+                let seconds = self.options.answer_timeout.as_secs_f64();
+                Err(MesosError::NoAnswer { address, seconds })
+            }
         }
     }
 
+    /// Over TLS where nothing else says so: masters that ZooKeeper names.
+    fn tls_by_default(&self) -> bool {
+        self.options.authorities.is_some()
+    }
+
     /// Asks the masters one after the other, following redirects, until one answers with success.
-    /// Returns it with its address.
-    pub(super) async fn ask_leader(
-        &self,
-        path: &str,
-        body: &Bytes,
-    ) -> Result<(Url, Response), MesosError> {
+    pub(super) async fn ask_leader(&self, path: &str, body: &Bytes) -> Result<Led, MesosError> {
+        let patience = self.options.answer_timeout;
+        let Found { masters, leader } =
+            self.options.finder.find(self.tls_by_default(), patience).await?;
         let mut worst: Option<MesosError> = None;
-        for master in self.options.masters.iter() {
+        for master in &masters {
             match self.follow(master, path, body).await {
-                Ok(answer) => return Ok(answer),
+                Ok((master, answer)) => return Ok(Led { master, answer, leader }),
                 // Something to be told to somebody says more than "not now".
                 Err(error) => match worst {
                     Some(ref w) if w.next_step() == NextStep::GiveUp => {}
@@ -121,12 +187,9 @@ impl Http {
                 },
             }
         }
-        let addresses = self.options.masters.to_string();
+        let addresses = self.options.masters().to_string();
         Err(match worst {
-            Some(source)
-                if source.next_step() == NextStep::Resubscribe
-                    && self.options.masters.iter().count() > 1 =>
-            {
+            Some(source) if source.next_step() == NextStep::Resubscribe && masters.len() > 1 => {
                 MesosError::NoneLeads { addresses, source: Box::new(source) }
             }
             Some(error) => error,
@@ -143,20 +206,13 @@ impl Http {
         let mut master = first.clone();
         for _ in 0..=MAX_HOPS {
             let address = shown(&master);
-            let answer = match self.post(&master, path, body.clone(), None).await {
-                Ok(Some(answer)) => answer,
-                Ok(None) => {
-                    let seconds = self.options.answer_timeout.as_secs_f64();
-                    return Err(MesosError::NoAnswer { address, seconds });
-                }
-                Err(source) => return Err(MesosError::Unreachable { address, source }),
-            };
+            let answer = self.post(&master, path, body.clone(), None).await?;
             if answer.status() != StatusCode::TEMPORARY_REDIRECT {
                 return match answer.status() {
                     status if status.is_success() => Ok((master, answer)),
                     status => {
                         let html = is_html(&answer);
-                        Err(refusal(address, status, html, text(answer).await))
+                        Err(refusal(address, status, html, self.text(answer).await))
                     }
                 };
             }
@@ -168,6 +224,29 @@ impl Http {
         }
         Err(MesosError::Circle { address: shown(&master) })
     }
+
+    /// The text of a refusal, as much as is kept of it, without any secret that it repeats.
+    pub(super) async fn text(&self, answer: Response) -> String {
+        let text = text(answer).await;
+        match &self.options.credentials {
+            Some(credentials) => credentials.scrub(text).await,
+            None => text,
+        }
+    }
+
+    /// Waits until ZooKeeper names another leader than this; says where it is.
+    pub(super) async fn moved(&self, from: Option<&Leader>) -> String {
+        self.options.finder.moved(from).await
+    }
+}
+
+/// What was answered, and by whom.
+#[derive(Debug)]
+pub(super) struct Led {
+    pub(super) master: Url,
+    pub(super) answer: Response,
+    /// Whom ZooKeeper had named, if it was asked.
+    pub(super) leader: Option<Leader>,
 }
 
 /// What an answer other than success means while there is no subscription.

@@ -6,20 +6,28 @@ mod address;
 pub mod agents;
 mod auth;
 mod backoff;
+mod body;
 mod error;
 pub mod executor;
+mod finder;
 mod http;
+mod location;
 pub mod operator;
 #[cfg(test)]
 pub(crate) mod recording;
 pub mod recordio;
+mod registered;
 pub mod scheduler;
 #[cfg(test)]
 mod testing;
+mod tls;
 pub mod v1;
+mod zookeeper;
 
 pub use address::{AddressError, Masters};
-pub use auth::{Credentials, CredentialsError};
+pub use auth::{Credentials, CredentialsError, LoginError};
 pub use backoff::Backoff;
 pub use error::{MesosError, NextStep};
 pub use http::Options;
+pub use tls::{Authorities, AuthoritiesError};
+pub use zookeeper::ZooKeeperError;

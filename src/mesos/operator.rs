@@ -2,12 +2,16 @@
 
 use bytes::Bytes;
 
-use super::address::shown;
+use super::body::{self, Unread};
 use super::error::MesosError;
-use super::http::{Http, Options, not_json};
+use super::http::{Http, Led, Options, not_json};
+use super::location::shown;
 use super::v1::operator::{Agent, Call, CallType, Response};
 
 const PATH: &str = "/api/v1";
+
+/// No answer is larger, in bytes. An agent takes about 4 KiB of `GET_AGENTS`.
+const LARGEST: usize = 256 * 1024 * 1024;
 
 /// Asks the master. Each question goes to whoever leads at that moment.
 #[derive(Clone, Debug)]
@@ -43,16 +47,18 @@ impl OperatorClient {
         let call = kind.to_string();
         let body = serde_json::to_vec(&Call { kind })
             .map_err(|source| MesosError::Unwritable { call, source })?;
-        let (leader, answer) = self.http.ask_leader(PATH, &Bytes::from(body)).await?;
-        let address = shown(&leader);
+        let Led { master, answer, .. } = self.http.ask_leader(PATH, &Bytes::from(body)).await?;
+        let address = shown(&master);
         if let Some(found) = not_json(&answer) {
             return Err(MesosError::NotMesos { address, found });
         }
         let patience = self.options.answer_timeout;
-        let body = match tokio::time::timeout(patience, answer.bytes()).await {
+        let body = match tokio::time::timeout(patience, body::up_to(LARGEST, answer)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(source)) => {
-                let source = source.without_url();
+            Ok(Err(Unread::TooLarge)) => {
+                return Err(MesosError::Oversized { address, limit: LARGEST });
+            }
+            Ok(Err(Unread::Broken(source))) => {
                 return Err(MesosError::Unreachable { address, source });
             }
             Err(_) => {

@@ -1,5 +1,7 @@
 //! A master in a test's own hands: it answers whatever the test says.
 
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,11 +9,17 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A request that has come in.
 #[derive(Debug)]
@@ -36,6 +44,65 @@ impl Got {
 pub(crate) async fn serve(
     answer: impl Fn(&Got) -> Response + Send + Sync + 'static,
 ) -> (String, mpsc::UnboundedReceiver<Got>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_on(listener, answer)
+}
+
+/// The same over TLS, with that certificate of `tests/fixtures/mesos-tls`.
+pub(crate) async fn serve_tls(
+    certificate: &str,
+    answer: impl Fn(&Got) -> Response + Send + Sync + 'static,
+) -> (String, mpsc::UnboundedReceiver<Got>) {
+    let certificates = CertificateDer::pem_file_iter(fixture(certificate)).unwrap();
+    let certificates = certificates.collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_on(Tls { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) }, answer)
+}
+
+/// A file of `tests/fixtures/mesos-tls`.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mesos-tls").join(name)
+}
+
+struct Tls {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, peer) = self.tcp.accept().await.unwrap();
+            // A client that does not trust us hangs up.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, peer);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+fn serve_on<L>(
+    listener: L,
+    answer: impl Fn(&Got) -> Response + Send + Sync + 'static,
+) -> (String, mpsc::UnboundedReceiver<Got>)
+where
+    L: Listener<Addr = SocketAddr>,
+{
     let (sender, received) = mpsc::unbounded_channel();
     let answer = Arc::new(answer);
     let handler = move |request: Request| {
@@ -50,7 +117,6 @@ pub(crate) async fn serve(
             response
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let router = Router::new().fallback(handler);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

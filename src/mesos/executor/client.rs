@@ -203,7 +203,7 @@ impl Client {
     }
 
     fn request(&self, body: Bytes) -> RequestBuilder {
-        let url = crate::mesos::address::endpoint(&self.environment.agent, PATH);
+        let url = crate::mesos::location::endpoint(&self.environment.agent, PATH);
         let request =
             self.http.post(url).header(CONTENT_TYPE, JSON).header(ACCEPT, JSON).body(body);
         match &self.environment.token {

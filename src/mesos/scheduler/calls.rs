@@ -7,9 +7,9 @@ use reqwest::{StatusCode, Url};
 use tokio::sync::mpsc;
 
 use super::PATH;
-use crate::mesos::address::shown;
 use crate::mesos::error::{MesosError, NextStep};
-use crate::mesos::http::{Http, text};
+use crate::mesos::http::Http;
+use crate::mesos::location::shown;
 use crate::mesos::v1::FrameworkId;
 use crate::mesos::v1::scheduler::{Call, Operation, Request};
 
@@ -78,10 +78,9 @@ impl Line {
             Err(source) => return Err(MesosError::Unwritable { call: named, source }),
         };
         let answer = match self.http.post(&self.leader, PATH, body, Some(&self.stream_id)).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => return Err(MesosError::CallUnanswered { call: named, source: None }),
+            Ok(answer) => answer,
             Err(source) => {
-                return Err(MesosError::CallUnanswered { call: named, source: Some(source) });
+                return Err(MesosError::CallUnanswered { call: named, source: Box::new(source) });
             }
         };
         let status = answer.status();
@@ -89,7 +88,7 @@ impl Line {
         if status.is_success() {
             return Ok(());
         }
-        let body = text(answer).await;
+        let body = self.http.text(answer).await;
         let error = refusal(shown(&self.leader), named, status, body);
         tracing::warn!(%error, "a call has failed");
         Err(error)

@@ -17,12 +17,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::codec::Decoder;
 
-use super::address::shown;
 use super::error::{MesosError, NextStep};
-use super::http::{Http, Options, not_json};
+use super::http::{Http, Led, Options, not_json};
+use super::location::shown;
 use super::recordio::RecordIo;
 use super::v1::scheduler::{Call, Event, Request, Subscribe, Subscribed};
 use super::v1::{FrameworkId, FrameworkInfo};
+use super::zookeeper::Leader;
 pub use calls::CallSender;
 
 /// Names the subscription in each call made under it.
@@ -49,8 +50,9 @@ pub async fn connect(
     let call = Call::Subscribe(Subscribe { framework_info: framework, suppressed_roles });
     let body = serde_json::to_vec(&Request { framework_id, call })
         .map_err(|source| MesosError::Unwritable { call: "SUBSCRIBE".to_owned(), source })?;
-    let (leader, answer) = Http::new(options)?.ask_leader(PATH, &Bytes::from(body)).await?;
-    let address = shown(&leader);
+    let http = Http::new(options)?;
+    let Led { master, answer, leader } = http.ask_leader(PATH, &Bytes::from(body)).await?;
+    let address = shown(&master);
     if let Some(found) = not_json(&answer) {
         return Err(MesosError::NotMesos { address, found });
     }
@@ -71,14 +73,24 @@ pub async fn connect(
 
     let (failed, failures) = mpsc::unbounded_channel();
     let line = calls::Line {
+        // A connection of its own.
         http: Http::new(options)?,
-        leader,
+        leader: master,
         stream_id,
         framework_id: first.framework_id.clone(),
     };
     let sender = CallSender::start(line, failed);
     let framework_id = first.framework_id.clone();
-    Ok((Subscription { framework_id, first: Some(first), stream, failures, lost: None }, sender))
+    let subscription = Subscription {
+        framework_id,
+        first: Some(first),
+        stream,
+        failures,
+        lost: None,
+        http,
+        leader,
+    };
+    Ok((subscription, sender))
 }
 
 /// The interval that the master announces, if it is one.
@@ -99,6 +111,9 @@ pub struct Subscription {
     failures: mpsc::UnboundedReceiver<MesosError>,
     /// A call found the subscription gone; this is told at that time.
     lost: Option<(Instant, MesosError)>,
+    http: Http,
+    /// Whom ZooKeeper named.
+    leader: Option<Leader>,
 }
 
 impl Subscription {
@@ -128,6 +143,9 @@ impl Subscription {
                         return Err(failure);
                     }
                     self.lost = Some((Instant::now() + LAST_WORDS, failure));
+                }
+                address = self.http.moved(self.leader.as_ref()) => {
+                    return Err(MesosError::LeaderMoved { address });
                 }
                 () = sleep_until(told_at), if self.lost.is_some() => {
                     return Err(self.blame(MesosError::StreamEnded));

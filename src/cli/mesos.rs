@@ -1,0 +1,90 @@
+//! How to reach Mesos, and as whom: the options that commands have in common.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::Failure;
+use crate::mesos::{AddressError, Authorities, Credentials, Masters, Options};
+
+/// How to reach Mesos.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mesos")]
+pub(super) struct MesosArgs {
+    /// The masters: `http(s)://HOST:PORT`, several of them with commas between them,
+    /// `zk://HOST,…/PATH`, or `file:///PATH` of a file that holds one of these
+    #[arg(long, value_name = "ADDRESS", env = "CALICO_DCOS_MESOS_MASTER", hide_env_values = true)]
+    mesos_master: Given,
+
+    /// A file with principal and secret, as for Mesos' own `--credential`, or with a service
+    /// account of DC/OS
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CALICO_DCOS_MESOS_CREDENTIALS_FILE",
+        hide_env_values = true
+    )]
+    mesos_credentials_file: Option<PathBuf>,
+
+    /// Certificates (PEM) that the masters' own are checked against [default: those of this
+    /// machine]; with it, masters that ZooKeeper names are asked over https
+    #[arg(long, value_name = "FILE", env = "CALICO_DCOS_MESOS_CA", hide_env_values = true)]
+    mesos_ca: Option<PathBuf>,
+
+    /// The principal of the framework; it can never be changed [default: that of the credentials]
+    #[arg(long, value_name = "NAME")]
+    pub(super) principal: Option<String>,
+
+    /// The roles whose agents are looked after
+    #[arg(long, value_name = "ROLE,…", value_delimiter = ',', default_value = "*,slave_public")]
+    pub(super) roles: Vec<String>,
+
+    /// The name of the framework in Mesos
+    #[arg(long, value_name = "NAME", default_value = "calico-dcos")]
+    pub(super) framework_name: String,
+}
+
+/// An address as it was given. It is checked later, and not by clap, which repeats what it
+/// refuses: a password may be in it.
+#[derive(Clone)]
+struct Given(String);
+
+impl FromStr for Given {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(an address)")
+    }
+}
+
+impl MesosArgs {
+    /// The same for the clients. Reads the files that are named.
+    pub(super) fn options(&self) -> Result<Options, Failure> {
+        let masters = Masters::read(&self.mesos_master.0).map_err(|error| match error {
+            AddressError::File { .. } | AddressError::Exposed { .. } => Failure::environment(error),
+            _ => Failure::input(error),
+        })?;
+        let mut options = Options::new(masters);
+        if let Some(file) = &self.mesos_credentials_file {
+            options.credentials = Some(Credentials::read(file).map_err(Failure::environment)?);
+        }
+        if let Some(file) = &self.mesos_ca {
+            if !options.may_use_tls() {
+                return Err(Failure::input(
+                    "--mesos-ca is given, but the masters are http://; use https://",
+                ));
+            }
+            options.authorities = Some(Authorities::read(file).map_err(Failure::environment)?);
+        }
+        Ok(options)
+    }
+}
