@@ -181,3 +181,23 @@ fn a_slot_of_a_host_that_was_taken_off_the_list_by_hand_counts_and_is_its_own_ag
     bench.wait(60_000);
     assert_eq!((bench.slot("a2"), bench.reason("a2")), (None, "waiting-for-slot".to_owned()));
 }
+
+#[test]
+fn a_host_that_asks_under_the_slot_of_a_backup_is_not_answered() {
+    for restored in [false, true] {
+        let mut bench = Bench::new(&["a1"]);
+        let (task, attempt, _) = bench.changing("a1");
+        bench.update(&task, "a1", TaskState::Starting, None);
+        if restored {
+            bench.etcd = elsewhere(bench.etcd.clone());
+        }
+        bench.lead();
+        bench.reconciled(&task, "a1", TaskState::Running);
+        for (observer, host) in bench.running.clone() {
+            bench.reconciled(&observer, &host, TaskState::Running);
+        }
+        assert_eq!(bench.ask("a1", attempt, "r1").len(), usize::from(!restored));
+        let slot = bench.slot("a1").unwrap();
+        assert_eq!(slot.contains("reserved"), restored, "somebody else may be at work: {slot}");
+    }
+}
