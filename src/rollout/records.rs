@@ -131,7 +131,7 @@ pub struct Holds {
 const HOLDS_KEPT: u64 = 50;
 
 impl Holds {
-    /// One more. Once there are [`HOLDS_KEPT`], it takes the place of an average one.
+    /// One more. Once there are fifty, it takes the place of an average one.
     pub fn add(&mut self, ms: u64) {
         if self.count >= HOLDS_KEPT {
             self.total_ms -= self.total_ms / self.count;
