@@ -84,7 +84,7 @@ impl Environment {
         })?;
         Ok(Self {
             agent,
-            token: get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN").map(bearer).transpose()?,
+            token: get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN").as_deref().map(bearer).transpose()?,
             ca_file: get("LIBPROCESS_SSL_CA_FILE").filter(|file| tls && !file.is_empty()),
             terms: Terms {
                 framework_id: FrameworkId(need("MESOS_FRAMEWORK_ID")?),
@@ -102,7 +102,7 @@ fn plain(url: &Url) -> bool {
     url.path() == "/" && url.query().is_none() && url.username().is_empty()
 }
 
-fn bearer(token: String) -> Result<HeaderValue, EnvironmentError> {
+fn bearer(token: &str) -> Result<HeaderValue, EnvironmentError> {
     let mut value =
         HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| EnvironmentError::Token)?;
     value.set_sensitive(true);

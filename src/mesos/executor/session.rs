@@ -11,184 +11,21 @@
 //! - The agent acknowledges nothing of a task that it does not run, or that has ended: no such
 //!   update is made, as it would be waited for without end.
 
+mod exchange;
 mod outbox;
 #[cfg(test)]
 mod tests;
 
 use crate::job::Uptime;
 use crate::mesos::v1::executor::{Acknowledged, Call, Event, Message, Request, Subscribe};
-use crate::mesos::v1::{Blob, ExecutorId, FrameworkId, TaskInfo, TaskState, TaskStatus};
+use crate::mesos::v1::{Blob, TaskStatus};
 use crate::words::TaskId;
+pub use exchange::{Effect, Ending, Failure, Input, Order, Terms};
 use outbox::Outbox;
 pub use outbox::Report;
 
-/// The longest wait between two attempts to subscribe.
-const AGAIN_AT_MOST_MS: u64 = 1_000;
-/// The shortest: agents restart in about 200 ms.
-const AGAIN_AT_LEAST_MS: u64 = 50;
 /// How much earlier than the agent's SIGKILL a process ends whose last words are not acknowledged.
 const BEFORE_KILL_MS: u64 = 500;
-
-/// What the agent told the process about itself; all times in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// Whose executor.
-    pub framework_id: FrameworkId,
-    /// Which executor.
-    pub executor_id: ExecutorId,
-    /// Whether it outlives its agent's process.
-    pub checkpoint: bool,
-    /// How long it waits for an agent that is away, before it ends.
-    pub recovery_ms: u64,
-    /// How long a restarted agent waits for its executors.
-    pub resubscribe_within_ms: u64,
-    /// From SHUTDOWN to SIGKILL.
-    pub shutdown_grace_ms: u64,
-}
-
-impl Terms {
-    /// Between two attempts: some ten of them fit into the time that a restarted agent waits.
-    fn again_ms(&self) -> u64 {
-        (self.resubscribe_within_ms / 10).clamp(AGAIN_AT_LEAST_MS, AGAIN_AT_MOST_MS)
-    }
-
-    /// For one attempt, from the request to SUBSCRIBED. Half of that time, so that a second one
-    /// is in time if the first one hangs.
-    fn attempt_ms(&self) -> u64 {
-        (self.resubscribe_within_ms / 2).clamp(1_000, 5_000)
-    }
-}
-
-/// How a connection or a call failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// No connection, none any more, or no answer in time.
-    Broken,
-    /// An answer other than success.
-    Answer {
-        /// The status code.
-        status: u16,
-        /// The text.
-        body: String,
-    },
-}
-
-impl Failure {
-    /// Whether another attempt would get the same answer. An agent that starts answers 404, then
-    /// 503; what it has forgotten, and what it does not let in, stays so.
-    fn is_final(&self) -> bool {
-        match self {
-            Self::Broken | Self::Answer { status: 404 | 408 | 429, .. } => false,
-            Self::Answer { status, .. } => *status < 500 || *status == 501,
-        }
-    }
-
-    /// Whether a call was refused for what it says, and not because the agent does not know us.
-    fn is_about_the_call(&self) -> bool {
-        matches!(self, Self::Answer { status: 400 | 415, body }
-            if !body.ends_with("cannot be found"))
-    }
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// An event of the newest stream.
-    Heard(Event),
-    /// The newest stream has ended, or could not be opened.
-    Lost(Failure),
-    /// A call was refused, or has no answer. Success needs no word.
-    Failed {
-        /// As in [`Effect::Call`].
-        call: u64,
-        /// How.
-        failure: Failure,
-    },
-    /// The program says something of a task.
-    Report(Report),
-    /// The program has bytes for the scheduler. They are lost while there is no subscription.
-    Send(Vec<u8>),
-    /// The program wants to end, once all that it said is acknowledged.
-    Leave,
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Open a stream with this call, in place of any other; calls not made yet are void.
-    Subscribe(Box<Request>),
-    /// Post a call, after those before it.
-    Call {
-        /// Names it in [`Input::Failed`].
-        call: u64,
-        /// What to post.
-        request: Box<Request>,
-    },
-    /// For the program.
-    Order(Order),
-    /// A defect of this program or a surprise of the agent's, for the log.
-    Warn(String),
-    /// End the process.
-    Exit(Ending),
-}
-
-/// What the program is to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Order {
-    /// Nothing: it is connected, for the first time or again.
-    Subscribed {
-        /// The host name of the agent, as the controller names the host.
-        hostname: String,
-        /// The Mesos ID of the agent.
-        agent_id: Option<String>,
-    },
-    /// Run a task, and report on it at once.
-    Launch(Box<TaskInfo>),
-    /// End a task.
-    Kill {
-        /// Which one.
-        task: TaskId,
-        /// How long it may take, if somebody has said so; nobody enforces it.
-        grace_ms: Option<u64>,
-    },
-    /// Bytes from the scheduler.
-    Message(Vec<u8>),
-    /// End all tasks, then [`Input::Leave`].
-    Shutdown,
-}
-
-/// Why the process ends.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Ending {
-    /// As asked, and the agent has stored everything.
-    #[error("ended; the agent has all that was said")]
-    Done,
-    /// As asked, but the last words are not acknowledged.
-    #[error("ended by the agent's order, before it had acknowledged everything")]
-    OutOfGrace,
-    /// The agent did not come back in time.
-    #[error("the agent has been away for {seconds} s, longer than its recovery timeout")]
-    AgentGone {
-        /// Seconds.
-        seconds: u64,
-    },
-    /// The agent has ended, and the framework does not want its executors to outlive it.
-    #[error("the agent has ended, and the framework does not checkpoint")]
-    NotCheckpointed,
-    /// The agent does not want this executor, or not any more.
-    #[error("the agent refuses this executor ({status}: {body}); its log says why")]
-    Refused {
-        /// The status code.
-        status: u16,
-        /// The text.
-        body: String,
-    },
-    /// The agent reported an error.
-    #[error("the agent ends the executor: {0}")]
-    Told(String),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
@@ -246,7 +83,7 @@ impl Session {
         match input {
             Input::Heard(event) => self.heard(now, event, &mut effects),
             Input::Lost(failure) => self.lost(now, failure, &mut effects),
-            Input::Failed { call, failure } => self.failed(now, call, failure, &mut effects),
+            Input::Failed { call, failure } => self.failed(now, call, &failure, &mut effects),
             Input::Report(report) => match self.outbox.take(&self.terms, report) {
                 Ok(()) => self.send_new(now, &mut effects),
                 Err(why) => effects.push(Effect::Warn(why)),
@@ -342,7 +179,7 @@ impl Session {
 
     /// A call that has failed shows that the stream is of no use, unless it was refused for what
     /// it says.
-    fn failed(&mut self, now: Uptime, call: u64, failure: Failure, effects: &mut Vec<Effect>) {
+    fn failed(&mut self, now: Uptime, call: u64, failure: &Failure, effects: &mut Vec<Effect>) {
         if failure.is_about_the_call() {
             let what = self.outbox.give_up(call);
             let what = what.map_or_else(|| "a call".to_owned(), |status| describe(&status));
@@ -398,7 +235,7 @@ impl Session {
         if self.is_open()
             && let Some(update) = self.outbox.due(now)
         {
-            let call = self.call(Call::Update(update), effects);
+            let call = self.call(Call::Update(Box::new(update)), effects);
             self.outbox.sent_as(call);
         }
     }
@@ -406,7 +243,7 @@ impl Session {
     fn send_new(&mut self, now: Uptime, effects: &mut Vec<Effect>) {
         if self.is_open() {
             while let Some(update) = self.outbox.next_unsent(now) {
-                let call = self.call(Call::Update(update), effects);
+                let call = self.call(Call::Update(Box::new(update)), effects);
                 self.outbox.sent_as(call);
             }
         }
@@ -447,9 +284,4 @@ impl Session {
 fn describe(status: &TaskStatus) -> String {
     let TaskStatus { task_id, state, .. } = status;
     format!("{state} of {task_id}")
-}
-
-/// Whether no update may follow.
-fn ends(state: &TaskState) -> bool {
-    state.is_terminal()
 }

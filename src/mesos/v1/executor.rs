@@ -31,7 +31,7 @@ pub enum Call {
     /// Opens the stream of events, or takes it over from an earlier connection.
     Subscribe(Subscribe),
     /// The state of a task; repeated until the agent has said [`Event::Acknowledged`].
-    Update(Update),
+    Update(Box<Update>),
     /// Bytes for the scheduler, unreliable.
     Message(Message),
     /// Nothing; answered 202.
@@ -115,7 +115,7 @@ pub struct Envelope {
     #[serde(default)]
     pub subscribe: Option<Subscribe>,
     #[serde(default)]
-    pub update: Option<Update>,
+    pub update: Option<Box<Update>>,
     #[serde(default)]
     pub message: Option<Message>,
 }

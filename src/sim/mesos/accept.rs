@@ -176,10 +176,10 @@ impl Master {
                     .to_owned(),
             );
         }
-        let default = |executor: &&ExecutorInfo| {
+        let default = |executor: &ExecutorInfo| {
             executor.kind == Some(ExecutorType::Default) && executor.command.is_some()
         };
-        if task.executor.as_ref().filter(default).is_some() {
+        if task.executor.as_ref().is_some_and(default) {
             return Some(
                 "'ExecutorInfo.command' must not be set for 'DEFAULT' executor".to_owned(),
             );

@@ -4,6 +4,7 @@
 mod api;
 mod decode;
 mod executors;
+mod operator;
 mod process;
 mod requests;
 mod statuses;

@@ -1,6 +1,6 @@
 //! What the agent may not have yet: tasks without an acknowledged update, and updates.
 
-use super::{Terms, describe, ends};
+use super::{Terms, describe};
 use crate::job::Uptime;
 use crate::mesos::v1::executor::Update;
 use crate::mesos::v1::{Blob, StatusSource, TaskInfo, TaskState, TaskStatus};
@@ -75,7 +75,7 @@ impl Outbox {
         if task.ended {
             return Err(format!("not sent, as the task has ended: {}", describe(&status)));
         }
-        task.ended = ends(&status.state);
+        task.ended = status.state.is_terminal();
         status.message = report.message;
         status.source = Some(StatusSource::Executor);
         status.data = report.data.map(Blob);
@@ -102,7 +102,7 @@ impl Outbox {
     fn settled(&mut self, at: usize) -> TaskStatus {
         let Pending { status, .. } = self.pending.remove(at);
         self.given = None;
-        let over = ends(&status.state);
+        let over = status.state.is_terminal();
         self.tasks.retain_mut(|task| {
             if task.id == status.task_id {
                 task.info = None;

@@ -3,6 +3,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
+use crate::mesos::v1::TaskState;
 use crate::mesos::v1::executor::{Kill, Subscribed, Update};
 
 fn terms() -> Terms {
@@ -70,7 +71,7 @@ fn updates(effects: &[Effect]) -> Vec<(u64, &TaskStatus)> {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Call { call, request } => match &request.call {
-                Call::Update(Update { status }) => Some((*call, status)),
+                Call::Update(update) => Some((*call, &update.status)),
                 _ => None,
             },
             _ => None,
@@ -411,7 +412,7 @@ proptest! {
                         }
                     }
                     Effect::Call { request, .. } if !lose_call => match &request.call {
-                        Call::Update(update) => vec![update.clone()],
+                        Call::Update(update) => vec![update.as_ref().clone()],
                         _ => Vec::new(),
                     },
                     Effect::Call { call, .. } => {

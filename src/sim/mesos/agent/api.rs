@@ -117,16 +117,20 @@ impl Agent {
         Some(Subscribed {
             executor_info: executor.info.clone()?,
             framework_info: self.frameworks.get(&key.0)?.clone(),
-            agent_info: AgentInfo {
-                hostname: config.hostname.clone(),
-                port: config.port,
-                resources: config.resources.iter().map(own_form).collect(),
-                attributes: config.attributes.clone(),
-                id: self.id.clone(),
-                checkpoint: None,
-            },
+            agent_info: self.agent_info(config),
             container_id: executor.container.container_id.clone(),
         })
+    }
+
+    pub(super) fn agent_info(&self, config: &AgentConfig) -> AgentInfo {
+        AgentInfo {
+            hostname: config.hostname.clone(),
+            port: config.port,
+            resources: config.resources.iter().map(own_form).collect(),
+            attributes: config.attributes.clone(),
+            id: self.id.clone(),
+            checkpoint: None,
+        }
     }
 
     /// Acknowledged is what is stored: an update of a task that this executor has. Anything else

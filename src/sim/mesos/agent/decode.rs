@@ -57,12 +57,13 @@ pub(super) fn executor_call(body: &[u8]) -> Result<Request, Outcome> {
     {
         return Err(wrong(&format!("Failed to find enum for '{state}'")));
     }
-    let missing = REQUIRED.into_iter().find(|path| {
+    let is_missing = |path: &&str| {
         let parent = path.rsplit_once('.').map(|(parent, _)| parent);
         at(&value, path).is_none() && parent.is_none_or(|parent| at(&value, parent).is_some())
-    });
-    if let Some(missing) = missing {
-        return Err(wrong(&format!("Missing required fields: {missing}")));
+    };
+    let missing: Vec<_> = REQUIRED.into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        return Err(wrong(&format!("Missing required fields: {}", missing.join(", "))));
     }
     let envelope = Envelope::deserialize(value).map_err(|error| wrong(&error.to_string()))?;
     let request = Request::try_from(envelope).map_err(|why| invalid(&why.to_string()))?;

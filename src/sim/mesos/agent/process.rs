@@ -439,7 +439,7 @@ pub(super) fn duration(ms: u64) -> String {
         (60_000, "mins"),
         (1_000, "secs"),
     ];
-    let fits = units.into_iter().find(|(unit, _)| ms >= *unit && ms % unit == 0);
+    let fits = units.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
     let (unit, name) = fits.unwrap_or((1, "ms"));
     format!("{}{name}", ms / unit)
 }

@@ -78,7 +78,8 @@ impl Agent {
             };
         }
         if below("/api/v1") {
-            let answer = posted_json(request).and_then(|()| self.operator(cx, version, request));
+            let answer =
+                posted_json(request).and_then(|()| self.operator(cx, config, version, request));
             return answer.map_or_else(Into::into, AgentAnswer::Json);
         }
         match path {
@@ -139,51 +140,6 @@ impl Agent {
         });
         let unauthorized = || Outcome::refused(401, "401 Unauthorized.");
         known.map(|(key, _)| Some(key.clone())).ok_or_else(unauthorized)
-    }
-
-    fn operator(
-        &self,
-        cx: &Context,
-        version: &str,
-        request: &AgentRequest<'_>,
-    ) -> Result<Value, Outcome> {
-        let body = crate::sim::mesos::decode::object(request.body)?;
-        let kind = body.get("type").and_then(Value::as_str).unwrap_or_default();
-        Ok(match kind {
-            "GET_HEALTH" => json!({"type": kind, "get_health": {"healthy": true}}),
-            "GET_VERSION" => {
-                json!({"type": kind, "get_version": {"version_info": {"version": version}}})
-            }
-            "GET_FLAGS" => {
-                let flags: Vec<_> = self
-                    .flags(cx)
-                    .into_iter()
-                    .map(|(name, value)| json!({"name": name, "value": value}))
-                    .collect();
-                json!({"type": kind, "get_flags": {"flags": flags}})
-            }
-            _ => {
-                let text = "Failed to validate agent::Call: Expecting 'type' to be present";
-                return Err(Outcome::refused(400, text));
-            }
-        })
-    }
-
-    /// Those that this model has.
-    fn flags(&self, cx: &Context) -> serde_json::Map<String, Value> {
-        let mut flags = serde_json::Map::new();
-        let mut put = |name: &str, value: String| flags.insert(name.to_owned(), value.into());
-        let reregistration = super::process::duration(cx.timings.executor_reregistration);
-        put("executor_reregistration_timeout", reregistration);
-        if let Some(processes) = &self.processes {
-            let duration = super::process::duration;
-            put("authenticate_http_executors", processes.authenticate.to_string());
-            put("executor_registration_timeout", duration(processes.registration_timeout));
-            put("executor_shutdown_grace_period", duration(processes.shutdown_grace));
-            put("recovery_timeout", duration(processes.recovery_timeout));
-            put("work_dir", processes.work_dir.clone());
-        }
-        flags
     }
 }
 

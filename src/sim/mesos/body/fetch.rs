@@ -144,12 +144,14 @@ fn client(uri: &str) -> Result<reqwest::Client, reqwest::Error> {
 /// With the same tools as Mesos' fetcher, for the same endings of the name.
 async fn unpack(uri: &str, file: &Path, sandbox: &Path) -> Result<(), FetchError> {
     const TAR: [&str; 7] = [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"];
+    const ZIP: [&str; 1] = [".zip"];
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let mut command = if TAR.iter().any(|ending| name.ends_with(ending)) {
+    let ends = |with: &[&str]| with.iter().any(|ending| name.ends_with(ending));
+    let mut command = if ends(&TAR) {
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(sandbox).arg("-xf").arg(file);
         tar
-    } else if name.ends_with(".zip") {
+    } else if ends(&ZIP) {
         let mut unzip = Command::new("unzip");
         unzip.arg("-o").arg("-d").arg(sandbox).arg(file);
         unzip

@@ -75,19 +75,19 @@ async fn run(
     let container = &start.container;
     let sandbox = Path::new(&start.directory);
     let uris = start.executor.command.iter().flat_map(|command| &command.uris);
-    let fetched = async {
+    let files = async {
         tokio::fs::create_dir_all(sandbox).await.map_err(|error| error.to_string())?;
         for uri in uris {
             fetcher.fetch(uri, sandbox).await.map_err(|error| error.to_string())?;
         }
         Ok::<_, String>(())
     };
-    let fetched = tokio::select! {
-        fetched = fetched => fetched,
+    let done = tokio::select! {
+        done = files => done,
         // Dropped without a word, it means the same.
         _ = &mut killed => return (KILLED, None),
     };
-    if let Err(why) = fetched {
+    if let Err(why) = done {
         tracing::warn!(container, why, "the files of an executor cannot be fetched");
         // As a real agent says it, which does not say why.
         let text = format!(
