@@ -58,7 +58,7 @@ impl Offers {
         let wanted = std::mem::take(&mut self.wanted);
         let look = Some(Time(0));
         let lacking = wanted.clone();
-        *self = Self { suppressed, moved, wanted, lacking, look, ..Self::default() };
+        *self = Self { wanted, lacking, moved, suppressed, look, ..Self::default() };
     }
 
     pub(super) fn suppressed(&self) -> bool {

@@ -23,7 +23,7 @@ impl Desk {
     /// The next line of the inbox.
     fn next(&mut self) -> Option<String> {
         let inbox = std::fs::read_to_string(self.folder.join("inbox")).unwrap_or_default();
-        let line = inbox[..inbox.rfind('\n')? + 1].lines().nth(self.read)?.to_owned();
+        let line = inbox[..=inbox.rfind('\n')?].lines().nth(self.read)?.to_owned();
         self.read += 1;
         Some(line)
     }

@@ -137,7 +137,7 @@ async fn an_agent_may_ask_for_the_token_that_it_gave() {
     assert_eq!(site.states("t1", 2).await, ["TASK_STARTING", "TASK_RUNNING"]);
     let endpoint = site.agent_endpoint().await;
     let url = format!("http://{endpoint}/api/v1/executor");
-    let client = site.http();
+    let client = Site::http();
     for token in ["", "Bearer wrong"] {
         let request = client.post(&url).header("content-type", "application/json");
         let request = request.header("authorization", token).body("{}");

@@ -96,7 +96,7 @@ impl Site {
         pid.rsplit('@').next().unwrap().to_owned()
     }
 
-    pub(crate) fn http(&self) -> reqwest::Client {
+    pub(crate) fn http() -> reqwest::Client {
         reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
     }
 

@@ -15,7 +15,7 @@ use calico_dcos::sim::mesos::{
 };
 use calico_dcos::sim::wire::HostSignal;
 use calico_dcos::words::Time;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::codec::Decoder;
 
 use crate::compare::{Names, compare};
@@ -468,7 +468,7 @@ impl Player {
                 }
             }
             Answer::Json(ours) => {
-                let theirs = serde_json::from_slice(body).unwrap_or_else(|_| json!(null));
+                let theirs = serde_json::from_slice(body).unwrap_or(Value::Null);
                 compare(&mut self.names, &asked, &theirs, &ours, &mut self.found);
             }
         }

@@ -106,18 +106,18 @@ pub(crate) fn compare(
                 found.insert(format!("{place}: {} elements, here {}", theirs.len(), ours.len()));
             }
             for (at, theirs) in theirs.iter().enumerate() {
-                let named = name(theirs);
-                let twin = ours.iter().find(|ours| named.is_some() && name(ours) == named);
+                let known_by = name(theirs);
+                let twin = ours.iter().find(|ours| known_by.is_some() && name(ours) == known_by);
                 match twin.or_else(|| ours.get(at)) {
                     Some(ours) => compare(names, &place, theirs, ours, found),
                     None => {
-                        found.insert(format!("{place}: {} missing", named.unwrap_or("one")));
+                        found.insert(format!("{place}: {} missing", known_by.unwrap_or("one")));
                     }
                 }
             }
         }
         (Value::String(theirs), Value::String(ours)) => {
-            let same = if place.ends_with(".uuid") || is_uuid(theirs) {
+            let same = if place.rsplit('.').next() == Some("uuid") || is_uuid(theirs) {
                 names.pair(theirs, ours)
             } else {
                 names.translate(theirs) == *ours
