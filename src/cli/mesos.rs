@@ -2,15 +2,20 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use anstyle::{AnsiColor, Style};
 use clap::Args;
 
 use super::Failure;
+use crate::mesos::operator::OperatorClient;
+use crate::mesos::workload::Workload;
 use crate::mesos::{AddressError, Authorities, Credentials, Masters, Options};
+use crate::store::in_one_line;
 
-/// How to reach Mesos.
+/// How a controller reaches Mesos, and who it is there.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Mesos")]
 pub(super) struct MesosArgs {
@@ -19,6 +24,38 @@ pub(super) struct MesosArgs {
     #[arg(long, value_name = "ADDRESS", env = "CALICO_DCOS_MESOS_MASTER", hide_env_values = true)]
     mesos_master: Given,
 
+    #[command(flatten)]
+    trust: Trust,
+
+    /// The principal of the framework; it can never be changed [default: that of the credentials]
+    #[arg(long, value_name = "NAME")]
+    pub(super) principal: Option<String>,
+
+    /// The roles whose agents are looked after
+    #[arg(long, value_name = "ROLE,…", value_delimiter = ',', default_value = "*,slave_public")]
+    pub(super) roles: Vec<String>,
+
+    /// The name of the framework in Mesos
+    #[arg(long, value_name = "NAME", default_value = "calico-dcos")]
+    pub(super) framework_name: String,
+}
+
+/// How somebody who only looks reaches Mesos, if it is to be asked.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mesos")]
+pub struct Looking {
+    /// The masters, to say whose containers a restart stops; as for `run`
+    #[arg(long, value_name = "ADDRESS", env = "CALICO_DCOS_MESOS_MASTER", hide_env_values = true)]
+    mesos_master: Option<Given>,
+
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// Whom to trust, and who we are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mesos")]
+struct Trust {
     /// A file with principal and secret, as for Mesos' own `--credential`, or with a service
     /// account of DC/OS
     #[arg(
@@ -33,18 +70,6 @@ pub(super) struct MesosArgs {
     /// machine]; with it, masters that ZooKeeper names are asked over https
     #[arg(long, value_name = "FILE", env = "CALICO_DCOS_MESOS_CA", hide_env_values = true)]
     mesos_ca: Option<PathBuf>,
-
-    /// The principal of the framework; it can never be changed [default: that of the credentials]
-    #[arg(long, value_name = "NAME")]
-    pub(super) principal: Option<String>,
-
-    /// The roles whose agents are looked after
-    #[arg(long, value_name = "ROLE,…", value_delimiter = ',', default_value = "*,slave_public")]
-    pub(super) roles: Vec<String>,
-
-    /// The name of the framework in Mesos
-    #[arg(long, value_name = "NAME", default_value = "calico-dcos")]
-    pub(super) framework_name: String,
 }
 
 /// An address as it was given. It is checked later, and not by clap, which repeats what it
@@ -69,7 +94,37 @@ impl fmt::Debug for Given {
 impl MesosArgs {
     /// The same for the clients. Reads the files that are named.
     pub(super) fn options(&self) -> Result<Options, Failure> {
-        let masters = Masters::read(&self.mesos_master.0).map_err(|error| match error {
+        self.trust.options(&self.mesos_master)
+    }
+}
+
+impl Looking {
+    /// What runs on the agents, if Mesos is to be asked and lets us. A plan is good without it,
+    /// so that what goes wrong is a warning.
+    pub(super) async fn workload(&self) -> Result<Option<Workload>, Failure> {
+        let Some(masters) = &self.mesos_master else { return Ok(None) };
+        let options = self.trust.options(masters)?;
+        let asked = match OperatorClient::new(&options) {
+            Ok(operator) => operator.workload().await,
+            Err(error) => Err(error),
+        };
+        Ok(asked
+            .inspect_err(|error| {
+                let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
+                let text = in_one_line(error);
+                // Standard error is gone: there is nobody left to be told.
+                let _ = writeln!(
+                    anstream::stderr(),
+                    "{yellow}warning{yellow:#}: whose containers stop is not known: {text}"
+                );
+            })
+            .ok())
+    }
+}
+
+impl Trust {
+    fn options(&self, masters: &Given) -> Result<Options, Failure> {
+        let masters = Masters::read(&masters.0).map_err(|error| match error {
             AddressError::File { .. } | AddressError::Exposed { .. } => Failure::environment(error),
             _ => Failure::input(error),
         })?;

@@ -13,6 +13,7 @@ use crate::desired::{
     Desired, Findings, HostIdentity, HostSpec, PoolConflict, Resolver, Rollout, Source, read,
     replace,
 };
+use crate::mesos::workload::Workload;
 use crate::plan::assess::HostView;
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::order::OrderKey;
@@ -63,6 +64,8 @@ pub struct View {
     pub refused: Option<Findings>,
     /// The documents would be a new generation: what became of earlier attempts does not count.
     pub raises_generation: bool,
+    /// What runs on the agents, if Mesos was asked.
+    pub workload: Option<Workload>,
     /// The hosts, in the order in which people count.
     hosts: Vec<Host>,
 }
@@ -82,7 +85,8 @@ impl View {
         let desired = Arc::new(desired);
         let hosts = resolve(&state, &desired);
         let raises_generation = basis != Basis::InForce && raises(&state, &hosts);
-        Ok(Self { state, now, basis, desired, refused, raises_generation, hosts })
+        let workload = None;
+        Ok(Self { state, now, basis, desired, refused, raises_generation, workload, hosts })
     }
 
     /// The plan for the whole fleet.

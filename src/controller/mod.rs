@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::mesos::features::Features;
 use crate::mesos::operator::OperatorClient;
 use crate::mesos::{self, MesosError, NextStep};
 use crate::rollout::config::Config;
@@ -93,7 +94,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
 /// is down is not an error; it may come back at any time.
 async fn greet(options: &mesos::Options) -> Result<(), MesosError> {
     match OperatorClient::new(options)?.version().await {
-        Ok(version) => tracing::info!(version, masters = %options.masters(), "Mesos answers"),
+        Ok(version) => {
+            Features::of(&version)?;
+            tracing::info!(version, masters = %options.masters(), "Mesos answers");
+        }
+        // Schedulers are let in by other rights.
+        Err(error @ MesosError::Forbidden { .. }) => tracing::warn!("{error}"),
         Err(error) if error.next_step() == NextStep::GiveUp => return Err(error),
         Err(error) => tracing::warn!("{}", in_one_line(&error)),
     }

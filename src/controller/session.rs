@@ -6,7 +6,10 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock;
+use crate::mesos::features::out_of_reach;
+use crate::mesos::operator::OperatorClient;
 use crate::mesos::scheduler::{CallSender, connect};
+use crate::mesos::v1::FrameworkInfo;
 use crate::mesos::v1::scheduler::{Call, Event, Subscribe};
 use crate::mesos::{Backoff, MesosError, NextStep, Options};
 
@@ -115,13 +118,39 @@ async fn listen(options: Options, pause: Duration, call: Subscribe, tell: mpsc::
     let _ = tell.send(Told::Said(FromMesos::Ended(error))).await;
 }
 
+/// What this master can be told of us. Says which hosts that puts out of reach.
+async fn presentable(
+    options: &Options,
+    mut framework: FrameworkInfo,
+) -> Result<FrameworkInfo, MesosError> {
+    let operator = OperatorClient::new(options)?;
+    let given_up = operator.features().await?.adapt(&mut framework);
+    if !given_up.is_empty() {
+        let hosts = match operator.get_agents().await {
+            Ok(list) => out_of_reach(&list.agents, &given_up).join(", "),
+            Err(_) => "unknown".to_owned(),
+        };
+        tracing::warn!(
+            roles = given_up.join(", "),
+            hosts,
+            "this Mesos gives a framework one role; hosts whose resources are all reserved for \
+             others are out of reach until Mesos is 1.3 or newer"
+        );
+    }
+    Ok(framework)
+}
+
 /// One subscription until its end; none if nobody listens any more.
 async fn follow(
     options: &Options,
     call: Subscribe,
     tell: &mpsc::Sender<Told>,
 ) -> Option<MesosError> {
-    let connected = connect(options, call.framework_info, call.suppressed_roles).await;
+    let framework = match presentable(options, call.framework_info).await {
+        Ok(framework) => framework,
+        Err(error) => return Some(error),
+    };
+    let connected = connect(options, framework, call.suppressed_roles).await;
     let (mut subscription, calls) = match connected {
         Ok(connected) => connected,
         Err(error) => return Some(error),

@@ -13,9 +13,8 @@ use super::sight::{Seen, Sight};
 use super::writer::{Writer, Written};
 use super::{ControllerError, Options};
 use crate::clock;
-use crate::mesos::agents::agents_seen;
 use crate::mesos::operator::OperatorClient;
-use crate::mesos::v1::operator::GetAgents;
+use crate::mesos::watch::AgentWatch;
 use crate::mesos::{MesosError, NextStep};
 use crate::observed::fleet::AgentSeen;
 use crate::rollout::Controller;
@@ -55,6 +54,9 @@ pub(super) struct Term {
     mesos: Mesos,
     operator: Result<OperatorClient, MesosError>,
     poll: Option<Poll>,
+    agents: AgentWatch,
+    /// Agents came or went while they were being listed.
+    stale: bool,
 }
 
 /// A question for the agents under way; at most one.
@@ -68,6 +70,7 @@ enum Input {
     Written(Option<Written>),
     Mesos(FromMesos),
     Agents(Result<Result<Vec<AgentSeen>, MesosError>, JoinError>),
+    AgentsChanged,
     Timer,
 }
 
@@ -90,6 +93,8 @@ impl Term {
             mesos: Mesos::new(options.mesos.clone()),
             operator: OperatorClient::new(&options.mesos),
             poll: None,
+            agents: AgentWatch::start(options.mesos.clone()),
+            stale: false,
         }
     }
 
@@ -135,6 +140,10 @@ impl Term {
                     }
                     Input::Mesos(said) => self.heard(said),
                     Input::Agents(answer) => self.listed_agents(answer),
+                    Input::AgentsChanged => {
+                        self.stale = self.poll.is_some();
+                        self.ask_for_agents();
+                    }
                 }
                 match self.next(leader, shutdown).now_or_never() {
                     None | Some(Input::Timer) => break,
@@ -164,6 +173,7 @@ impl Term {
             answer = self.writer.answer() => Input::Written(answer),
             said = self.mesos.next() => Input::Mesos(said),
             agents = poll => Input::Agents(agents),
+            () = self.agents.changed() => Input::AgentsChanged,
             () = tokio::time::sleep(timer) => Input::Timer,
         }
     }
@@ -237,6 +247,9 @@ impl Term {
             }
             Err(error) => tracing::error!("cannot list the agents: {error}"),
         }
+        if std::mem::take(&mut self.stale) {
+            self.ask_for_agents();
+        }
     }
 
     // --- effects ---------------------------------------------------------------------------
@@ -268,10 +281,7 @@ impl Term {
                 return;
             }
         };
-        let ask = async move {
-            let agents = operator.get_agents().await?;
-            Ok(agents_seen(&GetAgents { agents, ..GetAgents::default() }))
-        };
+        let ask = async move { operator.agents().await };
         self.poll = Some(AbortOnDropHandle::new(tokio::spawn(ask)));
     }
 }

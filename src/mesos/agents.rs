@@ -2,30 +2,34 @@
 
 use std::collections::BTreeSet;
 
-use super::v1::operator::{Agent, GetAgents};
+use super::v1::Resource;
+use super::v1::operator::{Agent, AgentInfo, GetAgents};
 use crate::observed::fleet::{AgentSeen, Condition};
 use crate::words::HostName;
 
-/// What `GET_AGENTS` says, agent by agent. Recovered agents, which a new master knows from its
-/// registry only, are not in it: nobody has heard of them yet.
+/// What `GET_AGENTS` says, agent by agent. Those that a new master knows from its registry only,
+/// and waits for, are not connected yet.
 #[must_use]
 pub fn agents_seen(list: &GetAgents) -> Vec<AgentSeen> {
-    list.agents.iter().filter_map(agent_seen).collect()
+    let registered = list.agents.iter().filter_map(|agent: &Agent| {
+        let draining = agent.drain_info.is_some();
+        let condition = Condition::of(draining, agent.deactivated, agent.active);
+        line(&agent.agent_info, condition, &agent.total_resources, &agent.version)
+    });
+    let recovered = list
+        .recovered_agents
+        .iter()
+        .filter_map(|info| line(info, Condition::Disconnected, &[], ""));
+    registered.chain(recovered).collect()
 }
 
-fn agent_seen(agent: &Agent) -> Option<AgentSeen> {
-    let info = &agent.agent_info;
-    let condition = if agent.drain_info.is_some() {
-        Condition::Draining
-    } else if agent.deactivated {
-        Condition::Deactivated
-    } else if agent.active {
-        Condition::Active
-    } else {
-        Condition::Disconnected
-    };
-    let resources = agent.total_resources.iter().chain(&info.resources);
-    let reserved = resources.flat_map(|resource| {
+fn line(
+    info: &AgentInfo,
+    condition: Condition,
+    total: &[Resource],
+    version: &str,
+) -> Option<AgentSeen> {
+    let reserved = total.iter().chain(&info.resources).flat_map(|resource| {
         let refined = resource.reservations.iter().filter_map(|r| r.role.clone());
         resource.role.clone().into_iter().chain(refined)
     });
@@ -37,6 +41,36 @@ fn agent_seen(agent: &Agent) -> Option<AgentSeen> {
         condition,
         roles,
         attributes: info.attributes.iter().map(|a| (a.name.clone(), a.value())).collect(),
-        mesos_version: agent.version.clone(),
+        mesos_version: version.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_ordered_and_what_is_cut_off_is_told_apart() {
+        let agent = |host: &str, rest: &str| {
+            format!(
+                r#"{{"agent_info":{{"hostname":"{host}","id":{{"value":"{host}"}}}},
+                    "version":"1.11.0",{rest}}}"#
+            )
+        };
+        let agents = [
+            agent("a1", r#""active":true,"deactivated":false"#),
+            agent("a2", r#""active":false,"deactivated":false"#),
+            agent("a3", r#""active":false,"deactivated":true"#),
+            agent("a4", r#""active":false,"deactivated":true,"drain_info":{"state":"DRAINING"}"#),
+            agent("a5", r#""active":false,"deactivated":true,"drain_info":{"state":"DRAINED"}"#),
+        ];
+        let text = format!(
+            r#"{{"agents":[{}],"recovered_agents":[{{"hostname":"a6","id":{{"value":"a6"}}}}]}}"#,
+            agents.join(",")
+        );
+        let seen = agents_seen(&serde_json::from_str(&text).unwrap());
+        use Condition::{Active, Deactivated, Disconnected, Draining};
+        let expected = [Active, Disconnected, Deactivated, Draining, Draining, Disconnected];
+        assert!(seen.iter().map(|agent| agent.condition).eq(expected));
+    }
 }

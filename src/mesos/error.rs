@@ -33,6 +33,9 @@ pub enum MesosError {
     /// A connection, but no answer in time.
     #[error("the Mesos master at {address} has not answered within {seconds} s; is it overloaded?")]
     NoAnswer { address: String, seconds: f64 },
+    /// The master is older than what this program knows.
+    #[error("the Mesos master is of version {version}; upgrade it to 1.0.0 at least")]
+    TooOld { version: String },
     /// TLS failed.
     #[error("the Mesos master at {address} cannot be trusted: {why}")]
     Untrusted { address: String, why: String, source: reqwest::Error },
@@ -152,6 +155,7 @@ impl MesosError {
             | Self::CallUnanswered { .. } => NextStep::Resubscribe,
             Self::Refused { .. } | Self::Unwritable { .. } => NextStep::Continue,
             Self::Client { .. }
+            | Self::TooOld { .. }
             | Self::Untrusted { .. }
             | Self::BadRedirect { .. }
             | Self::NotMesos { .. }

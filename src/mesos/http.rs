@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::address::Masters;
 use super::auth::Credentials;
@@ -109,43 +109,52 @@ impl Http {
         Ok(Self { client, options: options.clone() })
     }
 
-    /// One POST to one master. A login that has run out is renewed, once.
+    /// One POST of a call under a subscription.
     pub(super) async fn post(
         &self,
         master: &Url,
         path: &str,
         body: Bytes,
-        stream: Option<&HeaderValue>,
+        stream: &HeaderValue,
     ) -> Result<Response, MesosError> {
+        let request = self.question(master, path, Some(&body));
+        self.send(master, request.header(super::scheduler::STREAM_ID, stream)).await
+    }
+
+    /// A GET, or a POST if there is a body.
+    fn question(&self, master: &Url, path: &str, body: Option<&Bytes>) -> RequestBuilder {
+        let url = endpoint(master, path);
+        match body {
+            Some(body) => self.client.post(url).header(CONTENT_TYPE, JSON).body(body.clone()),
+            None => self.client.get(url),
+        }
+        .header(ACCEPT, JSON)
+    }
+
+    /// Sends it as whoever we are. A login that has run out is renewed, once.
+    async fn send(&self, master: &Url, request: RequestBuilder) -> Result<Response, MesosError> {
         let Some(credentials) = &self.options.credentials else {
-            return self.post_as(None, master, path, body, stream).await;
+            return self.send_as(None, master, request).await;
         };
+        let again = request.try_clone();
         let us = credentials.authorization(&self.client).await?;
-        let answer = self.post_as(Some(&us), master, path, body.clone(), stream).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED || !credentials.refused(&us).await {
+        let answer = self.send_as(Some(&us), master, request).await?;
+        let Some(again) = again.filter(|_| answer.status() == StatusCode::UNAUTHORIZED) else {
+            return Ok(answer);
+        };
+        if !credentials.refused(&us).await {
             return Ok(answer);
         }
         let us = credentials.authorization(&self.client).await?;
-        self.post_as(Some(&us), master, path, body, stream).await
+        self.send_as(Some(&us), master, again).await
     }
 
-    async fn post_as(
+    async fn send_as(
         &self,
         us: Option<&HeaderValue>,
         master: &Url,
-        path: &str,
-        body: Bytes,
-        stream: Option<&HeaderValue>,
+        mut request: RequestBuilder,
     ) -> Result<Response, MesosError> {
-        let mut request = self
-            .client
-            .post(endpoint(master, path))
-            .header(CONTENT_TYPE, JSON)
-            .header(ACCEPT, JSON)
-            .body(body);
-        if let Some(id) = stream {
-            request = request.header(super::scheduler::STREAM_ID, id);
-        }
         if let Some(us) = us {
             request = request.header(AUTHORIZATION, us);
         }
@@ -171,8 +180,13 @@ impl Http {
         self.options.authorities.is_some()
     }
 
-    /// Asks the masters one after the other, following redirects, until one answers with success.
-    pub(super) async fn ask_leader(&self, path: &str, body: &Bytes) -> Result<Led, MesosError> {
+    /// Asks the masters one after the other, following redirects, until one answers with success:
+    /// by POST, or by GET without a body.
+    pub(super) async fn ask_leader(
+        &self,
+        path: &str,
+        body: Option<&Bytes>,
+    ) -> Result<Led, MesosError> {
         let patience = self.options.answer_timeout;
         let Found { masters, leader } =
             self.options.finder.find(self.tls_by_default(), patience).await?;
@@ -201,12 +215,12 @@ impl Http {
         &self,
         first: &Url,
         path: &str,
-        body: &Bytes,
+        body: Option<&Bytes>,
     ) -> Result<(Url, Response), MesosError> {
         let mut master = first.clone();
         for _ in 0..=MAX_HOPS {
             let address = shown(&master);
-            let answer = self.post(&master, path, body.clone(), None).await?;
+            let answer = self.send(&master, self.question(&master, path, body)).await?;
             if answer.status() != StatusCode::TEMPORARY_REDIRECT {
                 return match answer.status() {
                     status if status.is_success() => Ok((master, answer)),

@@ -9,6 +9,7 @@ mod backoff;
 mod body;
 mod error;
 pub mod executor;
+pub mod features;
 mod finder;
 mod http;
 mod location;
@@ -18,10 +19,14 @@ pub(crate) mod recording;
 pub mod recordio;
 mod registered;
 pub mod scheduler;
+mod slaves;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod tls;
 pub mod v1;
+pub mod watch;
+pub mod workload;
 mod zookeeper;
 
 pub use address::{AddressError, Masters};

@@ -1,12 +1,18 @@
 //! The operator client: the agents as the master sees them.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
+use super::agents::agents_seen;
 use super::body::{self, Unread};
 use super::error::MesosError;
+use super::features::Features;
 use super::http::{Http, Led, Options, not_json};
 use super::location::shown;
-use super::v1::operator::{Agent, Call, CallType, Response};
+use super::slaves::Slaves;
+use super::v1::operator::{Call, CallType, GetAgents, Response};
+use super::workload::Workload;
+use crate::observed::fleet::AgentSeen;
 
 const PATH: &str = "/api/v1";
 
@@ -26,13 +32,41 @@ impl OperatorClient {
         Ok(Self { http: Http::new(options)?, options: options.clone() })
     }
 
-    /// All registered agents, connected or not. Those that are unreachable are not among them; nor
-    /// are those that a new master has not heard of yet.
-    pub async fn get_agents(&self) -> Result<Vec<Agent>, MesosError> {
+    /// All agents that are registered, or that a new master waits for. Those that are unreachable
+    /// are not among them. Where the operator API is closed to us, `/slaves` is asked.
+    pub async fn agents(&self) -> Result<Vec<AgentSeen>, MesosError> {
+        let closed = match self.get_agents().await {
+            Ok(list) => return Ok(agents_seen(&list)),
+            Err(
+                error @ (MesosError::Forbidden { .. }
+                | MesosError::Unauthorized { .. }
+                | MesosError::Rejected { .. }),
+            ) => error,
+            Err(error) => return Err(error),
+        };
+        tracing::debug!(%closed, "the operator API is closed to us; asking /slaves");
+        // What is wrong is told in terms of the operator API: that is what should be open.
+        match self.read::<Slaves>("/slaves", None).await {
+            Ok(slaves) => Ok(slaves.seen()),
+            Err(_) => Err(closed),
+        }
+    }
+
+    /// The answer to `GET_AGENTS`.
+    pub async fn get_agents(&self) -> Result<GetAgents, MesosError> {
         match self.ask(CallType::GetAgents).await? {
-            Response::GetAgents(answer) => Ok(answer.agents),
+            Response::GetAgents(answer) => Ok(answer),
             other => Err(unasked(&CallType::GetAgents, &other)),
         }
+    }
+
+    /// What runs on the agents, by framework. Two questions, whose answers grow with the tasks of
+    /// the cluster (about 1 KiB each): for people who look, not for a loop.
+    pub async fn workload(&self) -> Result<Workload, MesosError> {
+        let ask = |kind: &'static str| Bytes::from(format!(r#"{{"type":"{kind}"}}"#));
+        let frameworks = self.read(PATH, Some(&ask("GET_FRAMEWORKS"))).await?;
+        let tasks = self.read(PATH, Some(&ask("GET_TASKS"))).await?;
+        Ok(Workload::of(tasks, frameworks))
     }
 
     /// The version of the leading master, `1.12.0`.
@@ -43,11 +77,34 @@ impl OperatorClient {
         }
     }
 
+    /// What the leading master can do. One that does not let us ask is taken for a new one; one
+    /// that is too old is an error.
+    pub async fn features(&self) -> Result<Features, MesosError> {
+        match self.version().await {
+            Ok(version) => Features::of(&version),
+            // Schedulers are let in by other rights, which the subscription will tell.
+            Err(
+                MesosError::Forbidden { .. }
+                | MesosError::Unauthorized { .. }
+                | MesosError::Rejected { .. },
+            ) => Ok(Features::newest()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn ask(&self, kind: CallType) -> Result<Response, MesosError> {
         let call = kind.to_string();
         let body = serde_json::to_vec(&Call { kind })
             .map_err(|source| MesosError::Unwritable { call, source })?;
-        let Led { master, answer, .. } = self.http.ask_leader(PATH, &Bytes::from(body)).await?;
+        self.read(PATH, Some(&Bytes::from(body))).await
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<&Bytes>,
+    ) -> Result<T, MesosError> {
+        let Led { master, answer, .. } = self.http.ask_leader(path, body).await?;
         let address = shown(&master);
         if let Some(found) = not_json(&answer) {
             return Err(MesosError::NotMesos { address, found });
@@ -83,7 +140,8 @@ fn unasked(asked: &CallType, answer: &Response) -> MesosError {
 mod tests {
     use super::*;
     use crate::mesos::recording::{self, Entry};
-    use crate::mesos::testing::{redirect, serve, typed};
+    use crate::mesos::testing::{plain, redirect, serve, typed};
+    use crate::mesos::workload::Restart;
 
     fn client(master: &str) -> OperatorClient {
         OperatorClient::new(&Options::new(format!("http://{master}").parse().unwrap())).unwrap()
@@ -117,7 +175,7 @@ mod tests {
         let (standby, _asked) = serve(move |_| redirect(&location)).await;
         let client = client(&standby);
 
-        let agents = client.get_agents().await.unwrap();
+        let agents = client.get_agents().await.unwrap().agents;
         assert!(agents.iter().any(|agent| agent.active && agent.agent_info.hostname == "agent1"));
         assert_eq!(client.version().await.unwrap(), "1.12.0");
         let got = received.recv().await.unwrap();
@@ -140,5 +198,72 @@ mod tests {
             let error = client(&master).get_agents().await.unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn where_the_operator_api_is_closed_the_agents_are_had_from_slaves() {
+        let slaves = r#"{"slaves":[{"id":"S0","hostname":"a1","active":true}]}"#;
+        let (leader, mut received) = serve(move |got| match got.path.as_str() {
+            "/master/slaves" => typed(200, "application/json", slaves),
+            _ => plain(403, "not you"),
+        })
+        .await;
+        let location = format!("//{leader}/master");
+        let (standby, _) = serve(move |got| redirect(&format!("{location}{}", got.path))).await;
+        let seen = client(&standby).agents().await.unwrap();
+        assert_eq!((seen.len(), seen[0].host.as_str()), (1, "a1"));
+        assert_eq!(received.recv().await.unwrap().path, "/master/api/v1");
+        let asked = received.recv().await.unwrap();
+        assert_eq!((asked.path.as_str(), asked.body.len()), ("/master/slaves", 0));
+        assert_eq!(client(&standby).features().await.unwrap(), Features::newest());
+
+        let (closed, _) = serve(|_| plain(403, "not you")).await;
+        let error = client(&closed).agents().await.unwrap_err();
+        assert!(matches!(error, MesosError::Forbidden { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_true_is_one_error_and_no_panic() {
+        let nested = format!(r#"{{"type":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let odd = r#"{"type":"GET_AGENTS","get_agents":{"agents":[{"agent_info":
+            {"hostname":"\u0000/../é","id":{"value":"..\n"},"port":5051,"new_field":{}},
+            "active":true,"version":"x","registered_time":{"nanoseconds":-5},
+            "drain_info":{"state":"MELTING"},"capabilities":[{"type":"TIME_TRAVEL"}]}]}}"#;
+        for (body, good) in [(nested.as_str(), false), (odd, true), ("", false), ("[]", false)] {
+            let body = body.to_owned();
+            let (master, _) = serve(move |_| typed(200, "application/json", &body)).await;
+            match client(&master).agents().await {
+                Ok(seen) => assert!(good && seen.len() == 1),
+                Err(error) => {
+                    assert!(!good && error.to_string().contains("is not understood"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_read_from_a_real_master() {
+        let answer = |kind: &str, name: &str| {
+            let start = format!(r#"{{"type":"{kind}",""#);
+            let entries = recording::named(name).into_iter();
+            let body = entries.filter_map(|entry| match entry {
+                Entry::Response { body, .. } if body.starts_with(start.as_bytes()) => Some(body),
+                _ => None,
+            });
+            String::from_utf8(body.last().unwrap()).unwrap()
+        };
+        let frameworks = answer("GET_FRAMEWORKS", "01_subscribe");
+        let tasks = answer("GET_TASKS", "02_launch");
+        let (master, _) = serve(move |got| {
+            let about_tasks = got.json()["type"] == "GET_TASKS";
+            typed(200, "application/json", if about_tasks { &tasks } else { &frameworks })
+        })
+        .await;
+        let workload = client(&master).workload().await.unwrap();
+        // The framework of the task was recorded elsewhere, so that it is known by its ID only.
+        let agent = "cadbb8af-f917-4905-8790-a451d7c00426-S1".into();
+        let stopped: Vec<_> = workload.stopped(&agent, Restart::Agent).collect();
+        assert_eq!(stopped, [("cadbb8af-f917-4905-8790-a451d7c00426-0010", 1)]);
+        assert_eq!(workload.stopped(&agent, Restart::Docker).count(), 0);
     }
 }

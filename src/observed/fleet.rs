@@ -86,6 +86,20 @@ pub enum Condition {
     Gone,
 }
 
+impl Condition {
+    /// Of an agent that the master lists. What an operator has ordered says more than whether
+    /// it is connected at the moment.
+    #[must_use]
+    pub fn of(draining: bool, deactivated: bool, active: bool) -> Self {
+        match (draining, deactivated, active) {
+            (true, ..) => Self::Draining,
+            (_, true, _) => Self::Deactivated,
+            (.., true) => Self::Active,
+            (.., false) => Self::Disconnected,
+        }
+    }
+}
+
 /// One line of the master's list of agents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSeen {
@@ -99,7 +113,7 @@ pub struct AgentSeen {
     pub roles: BTreeSet<String>,
     /// See [`AgentView::attributes`].
     pub attributes: BTreeMap<String, String>,
-    /// See [`AgentView::mesos_version`].
+    /// See [`AgentView::mesos_version`]; empty if the master does not know it.
     pub mesos_version: String,
 }
 
@@ -170,7 +184,9 @@ impl HostRecord {
         self.agent.id = newest.id.clone();
         self.agent.roles.clone_from(&newest.roles);
         self.agent.attributes.clone_from(&newest.attributes);
-        self.agent.mesos_version.clone_from(&newest.mesos_version);
+        if !newest.mesos_version.is_empty() {
+            self.agent.mesos_version.clone_from(&newest.mesos_version);
+        }
         self.agent.twin =
             twin.filter(|_| newest.condition == Condition::Active).map(|s| s.id.clone());
         self.set_condition(newest.condition, now);
@@ -341,6 +357,16 @@ mod tests {
         gone.fold_gone(&"s1".into(), Time(5));
         gone.fold_listed(&[], Time(6));
         assert_eq!(gone.agent.condition, Condition::Gone);
+    }
+
+    #[test]
+    fn a_new_master_that_waits_for_an_agent_does_not_make_its_version_unknown() {
+        let mut record = record();
+        let recovered =
+            AgentSeen { mesos_version: String::new(), ..seen("s1", Condition::Disconnected) };
+        record.fold_listed(&[&recovered], Time(2));
+        assert_eq!(record.agent.condition, Condition::Disconnected);
+        assert_eq!(record.agent.mesos_version, "1.1.0");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::super::format::grouped;
+use crate::mesos::workload::{Restart, Workload};
 use crate::plan::reason::Reason;
 use crate::plan::step::{Disruption, Step};
 use crate::plan::{HostPlan, Plan};
@@ -56,6 +58,29 @@ pub(super) fn containers(host: &HostPlan<'_>, disruption: Disruption) -> u32 {
         Disruption::RestartAgent => facts.agent_containers,
         _ => 0,
     }
+}
+
+/// Whose they are, as Mesos says: `marathon 12, spark 2`. Empty if it does not say.
+pub(super) fn owners<'p, 'a: 'p>(
+    workload: &Workload,
+    hosts: impl Iterator<Item = &'p HostPlan<'a>>,
+    disruption: Disruption,
+) -> String {
+    let restart = match disruption {
+        Disruption::RestartDocker => Restart::Docker,
+        Disruption::RestartAgent => Restart::Agent,
+        _ => return String::new(),
+    };
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for host in hosts {
+        for (framework, number) in workload.stopped(&host.view.record.agent.id, restart) {
+            *sums.entry(framework).or_default() += u64::from(number);
+        }
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    let sums = sums.into_iter().map(|(name, number)| format!("{name} {}", grouped(number)));
+    sums.collect::<Vec<_>>().join(", ")
 }
 
 /// All hosts that are not in sync: changes first, those of most hosts first.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::format::{Output, print, structured};
+use super::mesos::Looking;
 use super::state::State;
 use super::view::{View, ViewError};
 use super::{Connection, Exit, Failure, input};
@@ -28,6 +29,7 @@ Examples:
   calico-dcos diff                               what the cluster lacks of what is declared
   calico-dcos diff -f cluster.yaml               what an edit would do, before it is applied
   calico-dcos diff --hosts                       the same with every host named
+  calico-dcos diff --mesos-master http://leader.mesos:5050    also whose containers stop
   calico-dcos diff -o json | jq .summary         for programs (plan.schema.json)
   calico-dcos export -o now.json
   calico-dcos diff --observed now.json -f cluster.yaml    with no connection
@@ -57,6 +59,10 @@ pub struct Diff {
     #[command(flatten)]
     /// Where etcd is
     pub connection: Connection,
+
+    #[command(flatten)]
+    /// Where Mesos is
+    pub mesos: Looking,
 }
 
 impl Diff {
@@ -68,7 +74,10 @@ impl Diff {
             None => load(&self.connection).await?,
         };
         let now = if self.observed.is_some() { state.at } else { clock::now() };
-        let view = View::new(state, proposed, now)?;
+        let mut view = View::new(state, proposed, now)?;
+        if self.observed.is_none() {
+            view.workload = self.mesos.workload().await?;
+        }
         let plan = view.plan();
         print(&match self.output {
             Output::Text => text(&view, &plan, self.hosts),

@@ -6,6 +6,7 @@ use super::report::PlanReport;
 use super::*;
 use crate::cli::testing::{CLUSTER, NOW, POOL, accept, enter, fleet, put, sync};
 use crate::desired::Source;
+use crate::mesos::workload::Workload;
 use crate::rollout::records::Stage;
 
 fn view(state: State, proposed: &[&str]) -> View {
@@ -58,6 +59,33 @@ fn a_proposed_image_and_a_pool_that_matches_nothing() {
     let proposed = view(settled(), &[&newer, POOL]);
     assert!(proposed.raises_generation);
     assert_snapshot!(plain(&proposed, false));
+}
+
+#[test]
+fn whose_containers_stop_is_said_where_mesos_was_asked() {
+    let mut state = fleet(9);
+    accept(&mut state);
+    let id = |name: &str| {
+        let host = state.hosts.iter().find(|(host, _)| host.as_str() == name).unwrap().1;
+        host.observed.as_ref().unwrap().agent.id.clone()
+    };
+    let workload = Workload::default()
+        .with(&id("a7"), "marathon", true, 12)
+        .with(&id("a7"), "spark", true, 3)
+        .with(&id("a8"), "marathon", true, 12)
+        .with(&id("a8"), "batch", false, 2);
+    let mut view = view(state, &[]);
+    view.workload = Some(workload);
+    let text = plain(&view, true);
+    for line in [
+        "restarts Docker, 12–15 containers stop on each; in all marathon 24, spark 3",
+        "restarts the Mesos agent, with it tasks of batch 2",
+        "a7  15 containers stop: marathon 12, spark 3 · facts",
+        "a8  12 containers stop: marathon 12 · tasks stop: batch 2 · facts",
+        "a6  12 containers stop · facts",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::super::format::{
     BOLD, CYAN, DIM, GREEN, RED, YELLOW, ago, count, duration, first_names, grouped,
 };
 use super::super::view::{Basis, View};
-use super::group::{Group, Wait, containers, groups};
+use super::group::{Group, Wait, containers, groups, owners};
 use crate::plan::gate::{Phase, explain};
 use crate::plan::reason::Reason;
 use crate::plan::step::{Action, Disruption, Step};
@@ -79,7 +79,16 @@ impl Page<'_> {
         let labels: Vec<String> = group.steps.iter().map(becomes).collect();
         let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
         for (step, label) in group.steps.iter().zip(labels) {
-            let stops = stops(step.disruption, group);
+            let mut stops = stops(step.disruption, group);
+            let whose = self.owners(group.hosts(), step.disruption);
+            if !whose.is_empty() {
+                let link = match (step.disruption, group.len()) {
+                    (Disruption::RestartAgent, _) => ", with it tasks of",
+                    (_, 1) => ":",
+                    _ => "; in all",
+                };
+                stops = format!("{stops}{link} {whose}");
+            }
             let colour = if step.disruption.takes_slot() { YELLOW } else { DIM };
             let stops = if stops.is_empty() { stops } else { format!("{colour}{stops}{colour:#}") };
             let verb = step.action.verb();
@@ -129,6 +138,16 @@ impl Page<'_> {
         }
     }
 
+    /// Whose tasks a step stops, where Mesos was asked.
+    fn owners<'p, 'a: 'p>(
+        &self,
+        hosts: impl Iterator<Item = &'p HostPlan<'a>>,
+        disruption: Disruption,
+    ) -> String {
+        let workload = self.view.workload.as_ref();
+        workload.map_or_else(String::new, |workload| owners(workload, hosts, disruption))
+    }
+
     fn host(&mut self, host: &HostPlan<'_>, indent: usize) {
         let mut parts = Vec::new();
         let moves = !matches!(
@@ -142,9 +161,15 @@ impl Page<'_> {
             )
         );
         for step in host.assessment.work.steps.iter().filter(|_| moves) {
+            let whose = self.owners(std::iter::once(host), step.disruption);
             match containers(host, step.disruption) {
-                0 => {}
-                stopped => parts.push(format!("{} stop", count(stopped as usize, "container"))),
+                0 if whose.is_empty() => {}
+                0 => parts.push(format!("tasks stop: {whose}")),
+                stopped => {
+                    let whose = if whose.is_empty() { whose } else { format!(": {whose}") };
+                    let stopped = count(stopped as usize, "container");
+                    parts.push(format!("{stopped} stop{whose}"));
+                }
             }
         }
         let report = host.view.record.reported.as_ref();

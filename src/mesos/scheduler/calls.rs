@@ -77,7 +77,7 @@ impl Line {
             Ok(body) => Bytes::from(body),
             Err(source) => return Err(MesosError::Unwritable { call: named, source }),
         };
-        let answer = match self.http.post(&self.leader, PATH, body, Some(&self.stream_id)).await {
+        let answer = match self.http.post(&self.leader, PATH, body, &self.stream_id).await {
             Ok(answer) => answer,
             Err(source) => {
                 return Err(MesosError::CallUnanswered { call: named, source: Box::new(source) });

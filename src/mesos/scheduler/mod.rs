@@ -10,17 +10,16 @@ mod tests;
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use reqwest::Response;
+use bytes::Bytes;
 use reqwest::header::HeaderName;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
-use tokio_util::codec::Decoder;
+use tokio::time::{Instant, sleep_until};
 
 use super::error::{MesosError, NextStep};
 use super::http::{Http, Led, Options, not_json};
 use super::location::shown;
 use super::recordio::RecordIo;
+use super::stream::Records;
 use super::v1::scheduler::{Call, Event, Request, Subscribe, Subscribed};
 use super::v1::{FrameworkId, FrameworkInfo};
 use super::zookeeper::Leader;
@@ -30,9 +29,6 @@ pub use calls::CallSender;
 pub(super) const STREAM_ID: HeaderName = HeaderName::from_static("mesos-stream-id");
 
 const PATH: &str = "/api/v1/scheduler";
-
-/// If a master does not say how often its heart beats; what all of them do.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long the stream may still explain why a call found the subscription gone.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -51,7 +47,7 @@ pub async fn connect(
     let body = serde_json::to_vec(&Request { framework_id, call })
         .map_err(|source| MesosError::Unwritable { call: "SUBSCRIBE".to_owned(), source })?;
     let http = Http::new(options)?;
-    let Led { master, answer, leader } = http.ask_leader(PATH, &Bytes::from(body)).await?;
+    let Led { master, answer, leader } = http.ask_leader(PATH, Some(&Bytes::from(body))).await?;
     let address = shown(&master);
     if let Some(found) = not_json(&answer) {
         return Err(MesosError::NotMesos { address, found });
@@ -60,15 +56,15 @@ pub async fn connect(
         let found = "JSON, but no stream of events".to_owned();
         return Err(MesosError::NotMesos { address, found });
     };
-    let mut stream = EventStream::new(answer, options.answer_timeout);
-    let first = match stream.next().await? {
+    let mut stream = Records::new(answer, RecordIo::default(), options.answer_timeout);
+    let first = match event(&stream.next().await?)? {
         Event::Subscribed(first) => first,
         other => {
             let found = format!("{} before SUBSCRIBED", other.kind());
             return Err(MesosError::NotMesos { address, found });
         }
     };
-    stream.expect_heartbeats(heartbeat(&first).saturating_mul(options.missed_heartbeats));
+    stream.expect_heartbeats(first.heartbeat_interval_seconds, options.missed_heartbeats);
     tracing::info!(master = %address, framework = %first.framework_id, "subscribed");
 
     let (failed, failures) = mpsc::unbounded_channel();
@@ -93,21 +89,12 @@ pub async fn connect(
     Ok((subscription, sender))
 }
 
-/// The interval that the master announces, if it is one.
-fn heartbeat(first: &Subscribed) -> Duration {
-    first
-        .heartbeat_interval_seconds
-        .filter(|seconds| *seconds > 0.0)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .unwrap_or(HEARTBEAT)
-}
-
 /// The events of one subscription.
 #[derive(Debug)]
 pub struct Subscription {
     framework_id: FrameworkId,
     first: Option<Subscribed>,
-    stream: EventStream,
+    stream: Records,
     failures: mpsc::UnboundedReceiver<MesosError>,
     /// A call found the subscription gone; this is told at that time.
     lost: Option<(Instant, MesosError)>,
@@ -137,7 +124,10 @@ impl Subscription {
             // subscribe again would then be to take over in turn, without end.
             tokio::select! {
                 biased;
-                event = self.stream.next() => return event.map_err(|error| self.blame(error)),
+                record = self.stream.next() => {
+                    let event = record.and_then(|record| event(&record));
+                    return event.map_err(|error| self.blame(error));
+                }
                 Some(failure) = self.failures.recv(), if self.lost.is_none() => {
                     if failure.next_step() != NextStep::Resubscribe {
                         return Err(failure);
@@ -163,54 +153,7 @@ impl Subscription {
     }
 }
 
-#[derive(Debug)]
-struct EventStream {
-    answer: Response,
-    decoder: RecordIo,
-    buffer: BytesMut,
-    patience: Duration,
-    deadline: Instant,
-}
-
-impl EventStream {
-    fn new(answer: Response, patience: Duration) -> Self {
-        let deadline = Instant::now() + patience;
-        let (decoder, buffer) = (RecordIo::default(), BytesMut::new());
-        Self { answer, decoder, buffer, patience, deadline }
-    }
-
-    fn expect_heartbeats(&mut self, patience: Duration) {
-        // Far enough in the future to be never, and not so far that the clock overflows.
-        self.patience = patience.min(Duration::from_hours(24));
-        self.deadline = Instant::now() + self.patience;
-    }
-
-    /// The next event. An ERROR is an error: the master closes the stream after it.
-    async fn next(&mut self) -> Result<Event, MesosError> {
-        loop {
-            if let Some(record) = self.decoder.decode(&mut self.buffer)? {
-                self.deadline = Instant::now() + self.patience;
-                return event(&record);
-            }
-            match timeout_at(self.deadline, self.answer.chunk()).await {
-                Ok(Ok(Some(chunk))) => self.buffer.extend_from_slice(&chunk),
-                Ok(Ok(None)) => {
-                    return match self.decoder.decode_eof(&mut self.buffer)? {
-                        Some(record) => event(&record),
-                        None => Err(MesosError::StreamEnded),
-                    };
-                }
-                Ok(Err(source)) => {
-                    return Err(MesosError::StreamBroken { source: source.without_url() });
-                }
-                Err(_) => {
-                    return Err(MesosError::Silent { seconds: self.patience.as_secs_f64() });
-                }
-            }
-        }
-    }
-}
-
+/// What a record says. An ERROR is an error: the master closes the stream after it.
 fn event(record: &[u8]) -> Result<Event, MesosError> {
     match serde_json::from_slice(record).map_err(|source| MesosError::BadEvent { source })? {
         Event::Error(message) => Err(MesosError::told(message)),
