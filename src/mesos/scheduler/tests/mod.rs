@@ -252,6 +252,36 @@ async fn a_damaged_stream_is_left_for_a_new_one() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_true_is_one_error_or_is_passed_over_and_never_a_panic() {
+    let deep = format!(r#"{{"type":{}"#, "[".repeat(100_000));
+    let update = r#"{"type":"UPDATE","update":{"status":{"task_id":{"value":"../\u0000é\n"},
+        "agent_id":{"value":""},"state":"TASK_MELTING","source":"SOURCE_MARS",
+        "reason":"REASON_WHIM","timestamp":-1.5e300,"unreachable_time":{"nanoseconds":-1},
+        "new_field":[{}]}}}"#;
+    for (record, good) in [
+        (deep.as_str(), false),
+        (r#"{"type":"TIME_TRAVEL","time_travel":[]}"#, true),
+        (update, true),
+        (r#"{"type":"UPDATE"}"#, false),
+        (r#"{"type":"OFFERS","offers":{"offers":{}}}"#, false),
+        ("null", false),
+        ("", true),
+    ] {
+        // An interval that cannot be is that of all masters.
+        for interval in ["-15.0", "1e300", "0.0"] {
+            let first = SUBSCRIBED.replace("15.0", interval);
+            let bytes = records(&[&first, record, HEARTBEAT]);
+            let (seen, error) = read_to_the_end(bytes, Then::End).await;
+            let ended = matches!(error, MesosError::StreamEnded);
+            let refused = matches!(error, MesosError::BadEvent { .. });
+            assert!(if good { ended } else { refused }, "{record:.60}: {error:?}");
+            let known = if good { 2 + usize::from(!record.is_empty()) } else { 1 };
+            assert_eq!(seen.len(), known, "{record:.60}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_is_told_from_a_stream_that_ends() {
     let (feed, options) = fed(|_| plain(202, "")).await;
     let (mut subscription, _calls) = connect(&options, framework(), vec![]).await.unwrap();
