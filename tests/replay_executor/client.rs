@@ -24,7 +24,7 @@ pub(crate) fn has_executor(name: &str) -> bool {
 }
 
 #[test]
-fn a_real_agents_streams_are_read_wherever_they_are_cut() {
+fn point_10_a_real_agents_streams_are_read_wherever_they_are_cut() {
     let mut count = 0;
     for name in recording::names() {
         for (_, stream) in streams(&recording::read(&name)) {

@@ -67,7 +67,7 @@ async fn agent(streams: usize, status: u16) -> (String, mpsc::UnboundedReceiver<
 }
 
 #[tokio::test]
-async fn a_task_lives_and_the_process_ends_when_all_is_acknowledged() {
+async fn point_12_calls_go_out_in_their_order_until_all_is_acknowledged() {
     let (address, mut got, feeds) = agent(1, 202).await;
     let token = ("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", "t0ken");
     let mut client = Client::start(environment(&address, &[token])).unwrap();

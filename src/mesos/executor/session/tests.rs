@@ -142,7 +142,7 @@ fn what_is_said_while_the_agent_is_away_goes_out_when_it_is_back() {
 }
 
 #[test]
-fn attempts_go_on_in_time_for_an_agent_that_restarts() {
+fn point_04_attempts_go_on_in_time_for_an_agent_that_restarts() {
     let mut session = running();
     let mut now = Uptime(1_000);
     let mut effects = session.handle(now, Input::Lost(Failure::Broken));
@@ -162,7 +162,7 @@ fn attempts_go_on_in_time_for_an_agent_that_restarts() {
 }
 
 #[test]
-fn streams_that_do_not_last_make_no_tight_loop() {
+fn point_05_streams_that_do_not_last_make_no_tight_loop() {
     let mut session = running();
     let (mut now, mut attempts) = (Uptime(10_000), 0);
     while now < Uptime(20_000) {
@@ -178,7 +178,7 @@ fn streams_that_do_not_last_make_no_tight_loop() {
 }
 
 #[test]
-fn some_answers_are_final() {
+fn point_08_some_answers_are_final() {
     let table = [
         (400, "Framework cannot be found", true),
         (400, "Executor cannot be found", true),
@@ -225,7 +225,7 @@ fn without_checkpointing_the_end_of_the_agent_is_the_end() {
 }
 
 #[test]
-fn the_process_ends_only_when_its_last_words_are_acknowledged() {
+fn point_60_the_process_ends_only_when_its_last_words_are_acknowledged() {
     let mut session = running();
     session.handle(Uptime(0), report("t", TaskState::Finished, 1));
     assert_eq!(exit(&session.handle(Uptime(0), Input::Leave)), None);
@@ -322,7 +322,7 @@ fn what_stays_without_acknowledgement_is_repeated_slower_and_slower() {
 }
 
 #[test]
-fn a_call_that_fails_shows_what_to_do() {
+fn point_13_a_call_that_fails_shows_what_to_do() {
     let table: [(Failure, bool, bool); 5] = [
         (Failure::Broken, true, false),
         (answer(503, "Agent has not finished recovery"), true, false),
@@ -359,7 +359,7 @@ fn messages_are_for_those_who_are_there() {
 }
 
 #[test]
-fn an_error_ends_it_and_an_unknown_event_does_not() {
+fn point_48_an_error_ends_it_and_an_unknown_event_does_not() {
     let mut session = running();
     let unknown = session.handle(Uptime(0), Input::Heard(Event::Unknown("NEW".to_owned())));
     assert!(matches!(&unknown[..], [Effect::Warn(_)]));
