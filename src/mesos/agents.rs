@@ -48,6 +48,7 @@ fn line(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observed::fleet::Condition::{Active, Deactivated, Disconnected, Draining};
 
     #[test]
     fn what_an_operator_ordered_and_what_is_cut_off_is_told_apart() {
@@ -69,7 +70,6 @@ mod tests {
             agents.join(",")
         );
         let seen = agents_seen(&serde_json::from_str(&text).unwrap());
-        use Condition::{Active, Deactivated, Disconnected, Draining};
         let expected = [Active, Disconnected, Deactivated, Draining, Draining, Disconnected];
         assert!(seen.iter().map(|agent| agent.condition).eq(expected));
     }

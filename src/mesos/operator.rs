@@ -246,11 +246,11 @@ mod tests {
         let answer = |kind: &str, name: &str| {
             let start = format!(r#"{{"type":"{kind}",""#);
             let entries = recording::named(name).into_iter();
-            let body = entries.filter_map(|entry| match entry {
+            let mut bodies = entries.filter_map(|entry| match entry {
                 Entry::Response { body, .. } if body.starts_with(start.as_bytes()) => Some(body),
                 _ => None,
             });
-            String::from_utf8(body.last().unwrap()).unwrap()
+            String::from_utf8(bodies.next_back().unwrap()).unwrap()
         };
         let frameworks = answer("GET_FRAMEWORKS", "01_subscribe");
         let tasks = answer("GET_TASKS", "02_launch");

@@ -67,6 +67,7 @@ impl Slave {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observed::fleet::Condition::{Active, Deactivated, Disconnected, Draining};
 
     #[test]
     fn each_agent_is_told_with_what_selectors_and_people_look_at() {
@@ -83,7 +84,6 @@ mod tests {
           ], "recovered_slaves": [{"id": "u-S4", "hostname": "a5", "active": true}]}"#;
         let seen = serde_json::from_str::<Slaves>(text).unwrap().seen();
         let conditions: Vec<_> = seen.iter().map(|agent| agent.condition).collect();
-        use Condition::{Active, Deactivated, Disconnected, Draining};
         assert_eq!(conditions, [Active, Disconnected, Deactivated, Draining, Disconnected]);
         let first = &seen[0];
         assert_eq!((first.id.as_str(), first.host.as_str()), ("u-S0", "a1"));

@@ -35,7 +35,7 @@ const APART: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct AgentWatch {
     told: mpsc::Receiver<()>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl AgentWatch {
@@ -44,7 +44,14 @@ impl AgentWatch {
     pub fn start(options: Options) -> Self {
         let (tell, told) = mpsc::channel(1);
         let task = AbortOnDropHandle::new(tokio::spawn(watch(options, tell)));
-        Self { told, _task: task }
+        Self { told, task }
+    }
+
+    /// Whether there is a stream to watch, or may be again. Where it is forbidden or unknown,
+    /// there is none.
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        !self.task.is_finished()
     }
 
     /// Waits until agents have come or gone since the last time. Nothing is lost if the future is
@@ -187,7 +194,7 @@ mod tests {
             assert!(!told(&mut watch, Duration::from_millis(50)).await);
             // Once the task has ended nobody asks any more.
             tokio::time::timeout(Duration::from_secs(20), async {
-                while !watch._task.is_finished() {
+                while watch.watches() {
                     tokio::task::yield_now().await;
                 }
             })
