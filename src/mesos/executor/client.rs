@@ -39,7 +39,7 @@ pub enum ExecutorError {
     Ca { file: String, source: std::io::Error },
     /// They are no certificates.
     #[error("{file}, which the agent names for its CA certificates, holds none that can be used")]
-    BadCa { file: String, source: reqwest::Error },
+    BadCa { file: String, source: Option<reqwest::Error> },
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be set up; is the agent's CA certificate installed?")]
     Http { source: reqwest::Error },
@@ -228,7 +228,10 @@ fn http(environment: &Environment) -> Result<Http, ExecutorError> {
         let pem = std::fs::read(file)
             .map_err(|source| ExecutorError::Ca { file: file.clone(), source })?;
         let certificates = Certificate::from_pem_bundle(&pem)
-            .map_err(|source| ExecutorError::BadCa { file: file.clone(), source })?;
+            .map_err(|source| ExecutorError::BadCa { file: file.clone(), source: Some(source) })?;
+        if certificates.is_empty() {
+            return Err(ExecutorError::BadCa { file: file.clone(), source: None });
+        }
         builder = builder.tls_certs_only(certificates);
     } else if environment.agent.scheme() == "http" {
         // Else a machine without CA certificates could not even speak plain HTTP.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::mesos::recordio::frame;
-use crate::mesos::testing::{Feed, Got, live, plain, serve};
+use crate::mesos::testing::{Feed, Got, fixture, live, plain, serve, serve_tls};
 use crate::mesos::v1::Blob;
 
 fn environment(address: &str, changes: &[(&str, &str)]) -> Environment {
@@ -202,4 +202,45 @@ async fn dropping_the_future_loses_nothing() {
         assert_eq!(update["update"]["status"]["task_id"]["value"], name.as_str());
     }
     running.abort();
+}
+
+#[tokio::test]
+async fn point_15_an_agents_certificate_is_checked_against_the_ca_that_it_names() {
+    for (certificate, good) in
+        [("server.pem", true), ("other-host.pem", false), ("expired.pem", false)]
+    {
+        let (feed, end) = mpsc::unbounded_channel();
+        let end = std::sync::Mutex::new(Some(end));
+        let answer = move |_: &Got| live(end.lock().unwrap().take().unwrap());
+        let (address, mut got) = serve_tls(certificate, answer).await;
+        let ca = fixture("ca.pem");
+        let tls =
+            [("LIBPROCESS_SSL_ENABLED", "true"), ("LIBPROCESS_SSL_CA_FILE", ca.to_str().unwrap())];
+        let mut client = Client::start(environment(&address, &tls)).unwrap();
+        tell(&feed, &subscribed());
+        if good {
+            let order = client.next().await.unwrap();
+            assert!(matches!(order, Order::Subscribed { .. }), "{order:?}");
+        } else {
+            // It tries again and again, and says nothing to whom it does not know.
+            let nothing = timeout(Duration::from_millis(500), client.next()).await;
+            assert!(nothing.is_err(), "{certificate}: {nothing:?}");
+            assert!(got.try_recv().is_err(), "{certificate}");
+        }
+    }
+}
+
+#[test]
+fn a_ca_file_that_is_none_is_named() {
+    for (file, text) in [("no-such-file", "cannot be read"), ("README.md", "none that can be used")]
+    {
+        let file = fixture(file);
+        let tls =
+            [("LIBPROCESS_SSL_ENABLED", "1"), ("LIBPROCESS_SSL_CA_FILE", file.to_str().unwrap())];
+        let error = match Client::start(environment("127.0.0.1:1", &tls)) {
+            Ok(_) => panic!("{file:?} is taken"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(text), "{error}");
+    }
 }
