@@ -178,6 +178,7 @@ mod tests {
         }
         assert!(told(&mut watch, Duration::from_secs(20)).await);
         say(r#"{"type":"AGENT_REMOVED","agent_removed":{"agent_id":{"value":"x"}}}"#);
+        assert!(!told(&mut watch, APART / 2).await, "lists are asked for at their own pace");
         assert!(told(&mut watch, Duration::from_secs(20)).await);
         assert!(!told(&mut watch, Duration::from_millis(100)).await, "it was told already");
         drop(feed);
