@@ -71,7 +71,7 @@ impl HostConfig {
 }
 
 /// What leaves the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum HostOutput {
     /// From the executor to the agent.
     Executor(FromExecutor),

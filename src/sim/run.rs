@@ -272,6 +272,8 @@ impl World {
             let Some(&at) = self.conns.get(&conn) else { continue };
             match outgoing {
                 Outgoing::Event(event) => self.mesos_event(at, conn, *event),
+                // Controllers of a scenario ask; they do not listen.
+                Outgoing::Operator(_) => {}
                 Outgoing::Close => self.stream_closed(at, conn),
             }
         }

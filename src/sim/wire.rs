@@ -1,6 +1,7 @@
 //! What passes between the model of a Mesos agent and the model of the host it runs on: the
 //! executor API without HTTP, and what the agent notices of its machine.
 
+use crate::mesos::v1::TaskStatus;
 use crate::words::{TaskId, TaskPhase};
 
 /// From the agent to the executor that it started on the host.
@@ -23,7 +24,7 @@ pub enum ToExecutor {
 
 /// From the executor to its agent. The agent keeps updates until the scheduler acknowledges
 /// them; while the agent is down, they wait with the executor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FromExecutor {
     /// A status update.
     Update {
@@ -36,6 +37,9 @@ pub enum FromExecutor {
         /// `TaskStatus.data`.
         data: Option<Vec<u8>>,
     },
+    /// A status update with all that an executor may say in one. Who and where is the agent's to
+    /// say.
+    Status(Box<TaskStatus>),
     /// An executor MESSAGE, unreliable as in Mesos.
     Message(Vec<u8>),
     /// The process has ended. Tasks without a terminal update are lost with it.

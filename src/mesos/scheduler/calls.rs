@@ -124,14 +124,15 @@ pub(super) fn refusal(
 pub(super) fn summary(call: &Call) -> String {
     let kind = call.kind();
     match call {
-        Call::Subscribe(_) | Call::Teardown => kind.to_string(),
+        Call::Subscribe(_) | Call::UpdateFramework(_) | Call::Teardown => kind.to_string(),
         Call::Accept(accept) => {
             let tasks: Vec<_> = accept
                 .operations
                 .iter()
                 .flat_map(|operation| match operation {
                     Operation::Launch(tasks) => tasks.as_slice(),
-                    Operation::Other(_) => &[],
+                    Operation::LaunchGroup { tasks, .. } => tasks.as_slice(),
+                    _ => &[],
                 })
                 .map(|task| task.task_id.as_str())
                 .collect();

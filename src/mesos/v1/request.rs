@@ -43,6 +43,7 @@ impl Serialize for Request {
             Call::Acknowledge(body) => object.serialize_field("acknowledge", body)?,
             Call::Reconcile(body) => object.serialize_field("reconcile", body)?,
             Call::Message(body) => object.serialize_field("message", body)?,
+            Call::UpdateFramework(body) => object.serialize_field("update_framework", body)?,
         }
         object.end()
     }
@@ -68,6 +69,7 @@ pub struct Envelope {
     pub acknowledge: Option<Acknowledge>,
     pub reconcile: Option<Reconcile>,
     pub message: Option<Message>,
+    pub update_framework: Option<Subscribe>,
 }
 
 /// Why an [`Envelope`] is not a call. The texts are those of Mesos' master, which puts
@@ -112,6 +114,9 @@ impl TryFrom<Envelope> for Request {
             }
             CallType::Reconcile => Call::Reconcile(envelope.reconcile.ok_or(need("reconcile"))?),
             CallType::Message => Call::Message(envelope.message.ok_or(need("message"))?),
+            CallType::UpdateFramework => {
+                Call::UpdateFramework(envelope.update_framework.ok_or(need("update_framework"))?)
+            }
             other => return Err(InvalidCall::Unsupported(other)),
         };
         Ok(Self { framework_id: envelope.framework_id, call })

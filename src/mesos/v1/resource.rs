@@ -72,6 +72,14 @@ pub struct Reservation {
     pub rest: Map<String, Value>,
 }
 
+impl Reservation {
+    /// What an agent's operator set aside for a role.
+    #[must_use]
+    pub fn of_static(role: &str) -> Self {
+        Self { kind: Some("STATIC".to_owned()), role: Some(role.to_owned()), rest: Map::new() }
+    }
+}
+
 /// A quantity of something on an agent. In a launch it has to be given back in the form in which
 /// it was offered, so fields that this program does not know are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

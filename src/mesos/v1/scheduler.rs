@@ -10,7 +10,8 @@ use super::codec::{Blob, id};
 use super::common::{ExecutorId, FrameworkInfo, OfferId};
 pub use super::event::{Event, EventType, Failure, Subscribed};
 pub use super::request::{Envelope, InvalidCall, Request};
-use super::task::{KillPolicy, TaskInfo, TaskStatus};
+use super::resource::Resource;
+use super::task::{ExecutorInfo, KillPolicy, TaskInfo, TaskStatus};
 use crate::words::{AgentId, TaskId};
 
 open_enum! {
@@ -44,7 +45,7 @@ open_enum! {
         Suppress = "SUPPRESS",
         /// Not made by us: ignored by Mesos' default allocator.
         Request = "REQUEST",
-        /// Not made by us.
+        /// [`Call::UpdateFramework`].
         UpdateFramework = "UPDATE_FRAMEWORK",
         /// Not made by us.
         AcknowledgeOperationStatus = "ACKNOWLEDGE_OPERATION_STATUS",
@@ -83,6 +84,8 @@ pub enum Call {
     Reconcile(Reconcile),
     /// Sends bytes to an executor, without any guarantee.
     Message(Message),
+    /// Changes the framework; since Mesos 1.9. Not made by us.
+    UpdateFramework(Subscribe),
 }
 
 impl Call {
@@ -103,11 +106,12 @@ impl Call {
             Self::Acknowledge(_) => CallType::Acknowledge,
             Self::Reconcile(_) => CallType::Reconcile,
             Self::Message(_) => CallType::Message,
+            Self::UpdateFramework(_) => CallType::UpdateFramework,
         }
     }
 }
 
-/// SUBSCRIBE.
+/// SUBSCRIBE, and `UPDATE_FRAMEWORK`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Subscribe {
     /// Who we are.
@@ -150,6 +154,17 @@ pub struct Accept {
 pub enum Operation {
     /// Launches tasks.
     Launch(Vec<TaskInfo>),
+    /// Launches tasks together, in Mesos' default executor. Never sent by us.
+    LaunchGroup {
+        /// The executor, as given.
+        executor: Box<ExecutorInfo>,
+        /// The tasks.
+        tasks: Vec<TaskInfo>,
+    },
+    /// Sets resources aside for a role. Never sent by us.
+    Reserve(Vec<Resource>),
+    /// Takes that back. Never sent by us.
+    Unreserve(Vec<Resource>),
     /// Any other one; the name of its type. Never sent by us.
     Other(String),
 }
@@ -160,6 +175,30 @@ struct OperationEnvelope {
     kind: Option<String>,
     #[serde(default)]
     launch: Option<LaunchBody>,
+    #[serde(default)]
+    launch_group: Option<GroupBody>,
+    #[serde(default)]
+    reserve: Option<ResourcesBody>,
+    #[serde(default)]
+    unreserve: Option<ResourcesBody>,
+}
+
+#[derive(Deserialize)]
+struct GroupBody {
+    executor: ExecutorInfo,
+    task_group: GroupTasks,
+}
+
+#[derive(Deserialize)]
+struct GroupTasks {
+    #[serde(default)]
+    tasks: Vec<TaskInfo>,
+}
+
+#[derive(Deserialize)]
+struct ResourcesBody {
+    #[serde(default)]
+    resources: Vec<Resource>,
 }
 
 #[derive(Deserialize)]
@@ -181,6 +220,24 @@ impl Serialize for Operation {
                 object.serialize_field("type", "LAUNCH")?;
                 object.serialize_field("launch", &Launch { task_infos })?;
             }
+            Self::LaunchGroup { executor, tasks } => {
+                let group = serde_json::json!({
+                    "executor": executor,
+                    "task_group": { "tasks": tasks },
+                });
+                object.serialize_field("type", "LAUNCH_GROUP")?;
+                object.serialize_field("launch_group", &group)?;
+            }
+            Self::Reserve(resources) => {
+                object.serialize_field("type", "RESERVE")?;
+                object
+                    .serialize_field("reserve", &serde_json::json!({ "resources": resources }))?;
+            }
+            Self::Unreserve(resources) => {
+                object.serialize_field("type", "UNRESERVE")?;
+                object
+                    .serialize_field("unreserve", &serde_json::json!({ "resources": resources }))?;
+            }
             Self::Other(kind) => object.serialize_field("type", kind)?,
         }
         object.end()
@@ -190,10 +247,18 @@ impl Serialize for Operation {
 impl<'de> Deserialize<'de> for Operation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let envelope = OperationEnvelope::deserialize(deserializer)?;
-        Ok(match (envelope.kind.as_deref(), envelope.launch) {
-            (Some("LAUNCH"), Some(launch)) => Self::Launch(launch.task_infos),
-            _ => Self::Other(envelope.kind.unwrap_or_default()),
-        })
+        let kind = envelope.kind.unwrap_or_default();
+        let operation = match kind.as_str() {
+            "LAUNCH" => envelope.launch.map(|launch| Self::Launch(launch.task_infos)),
+            "LAUNCH_GROUP" => envelope.launch_group.map(|group| Self::LaunchGroup {
+                executor: Box::new(group.executor),
+                tasks: group.task_group.tasks,
+            }),
+            "RESERVE" => envelope.reserve.map(|body| Self::Reserve(body.resources)),
+            "UNRESERVE" => envelope.unreserve.map(|body| Self::Unreserve(body.resources)),
+            _ => None,
+        };
+        Ok(operation.unwrap_or(Self::Other(kind)))
     }
 }
 

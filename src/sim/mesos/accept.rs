@@ -1,11 +1,11 @@
 //! ACCEPT: which launches go through, and what the others get. A launch that succeeds makes no
 //! event until its executor reports.
 
-use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use super::AgentIndex;
 use super::context::{Context, Launch, ToAgent};
-use super::master::{Master, TaskRecord};
+use super::master::{Held, Master, TaskRecord};
 use super::resources::Pool;
 use crate::mesos::v1::scheduler::{Accept, Operation};
 use crate::mesos::v1::{
@@ -24,14 +24,6 @@ struct Accepted {
 impl Master {
     pub(super) fn accept(&mut self, cx: &mut Context, id: &FrameworkId, accept: Accept) {
         let Accept { offer_ids, operations, filters } = accept;
-        // Only launches are modelled; other operations are dropped, as without an ID in Mesos.
-        let tasks: Vec<TaskInfo> = operations
-            .into_iter()
-            .flat_map(|operation| match operation {
-                Operation::Launch(tasks) => tasks,
-                Operation::Other(_) => Vec::new(),
-            })
-            .collect();
         let numbers = match self.usable(id, &offer_ids) {
             Ok(numbers) => numbers,
             Err(why) => {
@@ -43,16 +35,18 @@ impl Master {
                     }
                 }
                 let text = format!("Task launched with invalid offers: {why}");
-                for task in tasks {
-                    let state = self.opt_in(id, TaskState::Dropped);
-                    self.refuse_task(cx, id, &task, state, StatusReason::InvalidOffers, &text);
+                for operation in &operations {
+                    for task in tasks_of(operation) {
+                        let state = self.opt_in(id, TaskState::Dropped);
+                        self.refuse_task(cx, id, task, state, StatusReason::InvalidOffers, &text);
+                    }
                 }
                 return;
             }
         };
         let Some(mut accepted) = self.take(&numbers) else { return };
-        for task in tasks {
-            self.launch(cx, id, &mut accepted, task);
+        for operation in operations {
+            self.operate_on(cx, id, &mut accepted, operation);
         }
         let Accepted { agent, role, rest } = accepted;
         if let Some(record) = self.agent_mut(agent) {
@@ -60,6 +54,58 @@ impl Master {
         }
         self.consider(cx, agent);
         self.refuse(cx, id, agent, role, rest, filters);
+    }
+
+    /// Volumes and the like are not modelled, and dropped, as without an ID in Mesos.
+    fn operate_on(
+        &mut self,
+        cx: &mut Context,
+        id: &FrameworkId,
+        accepted: &mut Accepted,
+        operation: Operation,
+    ) {
+        match operation {
+            Operation::Launch(tasks) => {
+                for task in tasks {
+                    if let Err(why) = self.launch(cx, id, accepted, task.clone(), false) {
+                        let reason = StatusReason::TaskInvalid;
+                        self.refuse_task(cx, id, &task, TaskState::Error, reason, &why);
+                    }
+                }
+            }
+            Operation::LaunchGroup { executor, tasks } => {
+                for mut task in tasks {
+                    task.executor = Some((*executor).clone());
+                    if let Err(why) = self.launch(cx, id, accepted, task.clone(), true) {
+                        let reason = StatusReason::Unknown("REASON_TASK_GROUP_INVALID".to_owned());
+                        self.refuse_task(cx, id, &task, TaskState::Error, reason, &why);
+                    }
+                }
+            }
+            Operation::Reserve(resources) => self.reserve(accepted, &resources, false),
+            Operation::Unreserve(resources) => self.reserve(accepted, &resources, true),
+            Operation::Other(_) => {}
+        }
+    }
+
+    /// Sets resources of the agent aside for a role, or takes that back.
+    fn reserve(&mut self, accepted: &mut Accepted, resources: &[Resource], back: bool) {
+        let reserved = Pool::from_wire(resources);
+        let free: Vec<_> = resources
+            .iter()
+            .map(|resource| Resource { reservations: Vec::new(), role: None, ..resource.clone() })
+            .collect();
+        let free = Pool::from_wire(&free);
+        let (from, to) = if back { (reserved, free) } else { (free, reserved) };
+        if !accepted.rest.contains(&from) {
+            return;
+        }
+        accepted.rest.subtract(&from);
+        accepted.rest.add(&to);
+        if let Some(record) = self.agent_mut(accepted.agent) {
+            record.total.subtract(&from);
+            record.total.add(&to);
+        }
     }
 
     /// The numbers of the offers, if they are good together; otherwise Mesos' words.
@@ -82,11 +128,27 @@ impl Master {
         let mut offers = numbers.iter().filter_map(|number| self.offers.get(number));
         let first = offers.next().ok_or("No offers specified")?;
         for offer in offers {
+            let agent = |offer: &super::master::Offer| {
+                self.agent(offer.agent).map(|record| record.id.to_string()).unwrap_or_default()
+            };
+            let id = numbers
+                .iter()
+                .find(|number| self.offers.get(number).is_some_and(|o| std::ptr::eq(o, offer)))
+                .map(|number| self.offer_id(*number).to_string())
+                .unwrap_or_default();
             if offer.agent != first.agent {
-                return Err("Aggregated offers must belong to one single agent".to_owned());
+                let (one, other) = (agent(offer), agent(first));
+                return Err(format!(
+                    "Aggregated offers must belong to one single agent. Offer {id} uses agent \
+                     {one} and agent {other}"
+                ));
             }
             if offer.role != first.role {
-                return Err("Aggregated offers must be allocated to the same role".to_owned());
+                let (one, other) = (&offer.role, &first.role);
+                return Err(format!(
+                    "Aggregated offers must be allocated to the same role. Offer {id} uses role \
+                     {one} but another is using role {other}"
+                ));
             }
         }
         Ok(numbers)
@@ -112,50 +174,68 @@ impl Master {
         id: &FrameworkId,
         accepted: &mut Accepted,
         mut task: TaskInfo,
-    ) {
+        grouped: bool,
+    ) -> Result<(), String> {
+        let role = accepted.role.clone();
         if let Some(executor) = &mut task.executor {
             executor.framework_id = Some(id.clone());
+            allocate(&mut executor.resources, &role);
         }
-        if let Some(why) = self.invalid(id, accepted, &task) {
-            let reason = StatusReason::TaskInvalid;
-            return self.refuse_task(cx, id, &task, TaskState::Error, reason, &why);
+        allocate(&mut task.resources, &role);
+        if let Some(why) = self.invalid(id, accepted, &task, grouped) {
+            return Err(why);
         }
         let resources = Pool::from_wire(&task.resources);
         accepted.rest.subtract(&resources);
         if let Some(executor) = &task.executor {
             let key = (id.clone(), executor.executor_id.clone());
             let held = Pool::from_wire(&executor.resources);
-            let Some(record) = self.agent_mut(accepted.agent) else { return };
-            if let Entry::Vacant(entry) = record.executors.entry(key) {
+            let Some(record) = self.agent_mut(accepted.agent) else { return Ok(()) };
+            if !record.executors.contains_key(&key) {
                 accepted.rest.subtract(&held);
-                entry.insert((executor.clone(), held));
+                record.occupy(&role, &held);
+                let info = executor.clone();
+                record.executors.insert(key, Held { info, resources: held, role: role.clone() });
             }
         }
-        if let Some(executor) = &mut task.executor {
-            allocate(&mut executor.resources, &accepted.role);
+        if let Some(record) = self.agent_mut(accepted.agent) {
+            record.occupy(&role, &resources);
         }
-        allocate(&mut task.resources, &accepted.role);
-        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        let Some(framework) = self.frameworks.get_mut(id) else { return Ok(()) };
         let record = TaskRecord {
             agent: accepted.agent,
             executor: task.executor.as_ref().map(|executor| executor.executor_id.clone()),
             resources,
+            role,
+            info: Arc::new(task.clone()),
             status: None,
+            statuses: Vec::new(),
             latest: TaskState::Staging,
         };
-        framework.tasks.insert(task.task_id.clone(), record);
+        framework.tasks.insert(task.task_id.clone(), record.clone());
         let info = framework.info.clone();
+        self.publish_task(cx, id, &record);
         let launch = Launch { framework: id.clone(), info, task };
         cx.send_to_agent(accepted.agent, ToAgent::Run(Box::new(launch)));
+        Ok(())
     }
 
     /// What Mesos has against the task (`src/master/validation.cpp`).
-    fn invalid(&self, id: &FrameworkId, accepted: &Accepted, task: &TaskInfo) -> Option<String> {
+    fn invalid(
+        &self,
+        id: &FrameworkId,
+        accepted: &Accepted,
+        task: &TaskInfo,
+        grouped: bool,
+    ) -> Option<String> {
         let framework = self.frameworks.get(id)?;
         let record = self.agent(accepted.agent)?;
         let task_id = &task.task_id;
         if let Some(why) = invalid_id(task_id.as_str()) {
-            return Some(format!("Task ID '{task_id}' {why}"));
+            return Some(match task_id.as_str() {
+                "" => format!("ID {why}"),
+                id => format!("'{id}' {why}"),
+            });
         }
         if framework.tasks.contains_key(task_id) {
             return Some(format!("Task has duplicate ID: {task_id}"));
@@ -169,7 +249,7 @@ impl Master {
                 "Task uses invalid agent {used} while agent {expected} is expected"
             ));
         }
-        if task.command.is_some() == task.executor.is_some() {
+        if !grouped && task.command.is_some() == task.executor.is_some() {
             return Some(
                 "Task should have at least one (but not both) of CommandInfo or ExecutorInfo \
                  present"
@@ -199,7 +279,7 @@ impl Master {
             let key = (id.clone(), executor.executor_id.clone());
             match record.executors.get(&key) {
                 None => needed.add(&Pool::from_wire(&executor.resources)),
-                Some((known, _)) if same_executor(known, executor) => {}
+                Some(held) if same_executor(&held.info, executor) => {}
                 Some(_) => {
                     return Some(
                         "ExecutorInfo is not compatible with existing ExecutorInfo with same \
@@ -231,6 +311,13 @@ impl Master {
         let mut status = Self::status(cx, &task.task_id, state, reason, why);
         status.agent_id = Some(task.agent_id.clone());
         self.tell(cx, id, crate::mesos::v1::scheduler::Event::Update(status));
+    }
+}
+
+fn tasks_of(operation: &Operation) -> &[TaskInfo] {
+    match operation {
+        Operation::Launch(tasks) | Operation::LaunchGroup { tasks, .. } => tasks,
+        _ => &[],
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Agent {
     gone: bool,
     /// It hangs: nothing that reaches it is looked at.
     frozen: bool,
+    /// Its tasks are killed for draining.
+    draining: bool,
     frameworks: BTreeMap<FrameworkId, FrameworkInfo>,
     executors: BTreeMap<ExecutorKey, Executor>,
     tasks: BTreeMap<TaskKey, Task>,
@@ -101,6 +103,7 @@ impl Agent {
             starts: 0,
             gone: false,
             frozen: false,
+            draining: false,
             frameworks: BTreeMap::new(),
             executors: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -156,6 +159,14 @@ impl Agent {
                 self.shutdown_framework(cx, &framework);
             }
         }
+    }
+
+    /// Ends everything, in order, and keeps the ID for the next start.
+    pub(super) fn unregister(&mut self, cx: &mut Context) {
+        for framework in self.frameworks.keys().cloned().collect::<Vec<_>>() {
+            self.shutdown_framework(cx, &framework);
+        }
+        self.stop(cx);
     }
 
     pub(super) fn signal(&mut self, cx: &mut Context, signal: HostSignal) {
@@ -307,6 +318,7 @@ impl Agent {
             }
             ToAgent::Run(launch) => self.run(cx, *launch),
             ToAgent::Kill(task, policy) => self.kill(cx, &task, policy),
+            ToAgent::Drain => self.drain(cx),
             ToAgent::Acknowledge { task, uuid } => self.acknowledge(cx, &task, &uuid),
             ToAgent::Message { executor, data } => {
                 if self.is_process(&executor) {

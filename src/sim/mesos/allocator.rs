@@ -51,7 +51,8 @@ impl Master {
         }
         self.allocation_at = None;
         let mut offers: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
-        for agent in std::mem::take(&mut self.candidates) {
+        let looked_at = std::mem::take(&mut self.candidates);
+        for &agent in &looked_at {
             let connected = |record: &&_| matches_connected(record);
             let Some(record) = self.agent(agent).filter(connected) else { continue };
             // Whoever was offered this agent last comes last.
@@ -71,6 +72,7 @@ impl Master {
         for (framework, offers) in offers {
             self.tell(cx, &framework, Event::Offers(offers));
         }
+        self.ask_back(cx, &looked_at);
     }
 
     /// What the framework is offered of what is left on the agent.
@@ -103,6 +105,15 @@ impl Master {
         made
     }
 
+    /// An offer as the master keeps it and tells operators.
+    pub(super) fn offer_kept(&self, number: u64, offer: &Offer) -> Option<v1::Offer> {
+        let kept = Form { allocated: Some(&offer.role), refined: true };
+        let mut told = self.offer_to_wire(number, offer)?;
+        told.resources = offer.resources.to_wire(kept);
+        told.allocation_info = Some(v1::AllocationInfo { role: Some(offer.role.clone()) });
+        Some(told)
+    }
+
     fn offer_to_wire(&self, number: u64, offer: &Offer) -> Option<v1::Offer> {
         let framework = self.frameworks.get(&offer.framework)?;
         let record = self.agent(offer.agent)?;
@@ -130,7 +141,7 @@ impl Master {
             resources: offer.resources.to_wire(framework.form(&offer.role)),
             attributes: config.attributes.clone(),
             executor_ids,
-            unavailability: None,
+            unavailability: self.schedule.of(&record.config),
             allocation_info: framework.allocation(&offer.role),
         })
     }
@@ -174,7 +185,7 @@ impl Master {
 }
 
 fn matches_connected(record: &super::master::AgentRecord) -> bool {
-    record.standing == Standing::Connected
+    record.standing == Standing::Connected && !record.deactivated
 }
 
 impl Framework {
@@ -203,7 +214,7 @@ impl Framework {
     clippy::cast_sign_loss,
     reason = "between 0 and a year in milliseconds"
 )]
-fn refusal_ms(filters: Option<Filters>) -> u64 {
+pub(super) fn refusal_ms(filters: Option<Filters>) -> u64 {
     let asked = filters.map_or(DEFAULT_REFUSAL, |filters| filters.refuse_seconds);
     let seconds = if asked >= 0.0 { asked.min(LONGEST_REFUSAL) } else { DEFAULT_REFUSAL };
     (seconds * 1_000.0) as u64

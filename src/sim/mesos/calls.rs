@@ -116,8 +116,9 @@ impl Master {
                     cx.send_to_agent(agent, ToAgent::ShutdownExecutor(executor));
                 }
             }
-            // No maintenance is planned in this model, so no inverse offer is outstanding.
-            Call::AcceptInverseOffers(_) | Call::DeclineInverseOffers(_) => {}
+            Call::AcceptInverseOffers(answer) => self.answer_inverse(cx, id, &answer, true),
+            Call::DeclineInverseOffers(answer) => self.answer_inverse(cx, id, &answer, false),
+            Call::UpdateFramework(update) => return self.update_framework(cx, id, update),
         }
         Outcome::accepted()
     }

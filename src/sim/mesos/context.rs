@@ -119,6 +119,8 @@ pub(super) enum ToAgent {
     Gone,
     Run(Box<Launch>),
     Kill(TaskKey, Option<KillPolicy>),
+    /// Kill all tasks, and say that it is for draining.
+    Drain,
     Acknowledge {
         task: TaskKey,
         uuid: Blob,
@@ -234,6 +236,10 @@ impl Context {
 
     pub(super) fn event(&mut self, conn: ConnId, event: Event) {
         self.to_schedulers.push((conn, Outgoing::Event(Box::new(event))));
+    }
+
+    pub(super) fn operator_event(&mut self, conn: ConnId, event: serde_json::Value) {
+        self.to_schedulers.push((conn, Outgoing::Operator(Box::new(event))));
     }
 
     pub(super) fn close(&mut self, conn: ConnId) {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::calls::Outcome;
-use crate::mesos::v1::scheduler::{Envelope, InvalidCall, Request};
+use crate::mesos::v1::scheduler::{Call, Envelope, InvalidCall, Request};
 
 /// What must be there if the thing before the last dot is.
 const REQUIRED: [&str; 12] = [
@@ -35,12 +35,45 @@ pub(super) fn scheduler_call(body: &[u8]) -> Result<Request, Outcome> {
         let field = format!("reconcile.tasks[{at}].task_id");
         return Err(unconvertible(&format!("Missing required fields: {field}")));
     }
+    if let Some(why) = bad_task(&value).or_else(|| bad_bytes(&value)) {
+        return Err(unconvertible(&why));
+    }
     let envelope = Envelope::deserialize(value).map_err(|e| unconvertible(&e.to_string()))?;
-    Request::try_from(envelope).map_err(|invalid| match invalid {
+    let request = Request::try_from(envelope).map_err(|invalid| match invalid {
         InvalidCall::Missing(_) => {
             Outcome::refused(400, format!("Failed to validate scheduler::Call: {invalid}"))
         }
         InvalidCall::Unsupported(_) => Outcome::refused(501, "501 Not Implemented."),
+    })?;
+    match &request.call {
+        Call::Acknowledge(ack) if ack.uuid.0.len() != 16 => {
+            Err(Outcome::refused(400, "Failed to validate scheduler::Call: Not a valid UUID"))
+        }
+        _ => Ok(request),
+    }
+}
+
+/// A task to be launched without something that every task has.
+fn bad_task(call: &Value) -> Option<String> {
+    let operations = call.pointer("/accept/operations")?.as_array()?;
+    operations.iter().enumerate().find_map(|(at, operation)| {
+        let tasks = operation.pointer("/launch/task_infos")?.as_array()?;
+        tasks.iter().enumerate().find_map(|(number, task)| {
+            let lacks = ["name", "task_id", "agent_id"].iter().find(|f| task.get(**f).is_none())?;
+            let place = format!("accept.operations[{at}].launch.task_infos[{number}]");
+            Some(format!("Missing required fields: {place}.{lacks}"))
+        })
+    })
+}
+
+/// Bytes that are not base64.
+fn bad_bytes(call: &Value) -> Option<String> {
+    ["/acknowledge/uuid", "/message/data"].iter().find_map(|pointer| {
+        let text = call.pointer(pointer)?.as_str()?;
+        let alphabet = |c: &char| c.is_ascii_alphanumeric() || "+/=".contains(*c);
+        let wrong = text.chars().find(|c| !alphabet(c))?;
+        let field = pointer.rsplit('/').next()?;
+        Some(format!("Failed to base64 decode bytes field '{field}': Invalid character '{wrong}'"))
     })
 }
 
@@ -93,7 +126,8 @@ pub(super) fn object(body: &[u8]) -> Result<Value, Outcome> {
             | "shutdown"
             | "acknowledge"
             | "reconcile"
-            | "message" => field.is_object(),
+            | "message"
+            | "update_framework" => field.is_object(),
             _ => true,
         };
         if !expected && !field.is_null() {
@@ -176,7 +210,7 @@ mod tests {
 
     #[test]
     fn calls_that_are_not_modelled_say_so() {
-        let body = br#"{"type":"UPDATE_FRAMEWORK","update_framework":{}}"#;
+        let body = br#"{"type":"RECONCILE_OPERATIONS","reconcile_operations":{}}"#;
         assert_eq!(scheduler_call(body).unwrap_err().status, 501);
     }
 }

@@ -187,6 +187,11 @@ impl<W: World> State<W> {
                         Err(error) => tracing::error!(%error, "an event cannot be written as JSON"),
                     }
                 }
+                Outgoing::Operator(event) => {
+                    if let Some(stream) = self.streams.get(&conn) {
+                        drop(stream.send(recordio::frame(event.to_string().as_bytes())));
+                    }
+                }
                 Outgoing::Close => {
                     self.streams.remove(&conn);
                 }

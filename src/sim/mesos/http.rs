@@ -18,8 +18,7 @@ use super::calls::Outcome;
 use super::decode;
 use super::driver::Driver;
 pub use super::driver::World;
-use super::{ConnId, SimMesos};
-use crate::mesos::v1::operator::{Response as OperatorAnswer, VersionInfo};
+use super::{ConnId, OperatorAnswer, SimMesos};
 use crate::mesos::v1::scheduler::{Call, Request};
 use crate::words::Time;
 
@@ -91,6 +90,11 @@ impl<W: World> SimServer<W> {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Answers a request as if it had come over the network, which virtual time does not pass on.
+    pub async fn request(&self, request: HttpRequest<Body>) -> Response {
+        answer(Shared(self.driver.clone()), request).await
     }
 
     /// Does something with the world at its present time. None if it has ended by a panic.
@@ -176,8 +180,56 @@ async fn answer<W: World>(
             }
             None => gone(),
         },
-        _ => plain(StatusCode::NOT_FOUND, "404 Not Found.".to_owned()),
+        "/teardown" => {
+            let Ok(form) = body.collect().await else { return gone() };
+            let form = String::from_utf8_lossy(&form.to_bytes()).into_owned();
+            let id = form.strip_prefix("frameworkId=").unwrap_or_default().to_owned();
+            let call = json!({ "teardown": { "framework_id": { "value": id } } });
+            let done = driver.ask(move |state| {
+                let now = state.now();
+                state.world.mesos().operate(now, "TEARDOWN", &call)
+            });
+            match done.await {
+                Some(Ok(_)) => plain(StatusCode::OK, String::new()),
+                Some(Err(outcome)) => refuse(&outcome),
+                None => gone(),
+            }
+        }
+        path => {
+            let path = path.to_owned();
+            match driver.ask(move |state| state.world.mesos().document(&path)).await {
+                Some(Some(document)) => json_body(&document),
+                Some(None) => plain(StatusCode::NOT_FOUND, "404 Not Found.".to_owned()),
+                None => gone(),
+            }
+        }
     }
+}
+
+/// What a master answers that does not lead: where the leader is, as `host:port`, if it knows one.
+/// Endpoints that need no leader answer as everywhere.
+#[must_use]
+pub fn standby<B>(
+    version: &semver::Version,
+    leader: Option<&str>,
+    request: &HttpRequest<B>,
+) -> Response {
+    let path = request.uri().path().trim_end_matches('/');
+    let own = path.strip_prefix("/master").unwrap_or(path);
+    if own == "/health" {
+        return plain(StatusCode::OK, String::new());
+    }
+    if own == "/version" {
+        return json_body(&json!({ "version": version.to_string() }));
+    }
+    let Some(leader) = leader else { return gone() };
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = if own == "/redirect" { String::new() } else { format!("/master{own}{query}") };
+    let mut response = plain(StatusCode::TEMPORARY_REDIRECT, String::new());
+    if let Ok(location) = format!("//{leader}{path}").parse() {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// Method and content type, in the order in which Mesos looks at them.
@@ -249,6 +301,19 @@ async fn scheduler_call<W: World>(
     if stream.is_some() {
         return refuse(&super::calls::subscribe_with_stream());
     }
+    open(driver, move |mesos, now, conn| {
+        mesos.subscribe(now, conn, framework_id, subscribe).map(Some)
+    })
+    .await
+}
+
+/// Opens a stream, with an ID if `subscribe` gives one.
+async fn open<W: World>(
+    driver: &Driver<W>,
+    subscribe: impl FnOnce(&mut SimMesos, Time, ConnId) -> Result<Option<String>, Outcome>
+    + Send
+    + 'static,
+) -> Response {
     let own = driver.clone();
     let opened = driver
         .ask(move |state| {
@@ -256,7 +321,7 @@ async fn scheduler_call<W: World>(
             let (conn, events) = state.open();
             // Made here, so that a scheduler that has gone away by now is hung up on too.
             let hangup = Hangup { driver: own, conn };
-            let subscribed = state.world.mesos().subscribe(now, conn, framework_id, subscribe);
+            let subscribed = subscribe(state.world.mesos(), now, conn);
             (hangup, events, subscribed)
         })
         .await;
@@ -267,67 +332,39 @@ async fn scheduler_call<W: World>(
                 let _held_as_long_as_the_response = &hangup;
                 Ok::<_, std::convert::Infallible>(record)
             });
-            respond(
-                Response::builder()
-                    .header(header::CONTENT_TYPE, JSON)
-                    .header(STREAM_ID, stream)
-                    .body(Body::from_stream(records)),
-            )
+            let mut response = Response::builder().header(header::CONTENT_TYPE, JSON);
+            if let Some(stream) = stream {
+                response = response.header(STREAM_ID, stream);
+            }
+            respond(response.body(Body::from_stream(records)))
         }
         Err(outcome) => refuse(&outcome),
     }
 }
 
 async fn operator_call<W: World>(driver: &Driver<W>, headers: &HeaderMap, body: &[u8]) -> Response {
-    let (kind, _) = match decode::operator_call(body) {
+    let (kind, call) = match decode::operator_call(body) {
         Ok(call) => call,
         Err(outcome) => return refuse(&outcome),
     };
     if !accepts_json(headers) {
         return not_acceptable();
     }
+    if kind == "SUBSCRIBE" {
+        return open(driver, |mesos, now, conn| mesos.subscribe_operator(now, conn).map(|()| None))
+            .await;
+    }
     let answer = driver
         .ask(move |state| {
             let now = state.now();
-            operator_answer(state.world.mesos(), now, &kind)
+            state.world.mesos().operate(now, &kind, &call)
         })
         .await;
     match answer {
-        Some(Ok(body)) => json_body(&body),
+        Some(Ok(OperatorAnswer::Told(body))) => json_body(&body),
+        Some(Ok(OperatorAnswer::Done)) => plain(StatusCode::OK, String::new()),
         Some(Err(outcome)) => refuse(&outcome),
         None => gone(),
-    }
-}
-
-fn operator_answer(
-    mesos: &mut SimMesos,
-    now: Time,
-    kind: &str,
-) -> Result<serde_json::Value, Outcome> {
-    let written = |answer: &OperatorAnswer| {
-        serde_json::to_value(answer).map_err(|error| Outcome::refused(500, error.to_string()))
-    };
-    match kind {
-        "GET_AGENTS" => written(&OperatorAnswer::GetAgents(mesos.get_agents(now)?)),
-        "GET_VERSION" => {
-            let version = mesos.version().to_string();
-            written(&OperatorAnswer::GetVersion(VersionInfo { version }))
-        }
-        "GET_HEALTH" => Ok(json!({"type": "GET_HEALTH", "get_health": {"healthy": true}})),
-        "GET_MASTER" => {
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
-            let start_time = mesos.master_started().0 as f64 / 1_000.0;
-            Ok(json!({
-                "type": "GET_MASTER",
-                "get_master": {
-                    "master_info": mesos.master_info(),
-                    "start_time": start_time,
-                    "elected_time": start_time,
-                },
-            }))
-        }
-        // What Mesos answers to a type that it does not know; to one that this does not model, too.
-        _ => Err(Outcome::refused(400, decode::NO_OPERATOR_TYPE)),
     }
 }
 

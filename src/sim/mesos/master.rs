@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use super::config::AgentConfig;
 use super::context::{Context, ExecutorKey, Job, TaskKey};
+use super::maintenance::{Drain, InverseOffer, Schedule};
 use super::resources::Pool;
 use super::{AgentIndex, ConnId};
 use crate::mesos::v1::scheduler::Event;
 use crate::mesos::v1::{
     AllocationInfo, Blob, CapabilityType, ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo,
-    KillPolicy, OfferId, TaskState, TaskStatus,
+    KillPolicy, OfferId, TaskInfo, TaskState, TaskStatus,
 };
 use crate::words::{AgentId, TaskId, Time};
 
 /// The default of `--max_completed_frameworks`.
 const REMEMBERED_FRAMEWORKS: usize = 50;
+/// The default of `--max_completed_tasks_per_framework`.
+const REMEMBERED_TASKS: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Master {
@@ -28,14 +31,19 @@ pub(super) struct Master {
     pub(super) address: (std::net::Ipv4Addr, u16),
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
     /// Those removed for good, the newest last.
-    pub(super) removed_frameworks: VecDeque<FrameworkId>,
+    pub(super) removed_frameworks: VecDeque<(Framework, Time)>,
     pub(super) connections: HashMap<ConnId, FrameworkId>,
+    /// Streams of operators.
+    pub(super) subscribers: BTreeSet<ConnId>,
     /// By the index of the agent; none before its first registration.
     pub(super) agents: Vec<Option<AgentRecord>>,
     pub(super) agent_ids: HashMap<AgentId, AgentIndex>,
     /// IDs that an operator marked gone, and what is there for good.
     pub(super) gone: BTreeSet<AgentId>,
     pub(super) offers: BTreeMap<u64, Offer>,
+    /// Machines that will be away, by host name and IP, as the operator's schedule has them.
+    pub(super) schedule: Schedule,
+    pub(super) inverse_offers: BTreeMap<u64, InverseOffer>,
     pub(super) next_framework: u64,
     pub(super) next_agent: u64,
     pub(super) next_offer: u64,
@@ -53,11 +61,17 @@ pub(super) struct Framework {
     pub(super) stream: Option<(ConnId, String)>,
     /// Counts the subscriptions: a failover timer of an earlier one means nothing.
     pub(super) epoch: u32,
+    pub(super) registered: Time,
+    pub(super) reregistered: Time,
     pub(super) suppressed: BTreeSet<String>,
     pub(super) filters: BTreeMap<(AgentIndex, String), Vec<Filter>>,
+    /// Until when it does not want to be asked again to leave an agent.
+    pub(super) inverse_filters: BTreeMap<AgentIndex, Time>,
     pub(super) tasks: BTreeMap<TaskId, TaskRecord>,
     /// Tasks on agents that are unreachable.
     pub(super) unreachable: BTreeMap<TaskId, TaskRecord>,
+    /// Tasks that are over and acknowledged, the newest last.
+    pub(super) completed: VecDeque<TaskRecord>,
 }
 
 /// Resources that a framework does not want from an agent for some time.
@@ -74,8 +88,13 @@ pub(super) struct TaskRecord {
     /// None for command tasks, which the master lists without one.
     pub(super) executor: Option<ExecutorId>,
     pub(super) resources: Pool,
-    /// The newest status, without data.
+    /// The role that they are allocated to.
+    pub(super) role: String,
+    pub(super) info: Arc<TaskInfo>,
+    /// The newest status of the agent's, without data.
     pub(super) status: Option<TaskStatus>,
+    /// One for each state that it went through, the master's own words among them.
+    pub(super) statuses: Vec<TaskStatus>,
     /// The newest state at the agent; the resources are free when it is terminal.
     pub(super) latest: TaskState,
 }
@@ -84,6 +103,14 @@ impl TaskRecord {
     /// The state that reconciliation answers with.
     pub(super) fn state(&self) -> TaskState {
         self.status.as_ref().map_or(TaskState::Staging, |status| status.state.clone())
+    }
+
+    /// Keeps a status for operators to read: of those with the same state, the newest.
+    pub(super) fn note(&mut self, status: &TaskStatus) {
+        if self.statuses.last().is_some_and(|last| last.state == status.state) {
+            self.statuses.pop();
+        }
+        self.statuses.push(TaskStatus { data: None, ..status.clone() });
     }
 
     pub(super) fn uuid(&self) -> Option<&Blob> {
@@ -116,10 +143,49 @@ pub(super) struct AgentRecord {
     pub(super) free: Pool,
     /// The framework whose turn it was last.
     pub(super) last_offered: Option<FrameworkId>,
+    /// In use, by the role that it is allocated to.
+    pub(super) used: BTreeMap<String, Pool>,
     /// Executors of the frameworks' own, and what they hold.
-    pub(super) executors: BTreeMap<ExecutorKey, (ExecutorInfo, Pool)>,
+    pub(super) executors: BTreeMap<ExecutorKey, Held>,
     /// Tasks to kill when it is back.
     pub(super) kills: Vec<(TaskKey, Option<KillPolicy>)>,
+    /// An operator took it out: nothing of it is offered.
+    pub(super) deactivated: bool,
+    pub(super) drain: Option<Drain>,
+}
+
+/// An executor and its resources.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) info: ExecutorInfo,
+    pub(super) resources: Pool,
+    pub(super) role: String,
+}
+
+impl AgentRecord {
+    /// Something that was offered, or is free no more, is in use.
+    pub(super) fn occupy(&mut self, role: &str, resources: &Pool) {
+        if let Some(used) = self.used.get_mut(role) {
+            used.add(resources);
+        } else {
+            self.used.insert(role.to_owned(), resources.clone());
+        }
+    }
+
+    /// What was in use is free.
+    pub(super) fn vacate(&mut self, role: &str, resources: &Pool) {
+        if let Some(used) = self.used.get_mut(role) {
+            used.subtract(resources);
+        }
+        self.free.add(resources);
+    }
+
+    /// An executor has ended.
+    pub(super) fn evict(&mut self, executor: &ExecutorKey) {
+        if let Some(Held { resources, role, .. }) = self.executors.remove(executor) {
+            self.vacate(&role, &resources);
+        }
+    }
 }
 
 /// An outstanding offer.
@@ -132,16 +198,28 @@ pub(super) struct Offer {
 }
 
 impl Framework {
-    pub(super) fn new(info: FrameworkInfo) -> Self {
+    pub(super) fn new(info: FrameworkInfo, now: Time) -> Self {
         Self {
             info,
             stream: None,
             epoch: 0,
+            registered: now,
+            reregistered: now,
             suppressed: BTreeSet::new(),
             filters: BTreeMap::new(),
+            inverse_filters: BTreeMap::new(),
             tasks: BTreeMap::new(),
             unreachable: BTreeMap::new(),
+            completed: VecDeque::new(),
         }
+    }
+
+    /// The task is over: it is remembered for operators, and for nothing else.
+    pub(super) fn complete(&mut self, task: TaskRecord) {
+        if self.completed.len() == REMEMBERED_TASKS {
+            self.completed.pop_front();
+        }
+        self.completed.push_back(task);
     }
 
     pub(super) fn conn(&self) -> Option<ConnId> {
@@ -183,10 +261,13 @@ impl Master {
             frameworks: BTreeMap::new(),
             removed_frameworks: VecDeque::new(),
             connections: HashMap::new(),
+            subscribers: BTreeSet::new(),
             agents: Vec::new(),
             agent_ids: HashMap::new(),
             gone: BTreeSet::new(),
             offers: BTreeMap::new(),
+            schedule: Schedule::default(),
+            inverse_offers: BTreeMap::new(),
             next_framework: 0,
             next_agent: 0,
             next_offer: 0,
@@ -198,7 +279,8 @@ impl Master {
     /// Another master takes over. Of what the old one knew, only the registry is left: which
     /// agents there are, and which are gone.
     pub(super) fn fail_over(&mut self, cx: &mut Context) {
-        for conn in self.connections.keys().copied().collect::<BTreeSet<_>>() {
+        let streams = self.connections.keys().chain(&self.subscribers);
+        for conn in streams.copied().collect::<BTreeSet<_>>() {
             cx.close(conn);
         }
         let mut next = Self::new(cx, self.version.clone(), self.address);
@@ -206,10 +288,12 @@ impl Master {
         next.agents = std::mem::take(&mut self.agents);
         next.agent_ids = std::mem::take(&mut self.agent_ids);
         next.gone = std::mem::take(&mut self.gone);
+        next.schedule = std::mem::take(&mut self.schedule);
         for record in next.agents.iter_mut().flatten() {
             record.contact += 1;
             record.reregistered = None;
             record.free = Pool::default();
+            record.used.clear();
             record.executors.clear();
             record.kills.clear();
             if !matches!(record.standing, Standing::Unreachable(_)) {
@@ -268,10 +352,16 @@ impl Master {
     /// Takes all offers of an agent back, and says so.
     pub(super) fn rescind_offers(&mut self, cx: &mut Context, agent: AgentIndex) {
         for number in self.offers_of(agent) {
-            let id = self.offer_id(number);
-            if let Some(offer) = self.discard_offer(cx, number) {
-                self.tell(cx, &offer.framework, Event::Rescind(id));
-            }
+            self.rescind(cx, number);
+        }
+        self.rescind_inverse(cx, agent);
+    }
+
+    /// Takes an offer back, and says so.
+    pub(super) fn rescind(&mut self, cx: &mut Context, number: u64) {
+        let id = self.offer_id(number);
+        if let Some(offer) = self.discard_offer(cx, number) {
+            self.tell(cx, &offer.framework, Event::Rescind(id));
         }
     }
 
@@ -285,12 +375,17 @@ impl Master {
         for number in numbers {
             self.discard_offer(cx, number);
         }
+        self.inverse_offers.retain(|_, offer| offer.framework != *framework);
     }
 
-    pub(super) fn remember_removed(&mut self, framework: FrameworkId) {
+    pub(super) fn remember_removed(&mut self, framework: Framework, now: Time) {
         if self.removed_frameworks.len() == REMEMBERED_FRAMEWORKS {
             self.removed_frameworks.pop_front();
         }
-        self.removed_frameworks.push_back(framework);
+        self.removed_frameworks.push_back((framework, now));
+    }
+
+    pub(super) fn was_removed(&self, id: &FrameworkId) -> bool {
+        self.removed_frameworks.iter().any(|(removed, _)| removed.info.id.as_ref() == Some(id))
     }
 }

@@ -20,6 +20,7 @@ mod context;
 mod decode;
 mod driver;
 pub mod http;
+mod maintenance;
 mod master;
 mod operator;
 mod queue;
@@ -39,10 +40,13 @@ pub use calls::Outcome;
 pub use config::{AgentConfig, MesosConfig, NetworkFaults, Processes, Timings};
 use context::{Context, Job, ToMaster};
 use master::{Master, Standing};
+pub use operator::OperatorAnswer;
 
 use crate::mesos::v1::operator::GetAgents;
 use crate::mesos::v1::scheduler::{Call, Event, Request, Subscribe};
-use crate::mesos::v1::{CapabilityType, FrameworkId, FrameworkInfo, MasterInfo, TaskState};
+use crate::mesos::v1::{
+    CapabilityType, FrameworkId, FrameworkInfo, MasterInfo, TaskState, TaskStatus,
+};
 use crate::sim::wire::{FromExecutor, HostSignal, ToExecutor};
 use crate::words::{AgentId, Time};
 
@@ -58,6 +62,8 @@ pub struct ConnId(pub u64);
 pub enum Outgoing {
     /// An event.
     Event(Box<Event>),
+    /// An event for operators.
+    Operator(Box<serde_json::Value>),
     /// The end of the stream.
     Close,
 }
@@ -69,6 +75,8 @@ pub struct SimMesos {
     master: Master,
     agents: Vec<(Agent, Arc<AgentConfig>)>,
     traffic: Traffic,
+    /// No master runs.
+    stopped: bool,
 }
 
 /// What was asked of the master.
@@ -97,7 +105,7 @@ impl SimMesos {
     pub fn new(now: Time, config: MesosConfig) -> Self {
         let mut cx = Context::new(now, config.timings, config.seed);
         let master = Master::new(&mut cx, config.version, config.address);
-        Self { cx, master, agents: Vec::new(), traffic: Traffic::default() }
+        Self { cx, master, agents: Vec::new(), traffic: Traffic::default(), stopped: false }
     }
 
     /// Adds an agent and starts it. Returns its index.
@@ -151,6 +159,9 @@ impl SimMesos {
     }
 
     fn ready(&self) -> Result<(), Outcome> {
+        if self.stopped {
+            return Err(Outcome::refused(503, "No leader elected"));
+        }
         if self.master.is_recovering(&self.cx) {
             return Err(Outcome::refused(503, "Master has not finished recovery"));
         }
@@ -190,6 +201,14 @@ impl SimMesos {
         match signal {
             HostSignal::AgentStopped if was_up => {
                 cx.after(cx.timings.latency, Job::LinkBroken { agent: index, contact });
+            }
+            // Pings are answered from now on, but it has to register too.
+            HostSignal::AgentStarted | HostSignal::MachineUp if !was_up => {
+                let contact = self.master.answers_pings(index);
+                let ms = cx.timings.agent_reregister;
+                if let Some(contact) = contact {
+                    cx.after(ms, Job::PingTimeout { agent: index, contact });
+                }
             }
             HostSignal::MachineDown if was_up => {
                 cx.after(cx.timings.ping_timeout, Job::PingTimeout { agent: index, contact });
@@ -270,6 +289,9 @@ impl SimMesos {
 
     fn happen(&mut self, job: Job) {
         let (cx, master) = (&mut self.cx, &mut self.master);
+        if self.stopped && matches!(job, Job::Allocate { .. } | Job::PingTimeout { .. }) {
+            return;
+        }
         match job {
             Job::ToAgent { agent, link, message } => {
                 if cx.link(agent) == link
@@ -354,6 +376,17 @@ impl SimMesos {
         Ok(self.master.get_agents())
     }
 
+    /// An operator subscribes to events on a new connection.
+    ///
+    /// # Errors
+    /// What a master answers that has just started.
+    pub fn subscribe_operator(&mut self, now: Time, conn: ConnId) -> Result<(), Outcome> {
+        self.advance(now);
+        self.ready()?;
+        self.master.subscribe_operator(&mut self.cx, conn);
+        Ok(())
+    }
+
     /// What was asked of the master so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
@@ -394,6 +427,7 @@ impl SimMesos {
     /// Another master takes over: all streams end, and agents come back one after the other.
     pub fn master_failover(&mut self, now: Time) {
         self.advance(now);
+        self.stopped = false;
         self.master.fail_over(&mut self.cx);
         for (index, (agent, _)) in self.agents.iter_mut().enumerate() {
             self.cx.cut(index);
@@ -407,10 +441,41 @@ impl SimMesos {
         self.agent(agent, |agent, _| agent.freeze());
     }
 
+    /// The master's process ends, and no other one takes over until [`Self::master_failover`].
+    pub fn master_stops(&mut self, now: Time) {
+        self.advance(now);
+        self.stopped = true;
+        let streams = self.master.connections.keys().chain(&self.master.subscribers);
+        for conn in streams.copied().collect::<std::collections::BTreeSet<_>>() {
+            self.cx.close(conn);
+        }
+        self.master.connections.clear();
+        self.master.subscribers.clear();
+        for index in 0..self.agents.len() {
+            self.cx.cut(index);
+        }
+    }
+
     /// An operator marks the agent gone (`MARK_AGENT_GONE`).
     pub fn agent_gone(&mut self, now: Time, agent: AgentIndex) {
         self.advance(now);
         self.master.mark_gone(&mut self.cx, agent);
+    }
+
+    /// A container could not be started, or has ended with its executor: the agent says so, in
+    /// these words, if it has the task.
+    pub fn container_ends(&mut self, now: Time, index: AgentIndex, status: &TaskStatus) {
+        self.advance(now);
+        self.agent(index, |agent, cx| agent.container_ends(cx, status));
+    }
+
+    /// An agent is told to unregister (SIGUSR1): its tasks end, and its process with them.
+    pub fn agent_unregisters(&mut self, now: Time, index: AgentIndex) {
+        self.advance(now);
+        let Some((agent, config)) = self.agents.get_mut(index) else { return };
+        agent.unregister(&mut self.cx);
+        let why = format!("Agent {} removed: the agent unregistered", config.hostname);
+        self.master.remove_agent(&mut self.cx, index, &why);
     }
 
     /// The work directory of an agent is removed while its process is down: the next start

@@ -6,12 +6,23 @@ use std::sync::Arc;
 
 use super::config::AgentConfig;
 use super::context::{Context, Job, Report, ReportedTask, ToAgent};
-use super::master::{AgentRecord, Framework, Master, Standing, TaskRecord};
-use super::resources::Pool;
+use super::master::{AgentRecord, Framework, Held, Master, Standing, TaskRecord};
+use super::resources::{Pool, allocated_to};
 use super::{AgentIndex, tasks};
 use crate::mesos::v1::scheduler::{Event, Failure};
 use crate::mesos::v1::{FrameworkId, StatusReason, TaskState, TaskStatus};
 use crate::words::{AgentId, TaskId, Time};
+
+/// Why a task is not where it was.
+#[derive(Clone)]
+struct Loss<'a> {
+    /// For `PARTITION_AWARE` frameworks.
+    state: TaskState,
+    reason: StatusReason,
+    text: &'a str,
+    /// Since when its agent is away, if it may come back.
+    since: Option<Time>,
+}
 
 impl Master {
     /// An agent without an ID: it gets a new one. If one of an earlier life is still known, its
@@ -23,7 +34,7 @@ impl Master {
         config: Arc<AgentConfig>,
     ) {
         if self.agent(index).is_some() {
-            self.remove_agent(cx, index);
+            self.remove_agent(cx, index, "Agent re-registered with a new agent ID");
         }
         let id = AgentId(format!("{}-S{}", self.id, self.next_agent));
         self.next_agent += 1;
@@ -38,8 +49,11 @@ impl Master {
             free: total.clone(),
             total,
             last_offered: None,
+            used: std::collections::BTreeMap::new(),
             executors: std::collections::BTreeMap::new(),
             kills: Vec::new(),
+            deactivated: false,
+            drain: None,
         };
         if self.agents.len() <= index {
             self.agents.resize_with(index + 1, || None);
@@ -47,6 +61,7 @@ impl Master {
         self.agents[index] = Some(record);
         self.agent_ids.insert(id.clone(), index);
         cx.send_to_agent(index, ToAgent::Registered { id });
+        self.publish_agent(cx, index);
         self.consider_now(cx, index);
     }
 
@@ -90,6 +105,9 @@ impl Master {
         } else {
             self.consider_now(cx, index);
         }
+        if matches!(before, Standing::Unreachable(_) | Standing::Recovered) {
+            self.publish_agent(cx, index);
+        }
     }
 
     /// What the master thinks runs on the agent and the agent did not report.
@@ -115,17 +133,22 @@ impl Master {
         let Report { frameworks, executors, tasks } = report;
         for info in frameworks {
             let Some(id) = info.id.clone() else { continue };
-            if !self.removed_frameworks.contains(&id) {
-                self.frameworks.entry(id).or_insert_with(|| Framework::new(info));
+            if !self.was_removed(&id) {
+                let now = cx.now;
+                self.frameworks.entry(id).or_insert_with(|| Framework::new(info, now));
             }
         }
         let Some(record) = self.agent_mut(index) else { return };
         record.free = record.total.clone();
+        record.used.clear();
         record.executors.clear();
         for (framework, info) in executors {
-            let held = Pool::from_wire(&info.resources);
-            record.free.subtract(&held);
-            record.executors.insert((framework, info.executor_id.clone()), (info, held));
+            let resources = Pool::from_wire(&info.resources);
+            let role = allocated_to(&info.resources);
+            record.free.subtract(&resources);
+            record.occupy(&role, &resources);
+            let held = Held { info, resources, role };
+            record.executors.insert((framework, held.info.executor_id.clone()), held);
         }
         let reported: BTreeSet<_> =
             tasks.iter().map(|task| (task.framework.clone(), task.task.task_id.clone())).collect();
@@ -164,19 +187,33 @@ impl Master {
             return cx.send_to_agent(index, ToAgent::ShutdownFramework(id));
         };
         let was_unreachable = framework.unreachable.remove(&task.task_id).is_some();
-        let known = framework.tasks.get(&task.task_id).and_then(|record| record.status.clone());
+        let known = framework.tasks.get(&task.task_id);
+        let added = known.is_none();
+        let (known, statuses) = known
+            .map(|record| (record.status.clone(), record.statuses.clone()))
+            .unwrap_or_default();
+        let told = told.map(|status| TaskStatus { data: None, ..status });
+        let statuses = if statuses.is_empty() { told.iter().cloned().collect() } else { statuses };
         let record = TaskRecord {
             agent: index,
             executor: task.executor.as_ref().map(|executor| executor.executor_id.clone()),
             resources: Pool::from_wire(&task.resources),
-            status: told.map(|status| TaskStatus { data: None, ..status }).or(known),
+            role: allocated_to(&task.resources),
+            status: told.or(known),
+            statuses,
             latest,
+            info: Arc::new(task),
         };
+        let task = Arc::clone(&record.info);
         framework.tasks.insert(task.task_id.clone(), record.clone());
         if !record.latest.is_terminal()
             && let Some(agent) = self.agent_mut(index)
         {
             agent.free.subtract(&record.resources);
+            agent.occupy(&record.role, &record.resources);
+        }
+        if added {
+            self.publish_task(cx, &id, &record);
         }
         if was_unreachable && matches!(before, Standing::Unreachable(_)) {
             let reason = StatusReason::AgentReregistered;
@@ -213,11 +250,13 @@ impl Master {
             .collect();
         for id in volatile {
             for (task_id, task) in self.take_tasks(&id, index) {
-                let reason = StatusReason::AgentDisconnected;
-                let mut status = self.known(cx, &id, &task_id, &task, reason, &text);
-                status.state = TaskState::Lost;
-                status.container_status = None;
-                self.tell(cx, &id, Event::Update(status));
+                let loss = Loss {
+                    state: TaskState::Lost,
+                    reason: StatusReason::AgentDisconnected,
+                    text: &text,
+                    since: None,
+                };
+                self.lose(cx, &id, (task_id, task), loss);
             }
         }
     }
@@ -226,6 +265,17 @@ impl Master {
     fn take_tasks(&mut self, id: &FrameworkId, index: AgentIndex) -> Vec<(TaskId, TaskRecord)> {
         let Some(framework) = self.frameworks.get_mut(id) else { return Vec::new() };
         framework.tasks.extract_if(.., |_, task| task.agent == index).collect()
+    }
+
+    /// The process of a disconnected agent is back: it is not given up for its silence any more.
+    /// Returns which contact this is.
+    pub(super) fn answers_pings(&mut self, index: AgentIndex) -> Option<u32> {
+        let record = self.agent_mut(index)?;
+        if record.standing != Standing::Disconnected {
+            return None;
+        }
+        record.contact += 1;
+        Some(record.contact)
     }
 
     pub(super) fn ping_timeout(&mut self, cx: &mut Context, index: AgentIndex, contact: u32) {
@@ -256,48 +306,49 @@ impl Master {
         record.standing = Standing::Unreachable(since);
         record.contact += 1;
         cx.cut(index);
-        let text = "health check timed out";
-        let reason = StatusReason::AgentRemoved;
         for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
             for (task_id, task) in self.take_tasks(&id, index) {
                 if task.latest.is_terminal() {
                     continue;
                 }
-                let state = TaskState::Unreachable;
-                self.tell_loss(
-                    cx,
-                    &id,
-                    (&task_id, &task),
-                    state,
-                    reason.clone(),
-                    text,
-                    Some(since),
-                );
-                if let Some(framework) = self.frameworks.get_mut(&id) {
-                    framework.unreachable.insert(task_id, task);
-                }
+                let loss = Loss {
+                    state: TaskState::Unreachable,
+                    reason: StatusReason::AgentRemoved,
+                    text: "health check timed out",
+                    since: Some(since),
+                };
+                self.lose(cx, &id, (task_id, task), loss);
             }
         }
         self.rescind_offers(cx, index);
         self.tell_agent_failure(cx, index);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one status")]
-    fn tell_loss(
-        &self,
+    /// A task is not where it was any more: its framework is told once, and it is kept where it
+    /// belongs from now on.
+    fn lose(
+        &mut self,
         cx: &mut Context,
         id: &FrameworkId,
-        (task_id, task): (&TaskId, &TaskRecord),
-        state: TaskState,
-        reason: StatusReason,
-        text: &str,
-        since: Option<Time>,
+        (task_id, mut task): (TaskId, TaskRecord),
+        loss: Loss<'_>,
     ) {
-        let mut status = self.known(cx, id, task_id, task, reason, text);
-        status.state = self.opt_in(id, state);
+        let mut status = self.known(cx, id, &task_id, &task, loss.reason, loss.text);
+        status.state = self.opt_in(id, loss.state);
         status.container_status = None;
-        status.unreachable_time = since.map(tasks::nanoseconds);
+        status.unreachable_time = loss.since.map(tasks::nanoseconds);
+        task.note(&status);
+        self.publish_update(cx, id, &status, &status.state);
         self.tell(cx, id, Event::Update(status));
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        if loss.since.is_some() {
+            framework.unreachable.insert(task_id, task);
+            return;
+        }
+        framework.complete(task.clone());
+        if let Some(record) = self.agent_mut(task.agent) {
+            record.vacate(&task.role, &task.resources);
+        }
     }
 
     /// FAILURE of a whole agent goes to every framework that is connected.
@@ -311,9 +362,13 @@ impl Master {
 
     /// `MARK_AGENT_GONE`: the operator's word that it never comes back.
     pub(super) fn mark_gone(&mut self, cx: &mut Context, index: AgentIndex) {
-        let text = "Agent has been marked gone";
-        let reason = StatusReason::AgentRemovedByOperator;
-        self.lose_tasks(cx, index, &TaskState::GoneByOperator, &reason, text);
+        let loss = Loss {
+            state: TaskState::GoneByOperator,
+            reason: StatusReason::AgentRemovedByOperator,
+            text: "Agent has been marked gone",
+            since: None,
+        };
+        self.lose_tasks(cx, index, &loss);
         let Some(record) = self.agent(index) else { return };
         let (id, connected) = (record.id.clone(), record.standing == Standing::Connected);
         if connected {
@@ -323,22 +378,29 @@ impl Master {
         self.gone.insert(id);
     }
 
-    /// The agent has registered anew: what was there before is lost, for `PARTITION_AWARE`
-    /// frameworks too.
-    fn remove_agent(&mut self, cx: &mut Context, index: AgentIndex) {
-        let text = "Agent re-registered with a new agent ID";
-        self.lose_tasks(cx, index, &TaskState::Lost, &StatusReason::AgentRemoved, text);
+    /// The agent has unregistered, or registered anew: what was there before is lost, for
+    /// `PARTITION_AWARE` frameworks too.
+    pub(super) fn remove_agent(&mut self, cx: &mut Context, index: AgentIndex, why: &str) {
+        let loss = Loss {
+            state: TaskState::Lost,
+            reason: StatusReason::AgentRemoved,
+            text: why,
+            since: None,
+        };
+        self.lose_tasks(cx, index, &loss);
+        let id = self.agent(index).map(|record| record.id.clone());
         self.drop_record(cx, index);
+        if let Some(id) = id {
+            self.publish(cx, || {
+                serde_json::json!({
+                    "type": "AGENT_REMOVED",
+                    "agent_removed": { "agent_id": { "value": id.as_str() } },
+                })
+            });
+        }
     }
 
-    fn lose_tasks(
-        &mut self,
-        cx: &mut Context,
-        index: AgentIndex,
-        state: &TaskState,
-        reason: &StatusReason,
-        text: &str,
-    ) {
+    fn lose_tasks(&mut self, cx: &mut Context, index: AgentIndex, loss: &Loss<'_>) {
         for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
             let mut lost = self.take_tasks(&id, index);
             if let Some(framework) = self.frameworks.get_mut(&id) {
@@ -346,8 +408,7 @@ impl Master {
             }
             for (task_id, task) in lost {
                 if !task.latest.is_terminal() {
-                    let (state, reason) = (state.clone(), reason.clone());
-                    self.tell_loss(cx, &id, (&task_id, &task), state, reason, text, None);
+                    self.lose(cx, &id, (task_id, task), loss.clone());
                 }
             }
         }

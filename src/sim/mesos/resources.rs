@@ -30,11 +30,63 @@ pub(super) struct Form<'a> {
     pub(super) refined: bool,
 }
 
+/// The role that resources in use are allocated to.
+pub(super) fn allocated_to(resources: &[Resource]) -> String {
+    resources
+        .iter()
+        .find_map(|resource| resource.allocation_info.as_ref()?.role.clone())
+        .unwrap_or_else(|| UNRESERVED.to_owned())
+}
+
+/// Resources in the form in which the master itself keeps them: with the role that they are
+/// allocated to, and the one that they are reserved for as a reservation.
+pub(super) fn kept(resources: &[Resource], role: &str) -> Vec<Resource> {
+    let keep = |resource: &Resource| {
+        let mut resource = resource.clone();
+        if let Some(owner) = resource.role.take().filter(|owner| owner != UNRESERVED) {
+            resource.reservations = vec![Reservation::of_static(&owner)];
+        }
+        resource.allocation_info = Some(AllocationInfo { role: Some(role.to_owned()) });
+        resource
+    };
+    resources.iter().map(keep).collect()
+}
+
+/// What stands for the owner in a [`Pool`]: the role of a static reservation, or the whole stack
+/// of reservations as JSON if there is a dynamic one in it.
+fn owner(resource: &Resource) -> String {
+    let is_static = |reservation: &Reservation| reservation.kind.as_deref() == Some("STATIC");
+    let stack = match resource.rest.get("reservation").and_then(serde_json::Value::as_object) {
+        Some(given) if resource.reservations.is_empty() => vec![Reservation {
+            kind: Some("DYNAMIC".to_owned()),
+            role: resource.role.clone(),
+            rest: given.clone(),
+        }],
+        _ => resource.reservations.clone(),
+    };
+    if stack.iter().all(is_static) {
+        return resource.reserved_for().unwrap_or(UNRESERVED).to_owned();
+    }
+    serde_json::to_string(&stack).unwrap_or_default()
+}
+
+fn reserved_dynamically(owner: &str, role: &str) -> bool {
+    owner.starts_with('[')
+        && serde_json::from_str::<Vec<Reservation>>(owner)
+            .is_ok_and(|stack| stack.last().is_some_and(|r| r.role.as_deref() == Some(role)))
+}
+
+/// Where Mesos puts a resource among the others.
+fn rank(name: &str) -> usize {
+    let known = ["ports", "cpus", "mem", "disk"];
+    known.iter().position(|known| *known == name).unwrap_or(known.len())
+}
+
 impl Pool {
     pub(super) fn from_wire(resources: &[Resource]) -> Self {
         let mut pool = Self::default();
         for resource in resources {
-            let owner = resource.reserved_for().unwrap_or(UNRESERVED).to_owned();
+            let owner = owner(resource);
             let quantity = match (resource.scalar, &resource.ranges) {
                 (Some(scalar), _) => Quantity::Scalar(thousandths(scalar.value)),
                 (None, Some(ranges)) => Quantity::Ranges(union(
@@ -48,27 +100,37 @@ impl Pool {
     }
 
     pub(super) fn to_wire(&self, form: Form<'_>) -> Vec<Resource> {
-        self.0
-            .iter()
+        self.ranked()
             .map(|((owner, name), quantity)| {
                 let mut resource = match quantity {
                     Quantity::Scalar(value) => Resource::scalar(name, units(*value)),
                     Quantity::Ranges(ranges) => Resource::ranges(name, ranges),
                 };
-                if !form.refined {
+                if let Ok(stack) = serde_json::from_str::<Vec<Reservation>>(owner) {
+                    if form.refined {
+                        resource.reservations = stack;
+                    } else if let Some(last) = stack.last() {
+                        resource.role.clone_from(&last.role);
+                        let rest = serde_json::Value::Object(last.rest.clone());
+                        resource.rest.insert("reservation".to_owned(), rest);
+                    }
+                } else if !form.refined {
                     resource.role = Some(owner.clone());
                 } else if owner != UNRESERVED {
-                    resource.reservations = vec![Reservation {
-                        kind: Some("STATIC".to_owned()),
-                        role: Some(owner.clone()),
-                        rest: serde_json::Map::new(),
-                    }];
+                    resource.reservations = vec![Reservation::of_static(owner)];
                 }
                 resource.allocation_info =
                     form.allocated.map(|role| AllocationInfo { role: Some(role.to_owned()) });
                 resource
             })
             .collect()
+    }
+
+    /// In the order in which Mesos tells them.
+    fn ranked(&self) -> impl Iterator<Item = (&(String, String), &Quantity)> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_by_key(|((owner, name), _)| (owner.as_str(), rank(name)));
+        all.into_iter()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -81,7 +143,8 @@ impl Pool {
 
     /// What a framework may be offered for that role: what is reserved for it or for nobody.
     pub(super) fn for_role(&self, role: &str) -> Self {
-        let theirs = |owner: &str| owner == UNRESERVED || owner == role;
+        let theirs =
+            |owner: &str| owner == UNRESERVED || owner == role || reserved_dynamically(owner, role);
         Self(
             self.0
                 .iter()
@@ -89,6 +152,15 @@ impl Pool {
                 .map(|(key, quantity)| (key.clone(), quantity.clone()))
                 .collect(),
         )
+    }
+
+    /// The same without a word about whom it is reserved for.
+    pub(super) fn whole(&self) -> Self {
+        let mut whole = Self::default();
+        for ((_, name), quantity) in &self.0 {
+            whole.put((UNRESERVED.to_owned(), name.clone()), quantity);
+        }
+        whole
     }
 
     /// Whether it is worth an offer: at least 0.01 CPUs or 32 MB of memory, the default of
@@ -169,7 +241,7 @@ impl Pool {
     /// As Mesos writes it in its messages: `cpus(allocated: *):0.1; ports(allocated: *):[1-2]`.
     pub(super) fn describe(&self, role: &str) -> String {
         let mut text = String::new();
-        for ((owner, name), quantity) in &self.0 {
+        for ((owner, name), quantity) in self.ranked() {
             if !text.is_empty() {
                 text.push_str("; ");
             }
@@ -292,7 +364,7 @@ mod tests {
         let offered = pool(4.0, &[(31_000, 31_099), (33_000, 33_009)]);
         assert_eq!(
             offered.describe("b"),
-            "cpus(allocated: b):4; ports(allocated: b):[31000-31099, 33000-33009]"
+            "ports(allocated: b):[31000-31099, 33000-33009]; cpus(allocated: b):4"
         );
         let asked = [Resource::scalar("mem", -1.0)];
         assert_eq!(Pool::not_positive(&asked).as_deref(), Some("mem:-1"));

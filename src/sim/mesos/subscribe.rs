@@ -6,7 +6,8 @@ use super::master::{Framework, Master};
 use super::{AgentIndex, ConnId};
 use crate::mesos::v1::scheduler::{Event, Subscribe, Subscribed};
 use crate::mesos::v1::{
-    Address, Capability, CapabilityType, FrameworkId, FrameworkInfo, MasterInfo,
+    Address, Capability, CapabilityType, FrameworkId, FrameworkInfo, MasterInfo, StatusReason,
+    TaskState,
 };
 use crate::words::Time;
 
@@ -54,16 +55,21 @@ impl Master {
     ) -> bool {
         let mut info = call.framework_info;
         info.id = Some(id.clone());
-        let framework =
-            self.frameworks.entry(id.clone()).or_insert_with(|| Framework::new(info.clone()));
+        let added = !self.frameworks.contains_key(id);
+        let framework = self
+            .frameworks
+            .entry(id.clone())
+            .or_insert_with(|| Framework::new(info.clone(), cx.now));
         // Immutable: the new value is ignored.
         info.checkpoint = framework.info.checkpoint;
         info.user.clone_from(&framework.info.user);
         framework.info = info;
         framework.epoch += 1;
+        framework.reregistered = cx.now;
         framework.suppressed = call.suppressed_roles.into_iter().collect();
         let before = framework.stream.replace((conn, stream.to_owned()));
         self.connections.insert(conn, id.clone());
+        self.publish_framework(cx, id, added);
         let Some((old, _)) = before else { return false };
         self.connections.remove(&old);
         cx.event(old, Event::Error("Framework failed over".to_owned()));
@@ -109,12 +115,53 @@ impl Master {
             return Some(format!("The framework failover_timeout ({seconds}) is invalid"));
         }
         let id = id?;
-        if self.removed_frameworks.contains(id) {
+        if self.was_removed(id) {
             return Some("Framework has been removed".to_owned());
         }
         let known = self.frameworks.get(id)?;
         (known.info.principal != info.principal)
             .then(|| "Changing framework's principal is not allowed.".to_owned())
+    }
+
+    /// What may change of a framework is changed, without a new subscription; the roles that it
+    /// gives up lose their offers.
+    pub(super) fn update_framework(
+        &mut self,
+        cx: &mut Context,
+        id: &FrameworkId,
+        call: Subscribe,
+    ) -> Outcome {
+        let mut info = call.framework_info;
+        if let Some(why) = self.refusal(Some(id), &info) {
+            return Outcome::refused(400, format!("Supplied FrameworkInfo is not valid: {why}"));
+        }
+        let Some(framework) = self.frameworks.get_mut(id) else {
+            return Outcome::refused(400, "Framework cannot be found");
+        };
+        let fixed = [
+            ("user", framework.info.user != info.user),
+            ("checkpoint", framework.info.checkpoint != info.checkpoint),
+        ];
+        if let Some((field, _)) = fixed.iter().find(|(_, changed)| *changed) {
+            let why = format!("Updating 'FrameworkInfo.{field}' is unsupported");
+            return Outcome::refused(400, format!("FrameworkInfo update is not valid: {why}"));
+        }
+        info.id = Some(id.clone());
+        framework.info = info;
+        framework.suppressed = call.suppressed_roles.into_iter().collect();
+        let roles = framework.roles();
+        let given_up: Vec<_> = self
+            .offers
+            .iter()
+            .filter(|(_, offer)| offer.framework == *id && !roles.contains(&offer.role))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in given_up {
+            self.rescind(cx, number);
+        }
+        self.publish_framework(cx, id, false);
+        self.consider_all(cx);
+        Outcome { status: 200, body: String::new() }
     }
 
     fn subscribed(&self, cx: &Context, id: &FrameworkId) -> Subscribed {
@@ -154,7 +201,7 @@ impl Master {
     }
 
     pub(super) fn heartbeat(&self, cx: &mut Context, conn: ConnId) {
-        if self.connections.contains_key(&conn) {
+        if self.connections.contains_key(&conn) || self.subscribers.contains(&conn) {
             cx.event(conn, Event::Heartbeat);
             cx.after(cx.timings.heartbeat, Job::Heartbeat { conn });
         }
@@ -162,6 +209,7 @@ impl Master {
 
     /// The stream has broken: no offers, no filters, and time to come back in.
     pub(super) fn disconnect(&mut self, cx: &mut Context, conn: ConnId) {
+        self.subscribers.remove(&conn);
         let Some(id) = self.connections.remove(&conn) else { return };
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         framework.stream = None;
@@ -185,28 +233,36 @@ impl Master {
     /// The framework is over: its tasks are killed, its stream ends, its ID is spent.
     pub(super) fn remove_framework(&mut self, cx: &mut Context, id: &FrameworkId) {
         self.discard_offers_of(cx, id);
-        let Some(framework) = self.frameworks.remove(id) else { return };
+        let Some(mut framework) = self.frameworks.remove(id) else { return };
         if let Some(conn) = framework.conn() {
             self.connections.remove(&conn);
             cx.close(conn);
         }
         let mut touched = std::collections::BTreeSet::<AgentIndex>::new();
-        for task in framework.tasks.values() {
+        for (task_id, mut task) in std::mem::take(&mut framework.tasks) {
             touched.insert(task.agent);
             if let Some(record) = self.agent_mut(task.agent)
                 && !task.latest.is_terminal()
             {
-                record.free.add(&task.resources);
+                record.vacate(&task.role, &task.resources);
             }
+            if !task.latest.is_terminal() {
+                let text = format!("Framework {id} removed");
+                let reason = StatusReason::FrameworkRemoved;
+                let mut status = Self::status(cx, &task_id, TaskState::Killed, reason, &text);
+                status.agent_id = self.agent(task.agent).map(|record| record.id.clone());
+                task.latest = TaskState::Killed;
+                task.note(&status);
+                self.publish_update(cx, id, &status, &task.latest);
+            }
+            framework.complete(task);
         }
         for (index, record) in self.agents.iter_mut().enumerate() {
             let Some(record) = record else { continue };
             let ours: Vec<_> =
                 record.executors.keys().filter(|key| key.0 == *id).cloned().collect();
             for key in ours {
-                if let Some((_, held)) = record.executors.remove(&key) {
-                    record.free.add(&held);
-                }
+                record.evict(&key);
                 touched.insert(index);
             }
         }
@@ -214,7 +270,9 @@ impl Master {
             cx.send_to_agent(agent, ToAgent::ShutdownFramework(id.clone()));
             self.consider(cx, agent);
         }
-        self.remember_removed(id.clone());
+        framework.stream = None;
+        self.publish_removed(cx, &framework.info);
+        self.remember_removed(framework, cx.now);
     }
 
     pub(super) fn teardown(&mut self, cx: &mut Context, id: &FrameworkId) -> Outcome {

@@ -48,17 +48,24 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
         if let Some(task) = framework.tasks.get_mut(&status.task_id) {
             let ended = latest.is_terminal() && !task.latest.is_terminal();
+            let news = task.status.as_ref().is_none_or(|known| {
+                (&known.state, known.healthy) != (&status.state, status.healthy)
+            });
             if ended {
                 task.latest = latest;
-                let resources = task.resources.clone();
                 if let Some(record) = self.agents.get_mut(agent).and_then(Option::as_mut) {
-                    record.free.add(&resources);
+                    record.vacate(&task.role, &task.resources);
                 }
             } else if !task.latest.is_terminal() {
                 task.latest = latest;
             }
             if !task.state().is_terminal() {
                 task.status = Some(TaskStatus { data: None, ..status.clone() });
+                task.note(&status);
+            }
+            let latest = task.latest.clone();
+            if news {
+                self.publish_update(cx, id, &status, &latest);
             }
             if ended {
                 self.consider(cx, agent);
@@ -89,9 +96,7 @@ impl Master {
         silent: bool,
     ) {
         let Some(record) = self.agent_mut(agent) else { return };
-        if let Some((_, held)) = record.executors.remove(executor) {
-            record.free.add(&held);
-        }
+        record.evict(executor);
         let failure = Failure {
             agent_id: Some(record.id.clone()),
             executor_id: Some(executor.1.clone()),
@@ -112,7 +117,9 @@ impl Master {
             && task.state().is_terminal()
             && task.uuid() == Some(&ack.uuid)
         {
-            framework.tasks.remove(&ack.task_id);
+            let task = framework.tasks.remove(&ack.task_id);
+            task.into_iter().for_each(|task| framework.complete(task));
+            self.look_at_drain(cx, agent);
         }
         let task = (id.clone(), ack.task_id);
         cx.send_to_agent(agent, ToAgent::Acknowledge { task, uuid: ack.uuid });

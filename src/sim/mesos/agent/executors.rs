@@ -6,7 +6,7 @@ use super::{Agent, Executor, Process, Stage, Task};
 use crate::mesos::v1::executor::{Event, Kill};
 use crate::mesos::v1::{
     Blob, ContainerStatus, FrameworkId, IpAddress, KillPolicy, NetworkInfo, StatusReason,
-    StatusSource, TaskState,
+    StatusSource, TaskState, TaskStatus,
 };
 use crate::sim::mesos::context::{Context, ExecutorKey, Job, Launch, TaskKey, ToMaster};
 use crate::sim::mesos::updates::Updates;
@@ -15,6 +15,7 @@ use crate::words::TaskPhase;
 
 impl Agent {
     pub(super) fn run(&mut self, cx: &mut Context, launch: Launch) {
+        self.draining = false;
         let Launch { framework, info, task } = launch;
         let executor = (framework.clone(), Launch::executor_id(&task));
         self.frameworks.insert(framework.clone(), info);
@@ -112,6 +113,13 @@ impl Agent {
         }
     }
 
+    pub(super) fn drain(&mut self, cx: &mut Context) {
+        self.draining = true;
+        for key in self.tasks.keys().cloned().collect::<Vec<_>>() {
+            self.kill(cx, &key, None);
+        }
+    }
+
     pub(super) fn shutdown_framework(&mut self, cx: &mut Context, framework: &FrameworkId) {
         if self.processes.is_some() {
             return self.remove_framework(cx, framework);
@@ -131,7 +139,9 @@ impl Agent {
     pub(in crate::sim::mesos) fn executor_says(&mut self, cx: &mut Context, message: FromExecutor) {
         if self.process == Process::Down {
             match message {
-                update @ FromExecutor::Update { .. } => self.undelivered.push(update),
+                update @ (FromExecutor::Update { .. } | FromExecutor::Status(_)) => {
+                    self.undelivered.push(update);
+                }
                 FromExecutor::Message(_) => {}
                 FromExecutor::Exited => self.executors_died(),
             }
@@ -139,16 +149,12 @@ impl Agent {
         }
         match message {
             FromExecutor::Update { task, state, message, data } => {
-                let found = self.tasks.iter().find(|(key, _)| key.1 == task);
-                let Some((key, _)) = found else { return };
-                let key = key.clone();
-                let mut status = self.status(cx, &task, state_of(state));
-                status.source = Some(StatusSource::Executor);
-                status.message = message;
-                status.data = data.map(Blob);
-                self.describe(&key, &mut status, true);
-                self.keep(cx, &key, status);
+                let mut said = TaskStatus::new(task, state_of(state));
+                said.message = message;
+                said.data = data.map(Blob);
+                self.executor_reports(cx, said);
             }
+            FromExecutor::Status(said) => self.executor_reports(cx, *said),
             FromExecutor::Message(data) => {
                 let running = self.executors.iter().find(|(_, e)| e.stage == Stage::Running);
                 if let (Some((key, _)), Process::Registered) = (running, self.process) {
@@ -158,6 +164,38 @@ impl Agent {
             }
             FromExecutor::Exited => self.exited(cx),
         }
+    }
+
+    pub(in crate::sim::mesos) fn container_ends(&mut self, cx: &mut Context, said: &TaskStatus) {
+        let found = self.tasks.iter().find(|(key, _)| key.1 == said.task_id);
+        let Some((key, _)) = found else { return };
+        let key = key.clone();
+        let mut status = TaskStatus {
+            reason: said.reason.clone(),
+            message: said.message.clone(),
+            ..self.status(cx, &said.task_id, said.state.clone())
+        };
+        self.describe(&key, &mut status, said.container_status.is_some());
+        self.keep(cx, &key, status);
+    }
+
+    fn executor_reports(&mut self, cx: &mut Context, said: TaskStatus) {
+        let found = self.tasks.iter().find(|(key, _)| key.1 == said.task_id);
+        let Some((key, _)) = found else { return };
+        let key = key.clone();
+        let mut status = TaskStatus {
+            source: Some(StatusSource::Executor),
+            container_status: None,
+            ..self.status(cx, &said.task_id, said.state.clone())
+        };
+        status.message = said.message;
+        let drained = self.draining && said.state == TaskState::Killed;
+        status.reason = if drained { Some(StatusReason::AgentDraining) } else { said.reason };
+        status.data = said.data;
+        status.healthy = said.healthy;
+        status.labels = said.labels;
+        self.describe(&key, &mut status, true);
+        self.keep(cx, &key, status);
     }
 
     /// The host runs one process: with it all executors end that had started. FAILURE comes
