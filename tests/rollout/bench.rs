@@ -216,7 +216,7 @@ impl Bench {
         });
         let launches = accepts.flatten().filter_map(|operation| match operation {
             Operation::Launch(tasks) => Some(tasks),
-            Operation::Other(_) => None,
+            _ => None,
         });
         launches.flatten().collect()
     }
