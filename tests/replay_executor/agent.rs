@@ -240,6 +240,7 @@ impl Player {
             };
             match outgoing {
                 Outgoing::Close => stream.ended = Some(true),
+                Outgoing::Operator(_) => {}
                 Outgoing::Event(event) => {
                     let event = serde_json::to_value(event).unwrap();
                     if kind(&event) != "HEARTBEAT" {
