@@ -5,9 +5,14 @@
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
-/// The largest record that is taken by default, in bytes. A real master's largest are OFFERS of a
-/// whole cluster, about 1 KiB an agent; the same limit as in mesos-go.
-pub const MAX_RECORD: usize = 4 * 1024 * 1024;
+/// The largest record that is taken by default, in bytes. A real master puts the offers of a whole
+/// cluster into one event: 0.7 to 1 KiB for each agent in the recordings, and more with many
+/// attributes, port ranges and reservations. At 6 KiB each this is enough for ten thousand agents;
+/// more than that is no master. Memory is taken as the bytes arrive, not as they are announced.
+pub const MAX_RECORD: usize = 64 * 1024 * 1024;
+
+/// How much room is made ahead for a record that has begun.
+const AHEAD: usize = 64 * 1024;
 
 /// The longest length, in digits: that of the largest 64-bit number.
 const MAX_DIGITS: usize = 20;
@@ -100,7 +105,7 @@ impl Decoder for RecordIo {
                 },
             };
             if buffer.len() < length {
-                buffer.reserve(length - buffer.len());
+                buffer.reserve((length - buffer.len()).min(AHEAD));
                 return Ok(None);
             }
             self.length = None;
