@@ -50,8 +50,12 @@ unit: tools ## the tests alone
 	@$(stage) "test build" "about 4 minutes the first time, 2 after make build" tools/test.sh build
 	@$(stage) --show tests "about 2 minutes" tools/test.sh quick
 
+.PHONY: pymesos
+pymesos: ## pymesos below target/tools, a foreign client for the long tests
+	@$(stage) --show pymesos "seconds; passed over without a network" tools/pymesos.sh
+
 .PHONY: long
-long: tools ## the tests that are too long for every day
+long: tools pymesos ## the tests that are too long for every day
 	@$(stage) --show "long tests" "minutes" tools/test.sh long
 
 .PHONY: doc

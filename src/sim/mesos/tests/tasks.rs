@@ -42,8 +42,9 @@ fn invalid_tasks_get_an_error_and_valid_ones_beside_them_start() {
             |t| t.resources = vec![Resource::scalar("cpus", 1000.0)],
             TaskState::Error,
             "Total resources cpus(allocated: *):1000.1; mem(allocated: *):32 required by task and \
-             its executor is more than available cpus(allocated: *):4; disk(allocated: *):32768; \
-             mem(allocated: *):8192; ports(allocated: *):[31000-31999]",
+             its executor is more than available \
+             ports(allocated: *):[31000-31999]; cpus(allocated: *):4; mem(allocated: *):8192; \
+             disk(allocated: *):32768",
         ),
         (
             |t| t.command = Some(CommandInfo::shell("true")),
@@ -142,7 +143,7 @@ fn offers_of_two_agents_do_not_go_together() {
     let operations = vec![Operation::Launch(vec![task_info("t", &offers[0])])];
     bench.call(Call::Accept(Accept { offer_ids, operations, filters: None }));
     let message = bench.updates().swap_remove(0).message.unwrap();
-    assert!(message.ends_with("Aggregated offers must belong to one single agent"), "{message}");
+    assert!(message.contains("Aggregated offers must belong to one single agent"), "{message}");
 }
 
 #[test]
