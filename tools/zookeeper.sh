@@ -35,14 +35,16 @@ fetch() {
   type -P apt-get dpkg-deb >/dev/null ||
     die "ZooKeeper is taken from Debian's packages, and there is no apt-get here." \
       "Run the long tests on Debian or Ubuntu."
-  if ! { type -P java >/dev/null && good_java java; }; then java=(openjdk-17-jre-headless); fi
   say "ZooKeeper for the long tests: Debian's packages, unpacked here and not installed (about 1 minute) …"
   write_apt_config
   {
     apt-get -c "$scratch/apt.conf" -q=2 update || true
-    if ((${#java[@]} > 0)); then
-      added=$(would_add "${java[@]}") &&
-        # What a Java needs and does not say, or this machine has: fonts and hooks are not among it.
+    if ! { type -P java >/dev/null && good_java java; }; then
+      # The number in its name is another one in each release.
+      java=($(apt-cache -c "$scratch/apt.conf" depends default-jre-headless |
+        sed -n 's/.*Depends: \(openjdk-[0-9]*-jre-headless\)$/\1/p' | head -n 1)) &&
+        added=$(would_add "${java[@]}") &&
+        # What it needs beside what is here; not what only sets up an installation.
         java+=($(grep -vE '^(ca-certificates|java-common|default-jre)' <<<"$added" || true))
     fi &&
       unpack "$scratch/root" $(printf '%s\n' "${jars[@]}" ${java[@]+"${java[@]}"} | sort -u)
@@ -63,15 +65,16 @@ write_wrapper() {
 #!/bin/sh
 # Runs a ZooKeeper server on the configuration file $1, and nothing beside it.
 home=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit
-java=$(echo "$home"/root/usr/lib/jvm/java-*/bin/java)
-if [ -x "$java" ]; then
+java=java
+for found in "$home"/root/usr/lib/jvm/java-*/bin/java; do
+  [ -x "$found" ] || continue
+  java=$found
   for lib in "$home"/root/usr/lib/*-linux-gnu*; do
     LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   done
   export LD_LIBRARY_PATH
-else
-  java=java
-fi
+  break
+done
 for jar in zookeeper zookeeper-jute slf4j-api slf4j-nop metrics-core snappy-java commons-cli \
   jackson-core jackson-databind jackson-annotations netty-all; do
   path=${path:+$path:}$home/root/usr/share/java/$jar.jar
