@@ -402,11 +402,11 @@ impl Master {
 
     fn lose_tasks(&mut self, cx: &mut Context, index: AgentIndex, loss: &Loss<'_>) {
         for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
-            let mut lost = self.take_tasks(&id, index);
+            let mut taken = self.take_tasks(&id, index);
             if let Some(framework) = self.frameworks.get_mut(&id) {
-                lost.extend(framework.unreachable.extract_if(.., |_, task| task.agent == index));
+                taken.extend(framework.unreachable.extract_if(.., |_, task| task.agent == index));
             }
-            for (task_id, task) in lost {
+            for (task_id, task) in taken {
                 if !task.latest.is_terminal() {
                     self.lose(cx, &id, (task_id, task), loss.clone());
                 }
