@@ -57,7 +57,7 @@ fn conclusion(event: &Event) -> String {
                     .resources
                     .iter()
                     .filter(|resource| resource.name == "cpus")
-                    .filter_map(|resource| resource.amount())
+                    .filter_map(calico_dcos::mesos::v1::Resource::amount)
                     .sum();
                 let away = if offer.unavailability.is_some() { " away soon" } else { "" };
                 let role = role.map(|role| format!(" for {role}")).unwrap_or_default();

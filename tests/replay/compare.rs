@@ -83,15 +83,12 @@ pub(crate) fn without_uuids(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        match rest.get(..36).filter(|start| is_uuid(start)) {
-            Some(_) => {
-                plain.push('U');
-                rest = &rest[36..];
-            }
-            None => {
-                plain.push(first);
-                rest = &rest[first.len_utf8()..];
-            }
+        if rest.get(..36).is_some_and(is_uuid) {
+            plain.push('U');
+            rest = &rest[36..];
+        } else {
+            plain.push(first);
+            rest = &rest[first.len_utf8()..];
         }
     }
     plain
@@ -137,7 +134,7 @@ fn key(names: &Names, element: &Value) -> Option<String> {
     if element.get("state").is_some() && element.get("timestamp").is_some() {
         return None;
     }
-    let named = [
+    let places = [
         "/task_id/value",
         "/id",
         "/agent_info/hostname",
@@ -149,7 +146,7 @@ fn key(names: &Names, element: &Value) -> Option<String> {
         "/id/hostname",
         "/key",
     ];
-    let name = names.translate(&named.into_iter().find_map(text)?);
+    let name = names.translate(&places.into_iter().find_map(text)?);
     Some(format!("{name} {}", role()).trim_end().to_owned())
 }
 

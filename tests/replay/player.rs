@@ -92,7 +92,7 @@ impl Player {
         while self.words.front().is_some_and(|(due, _)| *due <= at) {
             let Some((due, status)) = self.words.pop_front() else { return };
             tokio::time::sleep_until(self.start + due).await;
-            self.server.with(move |stage, now| stage.say(now, status)).await.unwrap();
+            self.server.with(move |stage, now| stage.say(now, &status)).await.unwrap();
         }
         tokio::time::sleep_until(self.start + at).await;
     }

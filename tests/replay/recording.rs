@@ -60,10 +60,12 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mesos-wire")
 }
 
+/// What an entry begins with.
+const START: &[u8] = b"#### [+";
+
 /// All entries of a recording, by its name without `.txt`.
 pub(crate) fn read(name: &str) -> Vec<Entry> {
     let file = std::fs::read(folder().join(format!("{name}.txt"))).unwrap();
-    const START: &[u8] = b"#### [+";
     let mut starts: Vec<_> = (0..file.len())
         .filter(|&at| file[at..].starts_with(START) && (at == 0 || file[at - 1] == b'\n'))
         .collect();

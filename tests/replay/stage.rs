@@ -110,10 +110,10 @@ impl Stage {
     }
 
     /// An executor says this; the agent that has the task knows which one.
-    pub(crate) fn say(&mut self, now: Time, status: TaskStatus) {
+    pub(crate) fn say(&mut self, now: Time, status: &TaskStatus) {
         for index in 0..self.agents.len() {
             if status.source == Some(StatusSource::Agent) {
-                self.mesos.container_ends(now, index, &status);
+                self.mesos.container_ends(now, index, status);
             } else {
                 let said = FromExecutor::Status(Box::new(status.clone()));
                 self.mesos.from_executor(now, index, said);

@@ -130,8 +130,9 @@ pub(super) fn summary(call: &Call) -> String {
                 .operations
                 .iter()
                 .flat_map(|operation| match operation {
-                    Operation::Launch(tasks) => tasks.as_slice(),
-                    Operation::LaunchGroup { tasks, .. } => tasks.as_slice(),
+                    Operation::Launch(tasks) | Operation::LaunchGroup { tasks, .. } => {
+                        tasks.as_slice()
+                    }
                     _ => &[],
                 })
                 .map(|task| task.task_id.as_str())

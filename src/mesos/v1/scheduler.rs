@@ -56,7 +56,6 @@ open_enum! {
 
 /// What a scheduler asks of the master.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "calls pass by one at a time")]
 pub enum Call {
     /// Opens the event stream.
     Subscribe(Subscribe),

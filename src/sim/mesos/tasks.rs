@@ -118,7 +118,9 @@ impl Master {
             && task.uuid() == Some(&ack.uuid)
         {
             let task = framework.tasks.remove(&ack.task_id);
-            task.into_iter().for_each(|task| framework.complete(task));
+            if let Some(task) = task {
+                framework.complete(task);
+            }
             self.look_at_drain(cx, agent);
         }
         let task = (id.clone(), ack.task_id);

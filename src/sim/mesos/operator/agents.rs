@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::mesos::v1::operator::{Agent, AgentInfo, GetAgents};
 use crate::mesos::v1::{Capability, CapabilityType, Reservation, Resource};
+use crate::sim::mesos::maintenance::Drain;
 use crate::sim::mesos::master::{AgentRecord, Master, Offer, Standing};
 use crate::sim::mesos::resources::{Form, Pool};
 use crate::sim::mesos::tasks::nanoseconds;
@@ -61,7 +62,7 @@ impl Master {
                 .collect(),
             capabilities: self.agent_capabilities(),
             drain_info: record.drain.as_ref().map(|drain| self.drain_info(record, drain)),
-            estimated_drain_start_time: record.drain.as_ref().map(|drain| drain.start()),
+            estimated_drain_start_time: record.drain.as_ref().map(Drain::start),
         }
     }
 

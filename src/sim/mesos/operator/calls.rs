@@ -149,12 +149,13 @@ impl SimMesos {
 /// The parameters of a call, which have to be there.
 fn needed<'a>(kind: &str, call: &'a Value) -> Result<&'a Value, Outcome> {
     let name = kind.to_lowercase();
-    call.get(&name).filter(|value| value.is_object()).ok_or_else(|| match KNOWN.contains(&kind) {
-        true => Outcome::refused(
-            400,
-            format!("Failed to validate master::Call: Expecting '{name}' to be present"),
-        ),
-        false => Outcome::refused(400, decode::NO_OPERATOR_TYPE),
+    call.get(&name).filter(|value| value.is_object()).ok_or_else(|| {
+        if KNOWN.contains(&kind) {
+            let why = format!("Expecting '{name}' to be present");
+            Outcome::refused(400, format!("Failed to validate master::Call: {why}"))
+        } else {
+            Outcome::refused(400, decode::NO_OPERATOR_TYPE)
+        }
     })
 }
 

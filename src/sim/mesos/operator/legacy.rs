@@ -109,46 +109,19 @@ impl Master {
     }
 
     fn frameworks_document(&self) -> Value {
-        let present: Vec<_> = self
-            .frameworks
-            .iter()
-            .map(|(id, framework)| self.framework_old(id, framework))
-            .collect();
+        let present: Vec<_> =
+            self.frameworks.iter().map(|(id, framework)| framework_old(id, framework)).collect();
         let over: Vec<_> = self
             .removed_frameworks
             .iter()
             .filter_map(|(framework, _)| {
-                Some(self.framework_old(framework.info.id.as_ref()?, framework))
+                Some(framework_old(framework.info.id.as_ref()?, framework))
             })
             .collect();
         json!({
             "frameworks": present,
             "completed_frameworks": over,
             "unregistered_frameworks": [],
-        })
-    }
-
-    fn framework_old(&self, id: &FrameworkId, framework: &Framework) -> Value {
-        let info = &framework.info;
-        let list = |tasks: &mut dyn Iterator<Item = &TaskRecord>| -> Vec<Value> {
-            tasks.map(|task| task_old(id, task)).collect()
-        };
-        json!({
-            "id": id.as_str(),
-            "name": info.name,
-            "user": info.user,
-            "failover_timeout": info.failover_timeout,
-            "checkpoint": info.checkpoint,
-            "hostname": info.hostname.clone().unwrap_or_default(),
-            "webui_url": info.webui_url.clone().unwrap_or_default(),
-            "capabilities": info.capabilities.iter().map(|c| &c.kind).collect::<Vec<_>>(),
-            "active": framework.stream.is_some(),
-            "connected": framework.stream.is_some(),
-            "recovered": false,
-            "registered_time": seconds(framework.registered),
-            "tasks": list(&mut framework.tasks.values()),
-            "unreachable_tasks": list(&mut framework.unreachable.values()),
-            "completed_tasks": list(&mut framework.completed.iter()),
         })
     }
 
@@ -159,6 +132,30 @@ impl Master {
         };
         self.frameworks.iter().flat_map(of).collect()
     }
+}
+
+fn framework_old(id: &FrameworkId, framework: &Framework) -> Value {
+    let info = &framework.info;
+    let list = |tasks: &mut dyn Iterator<Item = &TaskRecord>| -> Vec<Value> {
+        tasks.map(|task| task_old(id, task)).collect()
+    };
+    json!({
+        "id": id.as_str(),
+        "name": info.name,
+        "user": info.user,
+        "failover_timeout": info.failover_timeout,
+        "checkpoint": info.checkpoint,
+        "hostname": info.hostname.clone().unwrap_or_default(),
+        "webui_url": info.webui_url.clone().unwrap_or_default(),
+        "capabilities": info.capabilities.iter().map(|c| &c.kind).collect::<Vec<_>>(),
+        "active": framework.stream.is_some(),
+        "connected": framework.stream.is_some(),
+        "recovered": false,
+        "registered_time": seconds(framework.registered),
+        "tasks": list(&mut framework.tasks.values()),
+        "unreachable_tasks": list(&mut framework.unreachable.values()),
+        "completed_tasks": list(&mut framework.completed.iter()),
+    })
 }
 
 fn task_old(id: &FrameworkId, task: &TaskRecord) -> Value {
