@@ -1,6 +1,7 @@
 //! What a master that lies may send: mutations of recorded streams, fed to the decoder of records
 //! and to those of events, in any chunks. Nothing may panic, loop or take memory that was only
 //! announced. `fuzz/` has the same targets for cargo-fuzz, which needs a nightly toolchain.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 
