@@ -237,7 +237,7 @@ impl Master {
                 id => format!("'{id}' {why}"),
             });
         }
-        if framework.tasks.contains_key(task_id) {
+        if framework.tasks.get(task_id).is_some() {
             return Some(format!("Task has duplicate ID: {task_id}"));
         }
         if framework.unreachable.contains_key(task_id) {

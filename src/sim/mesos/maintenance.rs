@@ -128,7 +128,7 @@ impl Master {
                 .frameworks
                 .iter()
                 .filter(|(id, framework)| {
-                    let tasks = framework.tasks.values().any(|task| task.agent == agent);
+                    let tasks = framework.tasks.of_agent(agent).next().is_some();
                     let quiet = framework.inverse_filters.get(&agent).is_some_and(|t| *t > cx.now);
                     let asked = self
                         .inverse_offers
@@ -257,9 +257,7 @@ impl Master {
 
     /// Nothing is left there, and all of it was acknowledged.
     fn is_drained(&self, index: AgentIndex) -> bool {
-        self.frameworks
-            .values()
-            .all(|framework| framework.tasks.values().all(|task| task.agent != index))
+        self.frameworks.values().all(|framework| framework.tasks.of_agent(index).next().is_none())
     }
 
     pub(super) fn look_at_drain(&mut self, cx: &mut Context, index: AgentIndex) {

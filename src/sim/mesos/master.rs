@@ -8,6 +8,7 @@ use super::config::AgentConfig;
 use super::context::{Context, ExecutorKey, Job, TaskKey};
 use super::maintenance::{Drain, InverseOffer, Schedule};
 use super::resources::Pool;
+use super::table::TaskTable;
 use super::{AgentIndex, ConnId};
 use crate::mesos::v1::scheduler::Event;
 use crate::mesos::v1::{
@@ -67,7 +68,7 @@ pub(super) struct Framework {
     pub(super) filters: BTreeMap<(AgentIndex, String), Vec<Filter>>,
     /// Until when it does not want to be asked again to leave an agent.
     pub(super) inverse_filters: BTreeMap<AgentIndex, Time>,
-    pub(super) tasks: BTreeMap<TaskId, TaskRecord>,
+    pub(super) tasks: TaskTable,
     /// Tasks on agents that are unreachable.
     pub(super) unreachable: BTreeMap<TaskId, TaskRecord>,
     /// Tasks that are over and acknowledged, the newest last.
@@ -208,7 +209,7 @@ impl Framework {
             suppressed: BTreeSet::new(),
             filters: BTreeMap::new(),
             inverse_filters: BTreeMap::new(),
-            tasks: BTreeMap::new(),
+            tasks: TaskTable::default(),
             unreachable: BTreeMap::new(),
             completed: VecDeque::new(),
         }

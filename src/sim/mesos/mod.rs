@@ -27,6 +27,7 @@ mod queue;
 mod registry;
 mod resources;
 mod subscribe;
+mod table;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -114,18 +114,14 @@ impl Master {
     fn missing(&self, index: AgentIndex, report: &Report) -> Vec<(super::context::TaskKey, bool)> {
         let reported: BTreeSet<(&FrameworkId, &TaskId)> =
             report.tasks.iter().map(|task| (&task.framework, &task.task.task_id)).collect();
-        self.frameworks
-            .iter()
-            .flat_map(|(id, framework)| {
-                framework.tasks.iter().map(move |task| (id, framework, task))
-            })
-            .filter(|(id, _, (task, record))| {
-                record.agent == index && !reported.contains(&(*id, *task))
-            })
-            .map(|(id, framework, (task, _))| {
-                ((id.clone(), task.clone()), framework.is_partition_aware())
-            })
-            .collect()
+        let mut missing = Vec::new();
+        for (id, framework) in &self.frameworks {
+            let known = framework.tasks.of_agent(index);
+            let unreported = known.filter(|task| !reported.contains(&(id, *task)));
+            let aware = framework.is_partition_aware();
+            missing.extend(unreported.map(|task| ((id.clone(), task.clone()), aware)));
+        }
+        missing
     }
 
     /// Puts together from a report what the agent has, and what of it is free.
@@ -159,13 +155,13 @@ impl Master {
         let missing: Vec<Pool> = self
             .frameworks
             .iter()
-            .flat_map(|(id, framework)| framework.tasks.iter().map(move |task| (id, task)))
-            .filter(|(id, (task, record))| {
-                record.agent == index
-                    && !record.latest.is_terminal()
-                    && !reported.contains(&((*id).clone(), (*task).clone()))
+            .flat_map(|(id, framework)| {
+                let known = framework.tasks.of_agent(index);
+                let kept = known.filter(|task| !reported.contains(&(id.clone(), (*task).clone())));
+                kept.filter_map(|task| framework.tasks.get(task))
             })
-            .map(|(_, (_, record))| record.resources.clone())
+            .filter(|record| !record.latest.is_terminal())
+            .map(|record| record.resources.clone())
             .collect();
         if let Some(record) = self.agent_mut(index) {
             for resources in &missing {
@@ -264,7 +260,7 @@ impl Master {
     /// Takes the framework's tasks on the agent out of the table.
     fn take_tasks(&mut self, id: &FrameworkId, index: AgentIndex) -> Vec<(TaskId, TaskRecord)> {
         let Some(framework) = self.frameworks.get_mut(id) else { return Vec::new() };
-        framework.tasks.extract_if(.., |_, task| task.agent == index).collect()
+        framework.tasks.take_agent(index)
     }
 
     /// The process of a disconnected agent is back: it is not given up for its silence any more.

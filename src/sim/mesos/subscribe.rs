@@ -239,7 +239,7 @@ impl Master {
             cx.close(conn);
         }
         let mut touched = std::collections::BTreeSet::<AgentIndex>::new();
-        for (task_id, mut task) in std::mem::take(&mut framework.tasks) {
+        for (task_id, mut task) in std::mem::take(&mut framework.tasks).into_all() {
             touched.insert(task.agent);
             if let Some(record) = self.agent_mut(task.agent)
                 && !task.latest.is_terminal()
