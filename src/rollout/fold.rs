@@ -245,11 +245,12 @@ impl Controller {
     /// An agent that is offered, or whose executor is heard, is connected: what waits for it
     /// need not wait for the next list of agents as well.
     pub(super) fn connected(&mut self, agent: &AgentId, now: Time) {
-        let Some(name) = self.agents.get(agent).cloned() else { return };
-        let Some(host) = self.hosts.all.get_mut(&name) else { return };
+        let Some(name) = self.agents.get(agent) else { return };
+        let Some(host) = self.hosts.all.get_mut(name) else { return };
         let known = &mut host.record.agent;
         if known.id == *agent && known.condition == Condition::Disconnected {
             (known.condition, known.since) = (Condition::Active, now);
+            let name = name.clone();
             self.agent_changed(&name, now);
         }
     }

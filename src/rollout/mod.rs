@@ -56,7 +56,7 @@ use offers::Offers;
 use reconcile::Reconciliation;
 use records::{Measures, RolloutState, Stage};
 use restored::Restored;
-use wants::Wants;
+use wants::{Places, Wants};
 
 /// The controller.
 #[derive(Debug)]
@@ -97,6 +97,7 @@ pub struct Controller {
     newest: Revision,
     offers: Offers,
     wants: Wants,
+    places: Places,
     /// Something was folded that a pass has to look at.
     dirty: bool,
     reconciliation: Reconciliation,
@@ -161,6 +162,7 @@ impl Controller {
             newest: Revision(0),
             offers: Offers::default(),
             wants: Wants::default(),
+            places: Places::default(),
             dirty: false,
             reconciliation: Reconciliation::default(),
             ledger: Ledger::default(),

@@ -16,8 +16,13 @@ use crate::words::{HostName, Time};
 const DECLINE_SECONDS: u64 = 3600;
 /// REVIVE is not sent more often.
 const REVIVE_EVERY_MS: u64 = 5_000;
-/// A wanted host that was not offered for so long after a REVIVE: it may have been lost.
+/// A wanted host that was not offered for so long: an offer was lost, or a filter is in force
+/// that an earlier subscription left behind.
 const REVIVE_LOST_MS: u64 = 60_000;
+/// A filter that ends within this is waited for: REVIVE brings the offers of the whole fleet.
+const REVIVE_WORTH_MS: u64 = 5_000;
+/// For the same reason it is sent early only for one host in so many.
+const REVIVE_WORTH_HOSTS: usize = 200;
 /// No offer is declined for less: Mesos allocates every second.
 const DECLINE_LEAST_SECONDS: u64 = 1;
 
@@ -38,6 +43,10 @@ pub(super) struct Offers {
     moved: BTreeSet<HostName>,
     suppressed: bool,
     revived: Option<Time>,
+    /// When the wanted hosts without an offer were noted last, and those of them that still have
+    /// none.
+    noted: Option<Time>,
+    overdue: BTreeSet<HostName>,
     /// When a wanted host that lacks an offer is worth a REVIVE at the earliest.
     look: Option<Time>,
 }
@@ -134,6 +143,7 @@ impl Offers {
     pub(super) fn want_none(&mut self) {
         self.wanted.clear();
         self.lacking.clear();
+        self.overdue.clear();
         self.surplus = self.by_host.keys().cloned().collect();
     }
 
@@ -159,6 +169,7 @@ impl Offers {
             }
         } else {
             self.lacking.remove(host);
+            self.overdue.remove(host);
         }
         if offered && !wanted {
             self.surplus.insert(host.clone());
@@ -172,11 +183,17 @@ impl Offers {
     /// Gives back what is not wanted, and asks for what is. `later` says of hosts whose turn
     /// comes later in how many seconds their offers are wanted again. Gives the calls in their
     /// order.
-    pub(super) fn settle(&mut self, later: &BTreeMap<HostName, u64>, now: Time) -> Vec<Call> {
+    pub(super) fn settle(
+        &mut self,
+        later: &BTreeMap<HostName, u64>,
+        fleet: usize,
+        now: Time,
+    ) -> Vec<Call> {
         let mut calls = self.decline(later, now);
-        if self.should_revive(now) {
+        if self.should_revive(fleet, now) {
             self.suppressed = false;
             self.revived = Some(now);
+            self.note_overdue(now);
             self.declined.clear();
             self.look = Some(now.plus_ms(REVIVE_LOST_MS));
             calls.push(Call::Revive(Roles::default()));
@@ -218,21 +235,32 @@ impl Offers {
     }
 
     /// Whether a wanted host waits for an offer that Mesos will not make by itself: offers are
-    /// suppressed, or filtered, or one was lost on the way.
-    fn should_revive(&mut self, now: Time) -> bool {
+    /// suppressed, or filtered, or one was lost on the way. `fleet` is how many hosts would be
+    /// offered.
+    fn should_revive(&mut self, fleet: usize, now: Time) -> bool {
         if self.lacking.is_empty() || self.look.is_none_or(|look| look > now) {
             return false;
         }
-        let since = self.revived.map(|at| (at, now.since(at)));
-        let hidden = |host: &HostName| {
-            self.declined.get(host).is_some_and(|until| *until > now.plus_secs(1))
+        let long_ago = self.noted.is_none_or(|noted| now.since(noted) >= REVIVE_LOST_MS);
+        let lost = long_ago && !self.overdue.is_empty();
+        if long_ago && !lost {
+            self.note_overdue(now);
+        }
+        let hidden = |host: &&HostName| {
+            self.declined.get(*host).is_some_and(|until| *until > now.plus_ms(REVIVE_WORTH_MS))
         };
-        let lost = since.is_some_and(|(_, since)| since >= REVIVE_LOST_MS);
-        let hidden = self.suppressed || lost || self.lacking.iter().any(hidden);
-        let too_soon = since.is_some_and(|(_, since)| since < REVIVE_EVERY_MS);
-        let pause = if hidden { REVIVE_EVERY_MS } else { REVIVE_LOST_MS };
-        self.look = since.map(|(at, _)| at.plus_ms(pause));
-        hidden && !too_soon
+        let hidden = self.lacking.iter().filter(hidden).count();
+        let many = hidden * REVIVE_WORTH_HOSTS >= fleet || hidden * 4 >= self.wanted.len();
+        let revive = self.suppressed || lost || (hidden > 0 && many);
+        let may = self.revived.map_or(now, |at| at.plus_ms(REVIVE_EVERY_MS));
+        let noted = self.noted.map(|noted| noted.plus_ms(REVIVE_LOST_MS));
+        self.look = if revive { Some(may) } else { noted };
+        revive && may <= now
+    }
+
+    fn note_overdue(&mut self, now: Time) {
+        self.noted = Some(now);
+        self.overdue.clone_from(&self.lacking);
     }
 
     /// When [`Self::settle`] has something to do without any event.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::budget::slot::SlotState;
 use crate::observed::fleet::Condition;
 use crate::plan::gate::{Phase, held_back, host_held_back};
+use crate::plan::order::OrderKey;
 use crate::plan::reason::Reason;
 use crate::words::{HostName, TaskKind, Time};
 
@@ -63,8 +64,8 @@ impl Controller {
 
     /// Declines and asks for offers.
     pub(super) fn settle_offers(&mut self, now: Time) {
-        let later = self.later();
-        let calls = self.offers.settle(&later, now);
+        let later = self.later(now);
+        let calls = self.offers.settle(&later, self.hosts.all.len(), now);
         self.effects.extend(calls.into_iter().map(|call| Effect::Call(Box::new(call))));
     }
 
@@ -135,29 +136,58 @@ impl Controller {
 
     /// Of the hosts whose offers are given back, those whose turn comes later, and in how many
     /// seconds their offers are wanted again.
-    fn later(&self) -> BTreeMap<HostName, u64> {
+    fn later(&mut self, now: Time) -> BTreeMap<HostName, u64> {
         let mut later = BTreeMap::new();
         let surplus = self.offers.surplus();
         let reach = self.reach();
         if surplus.is_empty() || reach == 0 {
             return later;
         }
-        let busy = surplus.iter().filter(|name| self.hosts.busy.contains(*name));
-        later.extend(busy.map(|name| (name.clone(), 0)));
-        if surplus.len() == later.len() {
-            return later;
-        }
         let stability = self.rollout().map_or(0, |rollout| u64::from(rollout.stability_seconds));
         let hold = self.measures.holds.mean_seconds().unwrap_or(stability + RESTART_SECONDS);
-        for (place, (_, name)) in self.hosts.line.iter().enumerate().skip(reach) {
-            if surplus.contains(name) {
-                // `reach` is two waves. Half of the time that is to be expected: an offer that
-                // comes early is declined again, one that comes late costs a REVIVE, which
-                // brings the offers of the whole fleet.
-                let seconds = (place - reach) as u64 * hold / reach as u64;
-                later.insert(name.clone(), seconds);
-            }
+        self.places.refresh(&self.hosts.line, reach);
+        for name in surplus {
+            // Half of the time that is to be expected: an offer that comes early is declined
+            // again, one that comes late may cost a REVIVE, which brings the whole fleet's.
+            let seconds = if let Some(host) =
+                self.hosts.get(name).filter(|_| self.hosts.busy.contains(name))
+            {
+                let since = host.slot().map_or(0, |slot| now.since(slot.attempt_since) / 1000);
+                hold.saturating_sub(since) / 2
+            } else if let Some(place) = self.places.of(name) {
+                // `reach` is two waves.
+                place.saturating_sub(reach) as u64 * hold / reach as u64
+            } else {
+                continue;
+            };
+            later.insert(name.clone(), seconds);
         }
         later
+    }
+}
+
+/// Where hosts are in the line, to within some places: kept until the line has become shorter or
+/// longer by a few, as most hosts leave it at its head.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    places: BTreeMap<HostName, usize>,
+    /// The length of the line when they were counted, and now.
+    counted: usize,
+    len: usize,
+}
+
+impl Places {
+    fn refresh(&mut self, line: &BTreeSet<(OrderKey, HostName)>, tolerance: usize) {
+        self.len = line.len();
+        if self.len.abs_diff(self.counted) > tolerance || self.places.is_empty() {
+            let places = line.iter().enumerate().map(|(place, (_, name))| (name.clone(), place));
+            self.places = places.collect();
+            self.counted = self.len;
+        }
+    }
+
+    fn of(&self, name: &HostName) -> Option<usize> {
+        let place = self.places.get(name)?;
+        Some((place + self.len).saturating_sub(self.counted))
     }
 }

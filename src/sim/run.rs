@@ -428,7 +428,9 @@ impl World {
             report.hosts.insert(name.clone(), end);
         }
         report.converged = converged;
-        report.mesos_calls_after_convergence = self.calls_since_suppress;
+        if self.converged_at.is_some() {
+            report.mesos_calls_after_convergence = self.calls_since_suppress;
+        }
         report.operator_calls = self.operator_calls;
         report.etcd_writes_after_convergence = self.suppressed_writes;
         report

@@ -6,6 +6,7 @@ mod access;
 mod faults;
 mod leader;
 mod model;
+#[expect(dead_code, reason = "nothing here runs the demo")]
 #[path = "../support/mod.rs"]
 mod support;
 

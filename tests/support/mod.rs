@@ -95,6 +95,14 @@ fn binary() -> PathBuf {
         .expect("there is no etcd; run `make tools`")
 }
 
+/// `PATH` with the directory of that binary before all others.
+pub(crate) fn path_with_tools() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let tools = binary().parent().map(Path::to_path_buf);
+    let dirs = tools.into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(dirs).expect("a directory with etcd has no colon in its name")
+}
+
 fn free_ports() -> [u16; 2] {
     let listeners = [0; 2].map(|any| TcpListener::bind(("127.0.0.1", any)).expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("a bound port").port())

@@ -106,7 +106,9 @@ impl Pool {
                     Quantity::Scalar(value) => Resource::scalar(name, units(*value)),
                     Quantity::Ranges(ranges) => Resource::ranges(name, ranges),
                 };
-                if let Ok(stack) = serde_json::from_str::<Vec<Reservation>>(owner) {
+                if owner.starts_with('[')
+                    && let Ok(stack) = serde_json::from_str::<Vec<Reservation>>(owner)
+                {
                     if form.refined {
                         resource.reservations = stack;
                     } else if let Some(last) = stack.last() {
