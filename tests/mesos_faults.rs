@@ -1,6 +1,11 @@
 //! Our scheduler client against the simulated master over real HTTP, while things go wrong. The
 //! names carry the number of the point in `CHECKLIST.md` that they show.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

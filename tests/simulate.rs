@@ -134,18 +134,15 @@ fn the_index_of_a_pass_says_what_a_plan_made_from_nothing_says() {
 }
 
 #[test]
-#[ignore = "long: a thousand hosts"]
+#[ignore = "long: ten thousand hosts, about a minute"]
 fn long_ten_thousand_hosts_with_every_fault() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ten-thousand.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     let scenario = Scenario::read("ten thousand", &text).unwrap();
     let documents = read_documents(&scenario, &path).unwrap();
     let mut world = World::new(&scenario, &documents, &Options::default()).unwrap();
-    let begin = std::time::Instant::now();
     world.run(scenario.until);
-    let report = world.report();
-    println!("{} s of the cluster in {:.0?}", report.total_seconds, begin.elapsed());
-    assert_converged(&report);
+    assert_converged(&world.report());
 }
 
 #[test]

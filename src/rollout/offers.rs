@@ -250,12 +250,12 @@ impl Offers {
             self.declined.get(*host).is_some_and(|until| *until > now.plus_ms(REVIVE_WORTH_MS))
         };
         let hidden = self.lacking.iter().filter(hidden).count();
-        let many = hidden * REVIVE_WORTH_HOSTS >= fleet || hidden * 4 >= self.wanted.len();
-        let revive = self.suppressed || lost || (hidden > 0 && many);
-        let may = self.revived.map_or(now, |at| at.plus_ms(REVIVE_EVERY_MS));
-        let noted = self.noted.map(|noted| noted.plus_ms(REVIVE_LOST_MS));
-        self.look = if revive { Some(may) } else { noted };
-        revive && may <= now
+        let worth_it = hidden * REVIVE_WORTH_HOSTS >= fleet || hidden * 4 >= self.wanted.len();
+        let revive = self.suppressed || lost || (hidden > 0 && worth_it);
+        let earliest = self.revived.map_or(now, |at| at.plus_ms(REVIVE_EVERY_MS));
+        let next_note = self.noted.map(|noted| noted.plus_ms(REVIVE_LOST_MS));
+        self.look = if revive { Some(earliest) } else { next_note };
+        revive && earliest <= now
     }
 
     fn note_overdue(&mut self, now: Time) {

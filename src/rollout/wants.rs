@@ -170,7 +170,7 @@ impl Controller {
 /// longer by a few, as most hosts leave it at its head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    places: BTreeMap<HostName, usize>,
+    of_host: BTreeMap<HostName, usize>,
     /// The length of the line when they were counted, and now.
     counted: usize,
     len: usize,
@@ -179,15 +179,15 @@ pub(super) struct Places {
 impl Places {
     fn refresh(&mut self, line: &BTreeSet<(OrderKey, HostName)>, tolerance: usize) {
         self.len = line.len();
-        if self.len.abs_diff(self.counted) > tolerance || self.places.is_empty() {
+        if self.len.abs_diff(self.counted) > tolerance || self.of_host.is_empty() {
             let places = line.iter().enumerate().map(|(place, (_, name))| (name.clone(), place));
-            self.places = places.collect();
+            self.of_host = places.collect();
             self.counted = self.len;
         }
     }
 
     fn of(&self, name: &HostName) -> Option<usize> {
-        let place = self.places.get(name)?;
+        let place = self.of_host.get(name)?;
         Some((place + self.len).saturating_sub(self.counted))
     }
 }

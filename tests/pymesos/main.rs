@@ -1,6 +1,7 @@
 //! A client that was not written here (pymesos, set up by `tools/pymesos.sh`) runs against the
 //! simulated master: what we think Mesos says, another reads as Mesos says it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
