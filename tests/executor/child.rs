@@ -1,31 +1,28 @@
-//! The executor: it does what the data of its tasks says, and what is written into its inbox, a
-//! file that the test writes. What it does it writes to its log.
+//! The executor: it does what the data of its tasks says, and what the test tells it over a
+//! socket. What it does it tells there.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
 use calico_dcos::mesos::executor::{Client, Environment, Order, Said};
 use calico_dcos::mesos::v1::TaskState;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 struct Desk {
-    folder: PathBuf,
-    read: usize,
+    orders: Lines<BufReader<OwnedReadHalf>>,
+    teller: OwnedWriteHalf,
 }
 
 impl Desk {
-    fn write(&self, line: &str) {
-        let log = self.folder.join("log");
-        let mut log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        writeln!(log, "{line}").unwrap();
+    async fn open(folder: &Path) -> Self {
+        let stream = UnixStream::connect(folder.join("desk")).await.unwrap();
+        let (reader, teller) = stream.into_split();
+        Self { orders: BufReader::new(reader).lines(), teller }
     }
 
-    /// The next line of the inbox.
-    fn next(&mut self) -> Option<String> {
-        let inbox = std::fs::read_to_string(self.folder.join("inbox")).unwrap_or_default();
-        let line = inbox[..=inbox.rfind('\n')?].lines().nth(self.read)?.to_owned();
-        self.read += 1;
-        Some(line)
+    async fn tell(&mut self, line: &str) {
+        self.teller.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 }
 
@@ -35,31 +32,31 @@ fn said(task: &str, state: TaskState, data: Option<&[u8]>) -> Said {
 
 pub(crate) async fn run() {
     let Ok(folder) = std::env::var("TEST_FOLDER") else { return };
-    let mut desk = Desk { folder: folder.into(), read: 0 };
+    let mut desk = Desk::open(folder.as_ref()).await;
     let environment = Environment::read(|name| std::env::var(name).ok()).unwrap();
     let program = std::env::var("TEST_PROGRAM").unwrap_or_default();
-    desk.write(&format!("started {} as {program}", std::process::id()));
+    desk.tell(&format!("started {} as {program}", std::process::id())).await;
     let mut client = Client::start(environment).unwrap();
     let mut tasks: Vec<String> = Vec::new();
     let mut again = "";
     loop {
         let order = tokio::select! {
             order = client.next() => order,
-            () = tokio::time::sleep(Duration::from_millis(20)) => {
-                while let Some(line) = desk.next() {
-                    poked(&mut client, &desk, &line);
-                }
+            line = desk.orders.next_line() => {
+                // Without the test there is nothing left to do.
+                let Ok(Some(line)) = line else { return };
+                poked(&mut client, &mut desk, &line).await;
                 continue;
             }
         };
         match order {
             Ok(Order::Subscribed { hostname, .. }) => {
-                desk.write(&format!("subscribed{again} at {hostname}"));
+                desk.tell(&format!("subscribed{again} at {hostname}")).await;
                 again = " again";
             }
             Ok(Order::Launch(task)) => {
                 let id = task.task_id.0.clone();
-                desk.write(&format!("launch {id}"));
+                desk.tell(&format!("launch {id}")).await;
                 match task.data.unwrap_or_default().0.as_slice() {
                     b"quiet" => {}
                     b"finish" => {
@@ -76,7 +73,7 @@ pub(crate) async fn run() {
             }
             Ok(Order::Kill { task, grace_ms }) => {
                 let grace = grace_ms.map_or_else(String::new, |ms| format!(" within {ms} ms"));
-                desk.write(&format!("kill {task}{grace}"));
+                desk.tell(&format!("kill {task}{grace}")).await;
                 tasks.retain(|known| *known != task.0);
                 client.report(said(task.as_str(), TaskState::Killed, None));
             }
@@ -87,17 +84,17 @@ pub(crate) async fn run() {
                 }
                 client.leave();
             }
-            Err(ending) => return desk.write(&ending.to_string()),
+            Err(ending) => return desk.tell(&ending.to_string()).await,
         }
     }
 }
 
-fn poked(client: &mut Client, desk: &Desk, line: &str) {
+async fn poked(client: &mut Client, desk: &mut Desk, line: &str) {
     let words: Vec<_> = line.split(' ').collect();
     match words[..] {
         ["say", task, what] => {
             client.report(said(task, TaskState::Running, Some(what.as_bytes())));
-            desk.write(&format!("said {what}"));
+            desk.tell(&format!("said {what}")).await;
         }
         #[expect(clippy::exit, reason = "that is what is asked for")]
         ["exit", code] => std::process::exit(code.parse().unwrap()),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use calico_dcos::mesos::Options;
@@ -17,6 +18,9 @@ use calico_dcos::sim::wire::HostSignal;
 use calico_dcos::words::{AgentId, Time};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
 
 /// How long a test waits for anything at all before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,6 +45,7 @@ impl World for Bare {
 
 pub(crate) struct Site {
     folder: TempDir,
+    desk: Desk,
     server: SimServer<Bare>,
     events: Subscription,
     calls: CallSender,
@@ -53,11 +58,13 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn start(change: impl FnOnce(&mut Processes)) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let desk = Desk::open(folder.path());
         let mut config = MesosConfig::new(semver::Version::new(1, 12, 0), 7);
         config.timings.allocation = 20;
         config.timings.registration_backoff = 1;
         config.timings.master_recovery = 0;
-        config.timings.executor_reregistration = 1_000;
+        // Long enough that a busy machine does not look like an executor that does not come back.
+        config.timings.executor_reregistration = 4_000;
         let mesos = SimMesos::new(calico_dcos::clock::now(), config);
         let server = SimServer::start(LOCAL, Bare(mesos)).await.unwrap();
         let mut agent = AgentConfig::new("agent1", Ipv4Addr::LOCALHOST, "*");
@@ -79,7 +86,7 @@ impl Site {
         };
         let (events, calls) = connect(&Options::new(masters), framework, Vec::new()).await.unwrap();
         let (waiting, seen) = (VecDeque::new(), Vec::new());
-        Self { folder, server, events, calls, waiting, seen, offer: None, agent: None }
+        Self { folder, desk, server, events, calls, waiting, seen, offer: None, agent: None }
     }
 
     pub(crate) fn call(&self, call: Call) {
@@ -257,39 +264,70 @@ impl Site {
 
     // --- the executor ----------------------------------------------------------------------------
 
+    /// What the executor has told so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.desk.told.borrow().clone()
     }
 
-    /// Waits until the executor has done that.
-    pub(crate) async fn until_log(&self, what: &str) {
-        let waiting = async {
-            while !self.log().contains(what) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let done = tokio::time::timeout(PATIENCE, waiting).await;
-        assert!(done.is_ok(), "no `{what}`: {}", self.log());
+    /// Waits until the executor has done that; returns all that it told.
+    pub(crate) async fn until_log(&self, what: &str) -> String {
+        let mut told = self.desk.told.clone();
+        let done = tokio::time::timeout(PATIENCE, told.wait_for(|log| log.contains(what))).await;
+        done.unwrap_or_else(|_| panic!("no `{what}`: {}", self.log())).unwrap().clone()
     }
 
+    /// Tells the executor, which has told that it started, to do that.
     pub(crate) fn poke(&self, what: &str) {
-        let inbox = self.folder.path().join("inbox");
-        let before = std::fs::read_to_string(&inbox).unwrap_or_default();
-        let whole = self.folder.path().join("inbox.new");
-        std::fs::write(&whole, format!("{before}{what}\n")).unwrap();
-        std::fs::rename(whole, inbox).unwrap();
+        self.desk.orders.send(format!("{what}\n")).unwrap();
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        let log = self.log();
+    pub(crate) async fn pid(&self) -> i32 {
+        let log = self.until_log("\n").await;
         let line = log.lines().find_map(|line| line.strip_prefix("started ")).unwrap();
         line.split(' ').next().unwrap().parse().unwrap()
     }
 
     /// Stops the executor's process in its tracks.
-    pub(crate) fn freeze(&self) -> i32 {
-        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
+    pub(crate) async fn freeze(&self) -> i32 {
+        let number = self.pid().await;
+        let pid = rustix::process::Pid::from_raw(number).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-        self.pid()
+        number
+    }
+}
+
+/// Where the test and its executor meet: a socket on which the executor tells what it does, and
+/// is told what to do, a line each.
+struct Desk {
+    told: watch::Receiver<String>,
+    orders: mpsc::UnboundedSender<String>,
+}
+
+impl Desk {
+    fn open(folder: &Path) -> Self {
+        let listener = UnixListener::bind(folder.join("desk")).unwrap();
+        let (tell, told) = watch::channel(String::new());
+        let (orders, mut to_do) = mpsc::unbounded_channel::<String>();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (reader, mut writer) = stream.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            loop {
+                tokio::select! {
+                    line = lines.next_line() => match line {
+                        Ok(Some(line)) => tell.send_modify(|log| {
+                            log.push_str(&line);
+                            log.push('\n');
+                        }),
+                        // The executor has ended; what it told stays.
+                        Ok(None) | Err(_) => return tell.closed().await,
+                    },
+                    Some(order) = to_do.recv() => {
+                        writer.write_all(order.as_bytes()).await.unwrap();
+                    }
+                }
+            }
+        });
+        Self { told, orders }
     }
 }

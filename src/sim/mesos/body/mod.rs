@@ -101,7 +101,7 @@ impl<W: World> ProcessBody<W> {
             ToBody::Start(start) => self.runner.start(*start),
             ToBody::Kill { container } => self.runner.kill(&container),
             ToBody::Listen(true) => self.listen().await,
-            ToBody::Listen(false) => self.deaf(),
+            ToBody::Listen(false) => self.deaf().await,
             // The driver holds the streams.
             ToBody::Event { .. } | ToBody::Close { .. } => {}
         }
@@ -125,7 +125,7 @@ impl<W: World> ProcessBody<W> {
     }
 
     async fn listen(&mut self) {
-        self.deaf();
+        self.deaf().await;
         let listener = match self.spare.take() {
             Some(listener) => Ok(listener),
             None => TcpListener::bind(self.address).await,
@@ -146,9 +146,12 @@ impl<W: World> ProcessBody<W> {
         }));
     }
 
-    fn deaf(&mut self) {
+    /// Nobody listens at the address when this returns: it can be bound again.
+    async fn deaf(&mut self) {
         if let Some(serving) = self.serving.take() {
             serving.abort();
+            // Its only end is that it was ended here.
+            let _ = serving.await;
         }
     }
 }
