@@ -7,13 +7,14 @@
     reason = "a test that cannot go on fails"
 )]
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use calico_dcos::mesos::scheduler::{CallSender, Subscription, connect};
 use calico_dcos::mesos::v1::scheduler::{
     Accept, Acknowledge, Call, Decline, Event, Filters, InverseAnswer, Kill, Operation, Reconcile,
-    Roles,
+    ReconcileTask, Roles,
 };
 use calico_dcos::mesos::v1::{
     Capability, CapabilityType, CommandInfo, FrameworkId, FrameworkInfo, Offer, Resource,
@@ -28,6 +29,9 @@ use serde_json::json;
 use tokio::time::{Duration, timeout};
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long a test waits for anything at all before it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Mesos, with executors that do at once what they are told and write down what that was.
 struct Obedient {
@@ -104,46 +108,83 @@ fn framework(id: Option<&FrameworkId>) -> FrameworkInfo {
 struct Scheduler {
     events: Subscription,
     calls: CallSender,
+    /// Events that came while something else was waited for, oldest first.
+    passed: VecDeque<Event>,
 }
 
 impl Scheduler {
     async fn connect(server: &SimServer<Obedient>, id: Option<&FrameworkId>) -> Self {
         let (events, calls) = connect(&options(server), framework(id), vec![]).await.unwrap();
-        Self { events, calls }
+        Self { events, calls, passed: VecDeque::new() }
     }
 
     fn id(&self) -> FrameworkId {
         self.events.framework_id().clone()
     }
 
+    /// The next event, whatever it is.
     async fn next(&mut self) -> Result<Event, MesosError> {
-        timeout(Duration::from_secs(30), self.events.next()).await.expect("an event")
+        match self.passed.pop_front() {
+            Some(event) => Ok(event),
+            None => timeout(PATIENCE, self.events.next()).await.expect("an event"),
+        }
+    }
+
+    /// The first event that is wanted, of those that have passed and those to come. Two kinds of
+    /// events come in no order that a test could rely on, so the others are kept.
+    async fn first<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        let found = self.passed.iter().enumerate().find_map(|(at, e)| Some((at, wanted(e)?)));
+        if let Some((at, found)) = found {
+            self.passed.remove(at);
+            return found;
+        }
+        let to_come = async {
+            loop {
+                let event = self.events.next().await.unwrap();
+                if let Some(found) = wanted(&event) {
+                    return found;
+                }
+                if let Event::Rescind(id) = &event {
+                    // Nobody is to launch on what is gone.
+                    for event in &mut self.passed {
+                        if let Event::Offers(offers) = event {
+                            offers.retain(|offer| offer.id != *id);
+                        }
+                    }
+                }
+                self.passed.push_back(event);
+            }
+        };
+        timeout(PATIENCE, to_come).await.expect("the event that is waited for")
     }
 
     /// The next offers.
     async fn offers(&mut self) -> Vec<Offer> {
-        loop {
-            if let Event::Offers(offers) = self.next().await.unwrap() {
-                return offers;
-            }
-        }
+        let offers = |event: &Event| match event {
+            Event::Offers(offers) if !offers.is_empty() => Some(offers.clone()),
+            _ => None,
+        };
+        self.first(offers).await
     }
 
     async fn update(&mut self) -> TaskStatus {
-        loop {
-            if let Event::Update(status) = self.next().await.unwrap() {
-                return status;
-            }
-        }
+        let update = |event: &Event| match event {
+            Event::Update(status) => Some(status.clone()),
+            _ => None,
+        };
+        self.first(update).await
     }
 
     /// What ends the subscription.
     async fn end(&mut self) -> MesosError {
-        loop {
-            if let Err(error) = self.next().await {
-                return error;
+        let end = async {
+            loop {
+                if let Err(error) = self.events.next().await {
+                    return error;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, end).await.expect("the end of the subscription")
     }
 
     fn launch(&self, task: &str, offer: &Offer) {
@@ -252,7 +293,11 @@ async fn point_13_and_28_an_offer_that_is_gone_drops_its_task_and_the_next_one_t
         })
         .await
         .unwrap();
-    assert!(matches!(scheduler.next().await, Ok(Event::Rescind(id)) if id == offer.id));
+    let rescind = |event: &Event| match event {
+        Event::Rescind(id) => Some(id.clone()),
+        _ => None,
+    };
+    assert_eq!(scheduler.first(rescind).await, offer.id);
     scheduler.launch("t.1", &offer);
     let status = scheduler.update().await;
     assert_eq!(
@@ -304,7 +349,11 @@ async fn point_31_after_suppress_nothing_is_offered_until_revive() {
         offer_ids: offers.iter().map(|offer| offer.id.clone()).collect(),
         filters: Some(Filters { refuse_seconds: 0.0 }),
     }));
-    scheduler.calls.send(Call::Reconcile(Reconcile::default()));
+    // What was offered before the call arrived comes before the answer to the next one.
+    let task = ReconcileTask { task_id: "nobody's".into(), agent_id: None };
+    scheduler.calls.send(Call::Reconcile(Reconcile { tasks: vec![task] }));
+    assert_eq!(scheduler.update().await.task_id.as_str(), "nobody's");
+    scheduler.passed.clear();
     // Ten allocations go by.
     let quiet = timeout(Duration::from_millis(200), scheduler.offers()).await;
     assert!(quiet.is_err(), "offered although suppressed");
