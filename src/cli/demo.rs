@@ -5,7 +5,6 @@ mod mirror;
 mod process;
 mod progress;
 mod stage;
-mod town;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,10 +24,10 @@ use crate::sim::mesos::http::SimServer;
 use crate::sim::report::Report;
 use crate::sim::run::read_documents;
 use crate::sim::scenario::{Scenario, TimedEdit, Until};
+use crate::sim::town::Town;
 use crate::words::HostName;
 use process::{Etcd, Launch};
 use stage::{Act, Over, Stage, is_writable};
-use town::Town;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,4 +9,5 @@ pub mod meter;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod town;
 pub mod wire;

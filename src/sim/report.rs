@@ -36,7 +36,7 @@ pub struct Report {
     pub restarts: BTreeMap<Component, BTreeMap<HostName, u32>>,
     /// Tasks that reached hosts.
     pub tasks_launched: u64,
-    /// Tasks that were needed.
+    /// Tasks that were needed by the hosts that are neither blocked nor gone at the end.
     pub tasks_minimum: u64,
     /// Scheduler calls from the last SUPPRESS on.
     pub mesos_calls_after_convergence: u64,
@@ -48,6 +48,25 @@ pub struct Report {
     pub hosts: BTreeMap<HostName, HostEnd>,
     /// What happened, in order.
     pub timeline: Vec<Happening>,
+}
+
+/// Whether a host with this reason is not meant to become in sync.
+#[must_use]
+pub fn rests(code: &str) -> bool {
+    matches!(code, "blocked" | "excluded" | "gone")
+}
+
+impl Report {
+    /// Adds how a host ended. `left` is the number of tasks that it would still need: nobody can
+    /// launch those on a host that is not meant to become in sync, so they were not needed.
+    pub fn add_host(&mut self, name: HostName, end: HostEnd, left: u64) {
+        let rests = end.reason.as_deref().is_some_and(rests);
+        self.converged &= rests || (end.as_declared && end.reason.is_none());
+        if rests {
+            self.tasks_minimum = self.tasks_minimum.saturating_sub(left);
+        }
+        self.hosts.insert(name, end);
+    }
 }
 
 /// How a host ended.
@@ -77,6 +96,17 @@ pub struct Happening {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_blocked_host_still_lacks_was_not_needed() {
+        let mut report = Report { converged: true, tasks_minimum: 9, ..Report::default() };
+        let blocked = HostEnd { reason: Some("blocked".to_owned()), ..HostEnd::default() };
+        report.add_host("a1".into(), blocked, 3);
+        assert_eq!((report.converged, report.tasks_minimum), (true, 6));
+        let waits = HostEnd { reason: Some("paused".to_owned()), ..HostEnd::default() };
+        report.add_host("a2".into(), waits, 3);
+        assert_eq!((report.converged, report.tasks_minimum), (false, 6));
+    }
 
     /// `UPDATE_SCHEMA=1 cargo test report_schema` writes it anew.
     #[test]

@@ -6,22 +6,18 @@ mod process;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::desired::{Desired, Findings, HostIdentity, Resolver, Source, read, set_path};
-use crate::plan::gate::Limits;
+use crate::desired::{Findings, Source, read, set_path};
 use crate::sim::cluster::Cluster;
 use crate::sim::etcd::EtcdModel;
-use crate::sim::host::HostModel;
 use crate::sim::mesos::{ConnId, NetworkFaults, Outgoing};
 use crate::store::keys::Key;
 use crate::store::txn::Txn;
-use crate::words::{HostName, Revision, Time};
+use crate::words::{Revision, Time};
 
-use super::fleet::{Member, fleet};
-use super::meter::{Meter, tasks_needed};
-use super::report::{HostEnd, Report};
+use super::report::Report;
 use super::scenario::{Fault, Scenario, Until};
+use super::town::Town;
 use process::{Act, Process};
 
 /// Runs begin at this time of the clock.
@@ -67,17 +63,13 @@ pub struct World {
     now: Time,
     etcd: EtcdModel,
     etcd_up: bool,
-    cluster: Cluster,
+    town: Town,
     processes: Vec<Process>,
     conns: BTreeMap<ConnId, usize>,
     next_conn: u64,
     queue: BinaryHeap<Reverse<(Time, u64, Act)>>,
     sequence: u64,
     documents: BTreeMap<String, String>,
-    desired: Arc<Desired>,
-    resolver: Resolver,
-    identities: BTreeMap<HostName, HostIdentity>,
-    meter: Meter,
     seen: Revision,
     /// Faults and edits that are still to come or last.
     ahead: usize,
@@ -104,24 +96,20 @@ impl World {
     ) -> Result<Self, RunError> {
         let sources: Vec<Source> =
             documents.iter().map(|(label, text)| Source::file(label, text.clone())).collect();
-        let desired = Arc::new(read(&sources).map_err(RunError::Documents)?);
+        let desired = read(&sources).map_err(RunError::Documents)?;
         let texts = desired.documents.iter().map(|(n, text)| (n.to_string(), text.clone()));
-        let (mesos, members) = fleet(scenario);
+        let documents = texts.collect();
         let mut world = Self {
             now: START,
             etcd: EtcdModel::new(CLUSTER_ID),
             etcd_up: true,
-            cluster: Cluster::new(START, mesos),
+            town: Town::new(scenario, desired, START),
             processes: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
             queue: BinaryHeap::new(),
             sequence: 0,
-            documents: texts.collect(),
-            resolver: Resolver::new(Arc::clone(&desired)),
-            desired,
-            identities: BTreeMap::new(),
-            meter: Meter::new(START),
+            documents,
             seen: Revision(0),
             ahead: 0,
             converged_at: None,
@@ -133,19 +121,11 @@ impl World {
             edits: Vec::new(),
             edit_documents: Vec::new(),
         };
-        world.build(scenario, members);
+        world.build(scenario);
         Ok(world)
     }
 
-    fn build(&mut self, scenario: &Scenario, members: Vec<Member>) {
-        for member in members {
-            self.add_host(member);
-        }
-        let names: Vec<HostName> = self.identities.keys().cloned().collect();
-        for name in &names {
-            let needed = self.needed(name);
-            self.meter.need(1 + needed, 0);
-        }
+    fn build(&mut self, scenario: &Scenario) {
         let mut txn = Txn::new();
         for (name, text) in &self.documents {
             txn = txn.put(document_key(name), text.clone());
@@ -153,7 +133,6 @@ impl World {
         // The operator wrote the documents before the controller came.
         let _ = self.etcd.txn(&txn, None);
         self.seen = self.etcd.revision();
-        self.limits();
         for fault in &scenario.faults {
             if let Some(what) = fault.fault() {
                 self.ahead += 1;
@@ -169,39 +148,6 @@ impl World {
             self.later(START.plus_ms(edit.at.ms), Act::Edit(self.edits.len() - 1));
         }
         self.start_process(START.plus_ms(AGENTS_MS));
-    }
-
-    fn add_host(&mut self, member: Member) {
-        let name = member.identity.name.clone();
-        let mut host = HostModel::new(member.host);
-        if member.installed
-            && let Ok(spec) = self.resolver.resolve(&member.identity)
-        {
-            for (component, target) in &spec.components {
-                host.install(*component, target);
-            }
-        }
-        self.cluster.add(self.now, host, member.agent);
-        self.identities.insert(name, member.identity);
-    }
-
-    /// Tasks that a host needs to become what the documents say.
-    fn needed(&mut self, name: &HostName) -> u64 {
-        let Some(identity) = self.identities.get(name) else { return 0 };
-        let Ok(spec) = self.resolver.resolve(identity) else { return 0 };
-        if self.desired.excludes(name) {
-            return 0;
-        }
-        self.cluster.host(name).map_or(0, |host| tasks_needed(host, &spec))
-    }
-
-    /// What the documents say, told to witness and meter.
-    fn limits(&mut self) {
-        let rollout = &self.desired.cluster.spec.rollout;
-        let limits = Limits::of(rollout, self.identities.len());
-        let pace = rollout.pace_for(limits.slots).map(|rate| (rate.burst, rate.interval_ms));
-        self.cluster.set_budget(limits.slots);
-        self.meter.set_limits(limits.slots, u64::from(rollout.stability_seconds) * 1000, pace);
     }
 
     /// Runs until the scenario is over.
@@ -235,7 +181,7 @@ impl World {
     fn next(&self) -> Option<Time> {
         let own = self.queue.peek().map(|Reverse((at, ..))| *at);
         let lease = self.etcd.next_expiry().filter(|_| self.etcd_up);
-        [own, self.cluster.next_deadline(), lease].into_iter().flatten().min()
+        [own, self.town.cluster.next_deadline(), lease].into_iter().flatten().min()
     }
 
     /// Lets everything happen that is due at this time, then lets the controllers decide.
@@ -244,7 +190,7 @@ impl World {
         if self.etcd_up {
             self.etcd.expire(self.now);
         }
-        self.cluster.advance(self.now);
+        self.town.cluster.advance(self.now);
         while let Some(Reverse((due, ..))) = self.queue.peek() {
             if *due > self.now {
                 break;
@@ -258,7 +204,7 @@ impl World {
         for at in 0..self.processes.len() {
             self.decide(at);
         }
-        self.cluster.exchange(self.now);
+        self.town.cluster.exchange(self.now);
         self.look_for_convergence();
     }
 
@@ -268,7 +214,7 @@ impl World {
     }
 
     fn deliver_mesos(&mut self) {
-        for (conn, outgoing) in self.cluster.mesos.drain_events() {
+        for (conn, outgoing) in self.town.cluster.mesos.drain_events() {
             let Some(&at) = self.conns.get(&conn) else { continue };
             match outgoing {
                 Outgoing::Event(event) => self.mesos_event(at, conn, *event),
@@ -286,11 +232,8 @@ impl World {
             return;
         }
         let changes = self.etcd.changes_since(self.seen).unwrap_or_default();
-        let mut writes = false;
-        for change in &changes {
-            self.meter.stored(change, self.now);
-            writes |= *change.key() != Key::Leader;
-        }
+        self.town.stored(&changes, self.now);
+        let writes = changes.iter().any(|change| *change.key() != Key::Leader);
         if self.converged_at.is_some() && writes {
             self.suppressed_writes += 1;
         }
@@ -311,7 +254,7 @@ impl World {
             self.converged_at = Some(self.now);
             self.suppressed_writes = 0;
             self.calls_since_suppress = 0;
-            self.meter.happened("all is quiet", self.now);
+            self.town.meter.happened("all is quiet", self.now);
         } else if !quiet && self.converged_at.is_some() {
             self.converged_at = None;
         }
@@ -322,7 +265,7 @@ impl World {
     fn fault(&mut self, at: usize) {
         let fault = self.faults[at].clone();
         let now = self.now;
-        self.meter.happened(format!("fault: {fault:?}"), now);
+        self.town.meter.happened(format!("fault: {fault:?}"), now);
         let mut over_after = 0;
         match fault {
             Fault::ControllerCrash(ms) => {
@@ -339,16 +282,16 @@ impl World {
                 over_after = ms;
             }
             Fault::EtcdCompaction => self.etcd.compact(self.etcd.revision()),
-            Fault::MasterFailover => self.cluster.mesos.master_failover(now),
+            Fault::MasterFailover => self.town.cluster.mesos.master_failover(now),
             Fault::HostDown(host, ms) => {
-                self.cluster.power_cut(now, &host, ms);
+                self.town.cluster.power_cut(now, &host, ms);
                 over_after = ms;
             }
-            Fault::HostGone(host) => self.cluster.gone(now, &host),
-            Fault::RestartFails(host, times) => self.cluster.fail_restarts(&host, times),
-            Fault::ExecutorDies(host) => self.cluster.kill_executor(now, &host),
-            Fault::NewAgentId(host) => self.cluster.forget_agent(now, &host),
-            Fault::Drift(host, component) => self.cluster.drift(now, &host, component),
+            Fault::HostGone(host) => self.town.cluster.gone(now, &host),
+            Fault::RestartFails(host, times) => self.town.cluster.fail_restarts(&host, times),
+            Fault::ExecutorDies(host) => self.town.cluster.kill_executor(now, &host),
+            Fault::NewAgentId(host) => self.town.cluster.forget_agent(now, &host),
+            Fault::Drift(host, component) => self.town.cluster.drift(now, &host, component),
             Fault::LoseMessages(lose) => {
                 let faults = NetworkFaults {
                     lose: lose.probability,
@@ -356,7 +299,7 @@ impl World {
                     delay: lose.late,
                     delay_limit: 30_000,
                 };
-                self.cluster.set_network(now, faults);
+                self.town.cluster.set_network(now, faults);
                 self.later(now.plus_ms(lose.span.ms), Act::NetworkGood);
                 over_after = lose.span.ms;
             }
@@ -367,33 +310,23 @@ impl World {
 
     fn edit(&mut self, at: usize) {
         let (name, set) = (self.edit_documents[at].clone(), self.edits[at].clone());
-        let outstanding: u64 = self.all_needed();
         let Some(text) = self.documents.get(&name).cloned() else { return };
         let mut text = text;
         for (path, value) in &set {
             match set_path(&text, path, value) {
                 Ok(edited) => text = edited,
-                Err(error) => self.meter.happened(format!("edit refused: {error}"), self.now),
+                Err(error) => self.town.meter.happened(format!("edit refused: {error}"), self.now),
             }
         }
         self.documents.insert(name.clone(), text.clone());
         let _ = self.etcd.txn(&Txn::new().put(document_key(&name), text), None);
-        self.meter.happened(format!("edit: {set:?}"), self.now);
+        self.town.meter.happened(format!("edit: {set:?}"), self.now);
         self.ahead -= 1;
         let sources: Vec<Source> =
             self.documents.iter().map(|(n, text)| Source::file(n, text.clone())).collect();
         if let Ok(desired) = read(&sources) {
-            self.desired = Arc::new(desired);
-            self.resolver = Resolver::new(Arc::clone(&self.desired));
-            self.limits();
+            self.town.declare(desired);
         }
-        let needed = self.all_needed();
-        self.meter.need(needed, outstanding);
-    }
-
-    fn all_needed(&mut self) -> u64 {
-        let names: Vec<HostName> = self.identities.keys().cloned().collect();
-        names.iter().map(|name| self.needed(name)).sum()
     }
 
     // --- the end ---------------------------------------------------------------------------
@@ -401,36 +334,24 @@ impl World {
     /// What the run came to.
     #[must_use]
     pub fn report(&mut self) -> Report {
-        let mut report = Report::default();
-        self.meter.fill(&mut report, &self.cluster, self.now);
-        let mut reasons = BTreeMap::new();
         let leader = self.processes.iter().find(|process| process.leads());
-        if let Some(plan) = leader.and_then(|leader| leader.machine.plan(self.now)) {
-            for host in plan.hosts {
-                reasons.insert(host.name.clone(), host.reason);
+        let plan = leader.and_then(|leader| leader.machine.plan(self.now));
+        let leads = plan.is_some();
+        let mut reasons: BTreeMap<_, _> =
+            self.town.hosts().map(|name| (name.clone(), never_heard_of())).collect();
+        for host in plan.into_iter().flat_map(|plan| plan.hosts) {
+            match host.reason {
+                Some(reason) => {
+                    let words = (reason.code().to_owned(), reason.to_string());
+                    reasons.insert(host.name.clone(), words);
+                }
+                None => drop(reasons.remove(&host.name)),
             }
         }
-        let mut converged = leader.is_some();
-        for (name, identity) in &self.identities {
-            let spec = self.resolver.resolve(identity);
-            let host = self.cluster.host(name);
-            let as_declared = spec.is_ok_and(|spec| host.is_some_and(|h| h.is_as_declared(&spec)));
-            let reason = reasons.get(name).cloned().flatten();
-            let rests = reason
-                .as_ref()
-                .is_some_and(|r| matches!(r.code(), "blocked" | "excluded" | "gone"));
-            converged &= rests || (as_declared && reason.is_none() && reasons.contains_key(name));
-            let end = HostEnd {
-                as_declared,
-                reason: reason.as_ref().map(|reason| reason.code().to_owned()),
-                why: reason.map(|reason| reason.to_string()),
-            };
-            report.hosts.insert(name.clone(), end);
-        }
-        report.converged = converged;
-        if self.converged_at.is_some() {
-            report.mesos_calls_after_convergence = self.calls_since_suppress;
-        }
+        let mut report = self.town.report(&reasons, self.now);
+        report.converged &= leads;
+        let quiet = self.converged_at.is_some();
+        report.mesos_calls_after_convergence = if quiet { self.calls_since_suppress } else { 0 };
         report.operator_calls = self.operator_calls;
         report.etcd_writes_after_convergence = self.suppressed_writes;
         report
@@ -449,7 +370,7 @@ impl World {
     /// The cluster, as it is now.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
-        &self.cluster
+        &self.town.cluster
     }
 
     /// etcd, as it is now.
@@ -457,6 +378,11 @@ impl World {
     pub fn etcd(&self) -> &EtcdModel {
         &self.etcd
     }
+}
+
+/// What a leader says of a host that is not in its plan.
+fn never_heard_of() -> (String, String) {
+    ("unknown".to_owned(), "the controller has not heard of it".to_owned())
 }
 
 /// The key of a document by its name.

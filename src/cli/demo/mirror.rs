@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use crate::cli::state::State;
 use crate::cli::view::{View, ViewError, natural};
 use crate::plan::gate::Phase;
+use crate::sim::report::rests;
 use crate::store::{Change, Entry, Key, Snapshot, StoreEvent};
 use crate::words::{HostName, Revision, Time};
-
-use super::town::rests;
 
 /// A copy of everything under the prefix.
 #[derive(Debug, Default)]

@@ -12,7 +12,6 @@ use tokio::time::MissedTickBehavior;
 use super::mirror::{Glance, Mirror};
 use super::process::{Etcd, Launch, Process};
 use super::progress::Progress;
-use super::town::Town;
 use crate::cli::{Exit, Failure};
 use crate::clock;
 use crate::desired::{Source, read, set_path};
@@ -20,6 +19,7 @@ use crate::sim::mesos::NetworkFaults;
 use crate::sim::mesos::http::SimServer;
 use crate::sim::run::document_key;
 use crate::sim::scenario::{Fault, TimedEdit};
+use crate::sim::town::Town;
 use crate::store::{Key, Outcome, StoreEvent, Txn};
 use crate::words::{HostName, Time};
 

@@ -184,7 +184,9 @@ impl World {
             Act::Back(at) => self.back(at),
             Act::EtcdUp => self.etcd_up = true,
             Act::NetworkGood => {
-                self.cluster.set_network(self.now, crate::sim::mesos::NetworkFaults::default());
+                self.town
+                    .cluster
+                    .set_network(self.now, crate::sim::mesos::NetworkFaults::default());
             }
             Act::Fault(at) => self.fault(at),
             Act::FaultOver => self.ahead -= 1,
@@ -238,7 +240,7 @@ impl World {
             Effect::Unsubscribe => {
                 if let Some((conn, ..)) = self.processes[at].conn.take() {
                     self.conns.remove(&conn);
-                    self.cluster.mesos.disconnect(self.now, conn);
+                    self.town.cluster.mesos.disconnect(self.now, conn);
                 }
             }
             Effect::Call(call) => {
@@ -251,7 +253,7 @@ impl World {
             Effect::Resign => self.resign(at),
             Effect::Note(note) => {
                 if self.notes || note.level == Level::Warning {
-                    self.meter.happened(note.to_string(), self.now);
+                    self.town.meter.happened(note.to_string(), self.now);
                 }
             }
         }
@@ -291,7 +293,7 @@ impl World {
             Ask::Txn(id, txn, _) => match self.etcd.txn(&txn, None) {
                 Ok(outcome) => Event::TxnDone { id, outcome },
                 Err(refused) => {
-                    self.meter.happened(format!("etcd refused: {refused}"), self.now);
+                    self.town.meter.happened(format!("etcd refused: {refused}"), self.now);
                     Event::TxnUnknown { id }
                 }
             },
@@ -382,7 +384,7 @@ impl World {
         txn.ops.push(Op::Put { key: Key::Leader, value, lease: true });
         if let Ok(Outcome::Committed(created)) = self.etcd.txn(&txn, Some(lease)) {
             self.processes[at].leads = Some(created);
-            self.meter.happened(format!("controller-{at} leads"), self.now);
+            self.town.meter.happened(format!("controller-{at} leads"), self.now);
             self.hand(at, Event::Leading { created });
         }
     }
@@ -404,7 +406,8 @@ impl World {
         let id = subscribe.framework_info.id.clone();
         self.conns.insert(conn, at);
         let again = Act::Subscribe(at, self.processes[at].incarnation, Box::new(subscribe.clone()));
-        if let Ok(stream) = self.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe) {
+        if let Ok(stream) = self.town.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe)
+        {
             self.processes[at].conn = Some((conn, id, stream));
         } else {
             self.conns.remove(&conn);
@@ -425,7 +428,7 @@ impl World {
         } else {
             self.calls_since_suppress += 1;
         }
-        let outcome = self.cluster.mesos.call_as(self.now, &id, &stream, call);
+        let outcome = self.town.cluster.mesos.call_as(self.now, &id, &stream, call);
         if !outcome.is_accepted() {
             self.stream_closed(at, conn);
         }
@@ -454,7 +457,7 @@ impl World {
 
     fn poll(&mut self, at: usize) {
         self.operator_calls += 1;
-        if let Ok(list) = self.cluster.mesos.get_agents(self.now) {
+        if let Ok(list) = self.town.cluster.mesos.get_agents(self.now) {
             self.hand(at, Event::Agents(agents_seen(&list)));
         }
     }
@@ -477,7 +480,7 @@ impl World {
         process.stalled.clear();
         if let Some((conn, ..)) = process.conn.take() {
             self.conns.remove(&conn);
-            self.cluster.mesos.disconnect(self.now, conn);
+            self.town.cluster.mesos.disconnect(self.now, conn);
         }
         self.later(self.now.plus_ms(for_ms), Act::Back(at));
     }

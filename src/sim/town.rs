@@ -1,26 +1,30 @@
-//! The cluster of the demo: hosts and Mesos as models, in real time, and what they witness.
+//! A whole cluster: hosts and Mesos as models, what is declared for them, and what they witness.
+//! It is stepped in virtual time by a run, and served over HTTP by the demo.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::desired::{Desired, HostIdentity, Resolver};
 use crate::plan::gate::Limits;
-use crate::sim::cluster::Cluster;
-use crate::sim::fleet::fleet;
-use crate::sim::host::HostModel;
-use crate::sim::mesos::SimMesos;
-use crate::sim::mesos::http::World;
-use crate::sim::meter::{Meter, tasks_needed};
-use crate::sim::report::{HostEnd, Report};
-use crate::sim::scenario::Scenario;
 use crate::store::Change;
 use crate::words::{HostName, Time};
 
+use super::cluster::Cluster;
+use super::fleet::fleet;
+use super::host::HostModel;
+use super::mesos::SimMesos;
+use super::mesos::http::World;
+use super::meter::{Meter, tasks_needed};
+use super::report::{HostEnd, Report};
+use super::scenario::Scenario;
+
 /// Hosts, Mesos and the measurements.
 #[derive(Debug)]
-pub(super) struct Town {
-    pub(super) cluster: Cluster,
-    pub(super) meter: Meter,
+pub struct Town {
+    /// Hosts and Mesos.
+    pub cluster: Cluster,
+    /// The measurements.
+    pub meter: Meter,
     resolver: Resolver,
     desired: Arc<Desired>,
     identities: BTreeMap<HostName, HostIdentity>,
@@ -42,7 +46,8 @@ impl World for Town {
 
 impl Town {
     /// The hosts of the scenario, as they are before anything is declared.
-    pub(super) fn new(scenario: &Scenario, desired: Desired, now: Time) -> Self {
+    #[must_use]
+    pub fn new(scenario: &Scenario, desired: Desired, now: Time) -> Self {
         let (mesos, members) = fleet(scenario);
         let desired = Arc::new(desired);
         let mut town = Self {
@@ -73,7 +78,7 @@ impl Town {
     }
 
     /// Something else is declared now.
-    pub(super) fn declare(&mut self, desired: Desired) {
+    pub fn declare(&mut self, desired: Desired) {
         let outstanding = self.needed();
         self.desired = Arc::new(desired);
         self.resolver = Resolver::new(Arc::clone(&self.desired));
@@ -82,7 +87,13 @@ impl Town {
         self.limits();
     }
 
-    pub(super) fn stored(&mut self, changes: &[Change], now: Time) {
+    /// All hosts, also those that are gone.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.identities.keys()
+    }
+
+    /// Changes in etcd, for the measurements.
+    pub fn stored(&mut self, changes: &[Change], now: Time) {
         for change in changes {
             self.meter.stored(change, now);
         }
@@ -90,17 +101,22 @@ impl Town {
 
     /// Tasks that all hosts need to become what is declared.
     fn needed(&mut self) -> u64 {
-        let mut needed = 0;
-        for (name, identity) in &self.identities {
-            let (Ok(spec), Some(host)) = (self.resolver.resolve(identity), self.cluster.host(name))
-            else {
-                continue;
-            };
-            if !self.desired.excludes(name) {
-                needed += tasks_needed(host, &spec);
-            }
+        let names: Vec<HostName> = self.identities.keys().cloned().collect();
+        names.iter().map(|name| self.needed_by(name)).sum()
+    }
+
+    fn needed_by(&mut self, name: &HostName) -> u64 {
+        let Some(identity) = self.identities.get(name) else { return 0 };
+        match (self.resolver.resolve(identity), self.cluster.host(name)) {
+            (Ok(spec), Some(host)) if !self.desired.excludes(name) => tasks_needed(host, &spec),
+            _ => 0,
         }
-        needed
+    }
+
+    fn is_as_declared(&mut self, name: &HostName) -> bool {
+        let Some(identity) = self.identities.get(name) else { return false };
+        let spec = self.resolver.resolve(identity);
+        spec.is_ok_and(|spec| self.cluster.host(name).is_some_and(|h| h.is_as_declared(&spec)))
     }
 
     fn limits(&mut self) {
@@ -112,36 +128,21 @@ impl Town {
     }
 
     /// What the hosts saw. `reasons` are the controller's, for those that it calls out of sync.
-    pub(super) fn report(
-        &mut self,
-        reasons: &BTreeMap<HostName, (String, String)>,
-        now: Time,
-    ) -> Report {
+    pub fn report(&mut self, reasons: &BTreeMap<HostName, (String, String)>, now: Time) -> Report {
         let mut report = Report::default();
         self.meter.fill(&mut report, &self.cluster, now);
         report.converged = true;
-        for (name, identity) in &self.identities {
-            let spec = self.resolver.resolve(identity);
-            let host = self.cluster.host(name);
-            let as_declared = spec.is_ok_and(|spec| host.is_some_and(|h| h.is_as_declared(&spec)));
-            let reason = reasons.get(name);
-            let rests = reason.is_some_and(|(code, _)| rests(code));
-            report.converged &= rests || (as_declared && reason.is_none());
-            let end = HostEnd {
-                as_declared,
-                reason: reason.map(|(code, _)| code.clone()),
-                why: reason.map(|(_, why)| why.clone()),
-            };
-            report.hosts.insert(name.clone(), end);
+        let names: Vec<HostName> = self.identities.keys().cloned().collect();
+        for name in names {
+            let reason = reasons.get(&name).cloned();
+            let as_declared = self.is_as_declared(&name);
+            let (reason, why) = reason.unzip();
+            let left = self.needed_by(&name);
+            report.add_host(name, HostEnd { as_declared, reason, why }, left);
         }
         let traffic = self.cluster.mesos.traffic();
         report.mesos_calls_after_convergence = traffic.since_suppress.unwrap_or_default();
         report.operator_calls = traffic.operator_calls;
         report
     }
-}
-
-/// Whether a host with this reason is not meant to become in sync.
-pub(super) fn rests(code: &str) -> bool {
-    matches!(code, "blocked" | "excluded" | "gone")
 }
