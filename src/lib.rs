@@ -9,6 +9,7 @@ pub mod controller;
 pub mod desired;
 pub mod job;
 pub mod mesos;
+pub mod node;
 pub mod observed;
 pub mod plan;
 pub mod rollout;

@@ -1,0 +1,13 @@
+//! What runs on a host, as root: the executor, the runner and the boot unit, the five components,
+//! and the machine's own services.
+//!
+//! What is done when is decided by [`crate::job`]; this room carries it out. All files are reached
+//! through a [`files::Root`], services and Docker through handles in a host, so that every step
+//! can be tested by an ordinary user on a machine without either.
+
+pub mod docker;
+pub mod files;
+pub mod json;
+pub mod service;
+pub mod state;
+pub mod systemd;

@@ -1,0 +1,404 @@
+//! What a host remembers of us, below `/var/lib/calico-dcos`: the journal, the lock, what was
+//! there before an attempt, what was last put in force, and a copy of our program.
+//!
+//! Every file carries a version, is replaced as a whole and synced. A file that cannot be read is
+//! an error and never taken as none: what is not known to be closed is not begun anew.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::files::{Attributes, FileError, Found, Root, Staging};
+use crate::desired::ComponentSpec;
+use crate::job::journal::{Journal, UnreadableJournal};
+use crate::words::{Attempt, Component, SpecHash};
+
+/// Everything of ours that survives a reboot.
+pub const FOLDER: &str = "/var/lib/calico-dcos";
+const VERSION: u32 = 1;
+
+/// What went wrong with the state.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are said by the texts")]
+pub enum StateError {
+    /// A file cannot be read or written.
+    #[error("the state of this host cannot be kept")]
+    File(#[from] FileError),
+    /// The journal cannot be gone by.
+    #[error("the journal in {FOLDER} cannot be gone by")]
+    Journal(#[from] UnreadableJournal),
+    /// Another file cannot be gone by.
+    #[error("{file} is damaged; look at what it is about, and move it away")]
+    Damaged { file: String, source: serde_json::Error },
+    /// Another file is of a newer release.
+    #[error("{file} is of version {found}, this release reads up to {VERSION}; run the newer one")]
+    Newer { file: String, found: u32 },
+    /// The lock cannot be had.
+    #[error("the lock of this host cannot be taken; is {FOLDER} on a local file system?")]
+    Lock(#[source] io::Error),
+}
+
+/// What was last put in force of a component. It proves nothing by itself: an observer compares
+/// what it finds with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Version of the record.
+    pub version: u32,
+    /// The attempt that put it in force.
+    pub attempt: Attempt,
+    /// What was put in force.
+    pub target: ComponentSpec,
+    /// What the step needs to know later, in a form of its own.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub notes: Value,
+    /// What was there before the first change of ours, for the day the component is taken off.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub before: Value,
+}
+
+impl Record {
+    /// What `attempt` puts in force. What was there `before` is that of the record `known`, if there is one.
+    pub fn new(
+        attempt: Attempt,
+        target: &ComponentSpec,
+        known: Option<&Self>,
+        before: Value,
+    ) -> Self {
+        let before = known.map_or(before, |known| known.before.clone());
+        Self { version: VERSION, attempt, target: target.clone(), notes: Value::Null, before }
+    }
+}
+
+/// What was there before an attempt touched a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Each file that may be touched, as it was; none: there was none.
+    pub files: Vec<(String, Option<Found>)>,
+    /// What the step needs to know to put it back, in a form of its own.
+    pub notes: Value,
+    /// The record.
+    pub record: Option<Record>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    version: u32,
+    files: Vec<(String, Option<Attributes>)>,
+    notes: Value,
+    record: Option<Record>,
+}
+
+/// Held until it is dropped, or the process ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "it is the open file that holds the lock")] OwnedFd);
+
+/// Which of the host's locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Who changes the host.
+    Runner,
+    /// Who observes it.
+    Observer,
+}
+
+/// The state of one host.
+#[derive(Clone, Debug)]
+pub struct State {
+    root: Arc<Root>,
+}
+
+impl State {
+    /// The state below a root.
+    pub fn new(root: Arc<Root>) -> Self {
+        Self { root }
+    }
+
+    /// The journal; none if no attempt was ever admitted here.
+    pub fn journal(&self) -> Result<Option<Journal>, StateError> {
+        let found = self.root.read(&path("journal.json"))?;
+        Ok(found.map(|found| Journal::read(&found.bytes)).transpose()?)
+    }
+
+    /// Writes the journal, synced when this returns.
+    pub fn write_journal(&self, journal: &Journal) -> Result<(), StateError> {
+        self.write("journal.json", journal)
+    }
+
+    /// Waits for a lock. It blocks: call it where that is allowed.
+    pub fn lock(&self, whose: Whose) -> Result<Lock, StateError> {
+        let file = self.lock_file(whose)?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| StateError::Lock(error.into()))?;
+        Ok(Lock(file))
+    }
+
+    /// Counts a start of an executor, and gives how many there were before it.
+    pub fn count_start(&self) -> Result<u64, StateError> {
+        #[derive(Default, Serialize, Deserialize)]
+        struct Starts {
+            version: u32,
+            starts: u64,
+        }
+        let starts = self.read::<Starts>("starts.json")?.unwrap_or_default().starts;
+        self.write("starts.json", &Starts { version: VERSION, starts: starts + 1 })?;
+        Ok(starts)
+    }
+
+    /// What was last put in force of a component.
+    pub fn record(&self, component: Component) -> Result<Option<Record>, StateError> {
+        self.read(&record_file(component))
+    }
+
+    /// Whether the record says this hash.
+    pub fn recorded(&self, component: Component) -> Result<Option<SpecHash>, StateError> {
+        Ok(self.record(component)?.map(|record| record.target.hash))
+    }
+
+    /// Writes or removes a record.
+    pub fn set_record(
+        &self,
+        component: Component,
+        record: Option<&Record>,
+    ) -> Result<(), StateError> {
+        let file = record_file(component);
+        match record {
+            Some(record) => self.write(&file, record),
+            None => Ok(self.root.remove(&path(&file)).map(drop)?),
+        }
+    }
+
+    /// Keeps what is there, once for an attempt: a second call changes nothing, as what is there
+    /// by then may be of our making.
+    pub fn keep(
+        &self,
+        attempt: Attempt,
+        component: Component,
+        files: &[String],
+        notes: Value,
+    ) -> Result<Kept, StateError> {
+        if let Some(kept) = self.kept(attempt, component)? {
+            return Ok(kept);
+        }
+        let folder = kept_folder(attempt, component);
+        let mut kept = Kept { files: Vec::new(), notes, record: self.record(component)? };
+        for (number, file) in files.iter().enumerate() {
+            let found = self.root.read(file)?;
+            if let Some(found) = &found {
+                let copy = path(&format!("{folder}/{number}"));
+                self.root.write(&copy, &found.bytes, 0o600, Staging::Beside)?;
+            }
+            kept.files.push((file.clone(), found));
+        }
+        let attributes = |found: &Option<Found>| found.as_ref().map(|f| f.attributes.clone());
+        let manifest = Manifest {
+            version: VERSION,
+            files: kept
+                .files
+                .iter()
+                .map(|(file, found)| (file.clone(), attributes(found)))
+                .collect(),
+            notes: kept.notes.clone(),
+            record: kept.record.clone(),
+        };
+        // The manifest comes last: what is not complete was never kept.
+        self.write(&format!("{folder}/manifest.json"), &manifest)?;
+        Ok(kept)
+    }
+
+    /// What was kept for an attempt; none if it has not begun on this component.
+    pub fn kept(&self, attempt: Attempt, component: Component) -> Result<Option<Kept>, StateError> {
+        let folder = kept_folder(attempt, component);
+        let Some(manifest) = self.read::<Manifest>(&format!("{folder}/manifest.json"))? else {
+            return Ok(None);
+        };
+        let mut files = Vec::new();
+        for (number, (file, attributes)) in manifest.files.into_iter().enumerate() {
+            let found = match attributes {
+                None => None,
+                Some(attributes) => {
+                    let copy = path(&format!("{folder}/{number}"));
+                    let read = self.root.read(&copy)?.ok_or_else(|| {
+                        let source = io::Error::from(io::ErrorKind::NotFound);
+                        FileError::Failed { path: copy, what: "read", source }
+                    })?;
+                    Some(Found { bytes: read.bytes, attributes })
+                }
+            };
+            files.push((file, found));
+        }
+        Ok(Some(Kept { files, notes: manifest.notes, record: manifest.record }))
+    }
+
+    /// Puts back the files and the record that were kept. The record comes first: without it what
+    /// is found is not taken as ours.
+    pub fn put_back(&self, component: Component, kept: &Kept) -> Result<(), StateError> {
+        self.set_record(component, None)?;
+        for (file, found) in &kept.files {
+            self.root.restore(file, found.as_ref(), Staging::Beside)?;
+        }
+        self.set_record(component, kept.record.as_ref())
+    }
+
+    /// Forgets what was kept for attempts before this one.
+    pub fn forget_before(&self, attempt: Attempt) -> Result<(), StateError> {
+        for folder in self.root.list(&path("kept"))? {
+            let of = folder.split('-').next().and_then(|number| number.parse::<u64>().ok());
+            if of.is_none_or(|of| of < attempt.0) {
+                let place = self.root.place(&path(&format!("kept/{folder}")));
+                std::fs::remove_dir_all(&place).map_err(|source| FileError::Failed {
+                    path: place.display().to_string(),
+                    what: "removed",
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lock_file(&self, whose: Whose) -> Result<OwnedFd, StateError> {
+        // The folder is made by a write: the lock may be the first thing of all.
+        let name = match whose {
+            Whose::Runner => "runner.lock",
+            Whose::Observer => "observer.lock",
+        };
+        self.root.write(&path("README"), README, 0o644, Staging::Beside)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        open(self.root.place(&path(name)), flags, Mode::from_raw_mode(0o600))
+            .map_err(|error| StateError::Lock(error.into()))
+    }
+
+    /// Reads a file of the state.
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let file = path(name);
+        let Some(found) = self.root.read(&file)? else { return Ok(None) };
+        let damaged = |source| StateError::Damaged { file: file.clone(), source };
+        let Versioned { version } = serde_json::from_slice(&found.bytes).map_err(damaged)?;
+        if version > VERSION {
+            return Err(StateError::Newer { file, found: version });
+        }
+        serde_json::from_slice(&found.bytes).map(Some).map_err(damaged)
+    }
+
+    pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), StateError> {
+        let file = path(name);
+        let bytes = serde_json::to_vec(value)
+            .map_err(|source| StateError::Damaged { file: file.clone(), source })?;
+        self.root.write(&file, &bytes, 0o600, Staging::Beside)?;
+        Ok(())
+    }
+}
+
+const README: &[u8] = b"What calico-dcos has to remember of this host. An attempt that is open in \
+journal.json is\ncarried on by whoever finds it; do not remove it while it is open.\n";
+
+fn path(name: &str) -> String {
+    format!("{FOLDER}/{name}")
+}
+
+fn record_file(component: Component) -> String {
+    format!("in-force/{component}.json")
+}
+
+fn kept_folder(attempt: Attempt, component: Component) -> String {
+    format!("kept/{attempt}-{component}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::samples::{change, target};
+    use crate::words::Run;
+
+    fn state() -> (tempfile::TempDir, Arc<Root>, State) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::new(folder.path()));
+        let state = State::new(Arc::clone(&root));
+        (folder, root, state)
+    }
+
+    #[test]
+    fn a_journal_is_read_back_and_a_damaged_one_is_not_taken_as_none() {
+        let (_folder, root, state) = state();
+        assert_eq!(state.journal().unwrap(), None);
+        let journal =
+            Journal::open(None, change(7, true, &Component::ALL), Run::from("r")).unwrap();
+        state.write_journal(&journal).unwrap();
+        assert_eq!(state.journal().unwrap(), Some(journal));
+        root.write(&path("journal.json"), b"{", 0o600, Staging::Beside).unwrap();
+        assert!(matches!(state.journal(), Err(StateError::Journal(_))));
+    }
+
+    #[test]
+    fn starts_are_counted_over_processes() {
+        let (_folder, root, state) = state();
+        assert_eq!([state.count_start().unwrap(), state.count_start().unwrap()], [0, 1]);
+        assert_eq!(State::new(root).count_start().unwrap(), 2);
+    }
+
+    #[test]
+    fn the_lock_is_had_by_one_at_a_time() {
+        let (_folder, _root, state) = state();
+        let held = state.lock(Whose::Runner).unwrap();
+        let second = state.lock_file(Whose::Runner).unwrap();
+        let try_it = || flock(&second, FlockOperation::NonBlockingLockExclusive);
+        assert!(try_it().is_err());
+        state.lock(Whose::Observer).unwrap();
+        drop(held);
+        assert!(try_it().is_ok());
+    }
+
+    #[test]
+    fn what_was_kept_first_is_put_back_with_its_record() {
+        let (_folder, root, state) = state();
+        let docker = Component::Docker;
+        let files = ["/etc/a".to_owned(), "/etc/b".to_owned()];
+        root.write("/etc/a", b"before", 0o640, Staging::Beside).unwrap();
+        let old = Record::new(Attempt(1), &target(docker, 1), None, Value::Null);
+        state.set_record(docker, Some(&old)).unwrap();
+        state.keep(Attempt(2), docker, &files, Value::Null).unwrap();
+        for file in &files {
+            root.write(file, b"after", 0o600, Staging::Beside).unwrap();
+        }
+        let new = Record::new(Attempt(2), &target(docker, 2), Some(&old), Value::Null);
+        state.set_record(docker, Some(&new)).unwrap();
+        // A process that carries the attempt on does not keep what it finds by then.
+        state.keep(Attempt(2), docker, &files, Value::Null).unwrap();
+        let kept = state.kept(Attempt(2), docker).unwrap().unwrap();
+        state.put_back(docker, &kept).unwrap();
+        let found = root.read("/etc/a").unwrap().unwrap();
+        assert_eq!((found.bytes.as_slice(), found.attributes.mode), (b"before".as_slice(), 0o640));
+        assert_eq!(root.read("/etc/b").unwrap(), None);
+        assert_eq!(state.record(docker).unwrap(), Some(old));
+        assert_eq!(state.kept(Attempt(2), Component::EtcdProxy).unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_kept_for_old_attempts_is_forgotten() {
+        let (_folder, root, state) = state();
+        for attempt in [9, 10, 11] {
+            state.keep(Attempt(attempt), Component::Docker, &[], Value::Null).unwrap();
+        }
+        state.forget_before(Attempt(10)).unwrap();
+        assert_eq!(root.list(&path("kept")).unwrap(), ["10-docker", "11-docker"]);
+    }
+
+    #[test]
+    fn a_file_of_a_newer_release_is_named_so() {
+        let (_folder, root, state) = state();
+        let file = path("in-force/docker.json");
+        root.write(&file, br#"{"version": 2}"#, 0o600, Staging::Beside).unwrap();
+        let error = state.record(Component::Docker).unwrap_err();
+        assert!(matches!(error, StateError::Newer { found: 2, .. }), "{error}");
+    }
+}
