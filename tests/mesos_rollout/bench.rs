@@ -1,0 +1,318 @@
+//! A controller as a process of its own, a real etcd, and a simulated Mesos behind a [`Gate`].
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use calico_dcos::cli::state::State;
+use calico_dcos::cli::view::View;
+use calico_dcos::clock;
+use calico_dcos::plan::summary::Summary;
+use calico_dcos::rollout::records::Stage;
+use calico_dcos::sim::cluster::Cluster;
+use calico_dcos::sim::fleet::fleet;
+use calico_dcos::sim::host::HostModel;
+use calico_dcos::sim::mesos::http::{SimServer, World};
+use calico_dcos::sim::mesos::{AgentConfig, AgentIndex, SimMesos, Timings};
+use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Space, Txn};
+use calico_dcos::words::{Generation, HostName, Time};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gate::{Gate, Log};
+use crate::support::{Etcd, PATIENCE};
+
+/// Hosts that need a restart each, one at a time; the image can be put in.
+pub(crate) fn document(image: &str) -> String {
+    format!(
+        "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {{name: test}}\nspec:\n  \
+         rollout: {{stabilitySeconds: 0, settleSeconds: 0, pace: {{burst: 100, perMinute: 600}}}}\n  \
+         docker: {{clusterStore: etcd://127.0.0.1:2379}}\n  \
+         calicoNode: {{image: \"{image}\"}}\n"
+    )
+}
+
+/// The hosts and their Mesos.
+pub(crate) struct Town(pub(crate) Cluster);
+
+impl World for Town {
+    fn mesos(&mut self) -> &mut SimMesos {
+        &mut self.0.mesos
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.0.advance(now);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        self.0.next_deadline()
+    }
+}
+
+/// What differs from one test to the other.
+pub(crate) struct Setting {
+    pub(crate) hosts: u32,
+    pub(crate) restart_seconds: f64,
+    pub(crate) timings: fn(&mut Timings),
+    pub(crate) agent: fn(AgentIndex, &mut AgentConfig),
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { hosts: 3, restart_seconds: 0.3, timings: |_| {}, agent: |_, _| {} }
+    }
+}
+
+/// Mesos' own times, some of them shortened; they stay in proportion.
+fn quick(timings: &mut Timings) {
+    timings.allocation = 100;
+    timings.heartbeat = 500;
+    timings.ping_timeout = 1_500;
+    timings.agent_reregister = 5_000;
+    timings.update_retry = 500;
+    timings.detect_master = 200;
+    timings.first_launch = 300;
+}
+
+pub(crate) struct Bench {
+    pub(crate) etcd: Etcd,
+    pub(crate) store: EtcdStore,
+    pub(crate) mesos: Arc<SimServer<Town>>,
+    pub(crate) gate: Gate,
+    hosts: usize,
+    files: TempDir,
+}
+
+/// A controller's process; killed when dropped.
+pub(crate) struct Controller {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Controller {
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// How it ends by itself.
+    pub(crate) async fn ends(mut self) -> (Option<i32>, String) {
+        let end = tokio::task::spawn_blocking(move || {
+            let status = self.process.wait().unwrap();
+            (status.code(), self.said())
+        });
+        tokio::time::timeout(PATIENCE, end).await.expect("it ends").unwrap()
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.said());
+        }
+    }
+}
+
+impl Bench {
+    pub(crate) async fn new(setting: Setting) -> Self {
+        let scenario = json!({
+            "apiVersion": "calico-dcos/v1", "kind": "Scenario", "desired": [],
+            "mesos": {"version": "1.1.0"},
+            "hosts": [{"count": setting.hosts, "name": "a{n}",
+                       "restartSeconds": {"median": setting.restart_seconds}}],
+        });
+        let (mut config, members) = fleet(&serde_json::from_value(scenario).unwrap());
+        quick(&mut config.timings);
+        (setting.timings)(&mut config.timings);
+        let now = clock::now();
+        let mut cluster = Cluster::new(now, config);
+        for (index, mut member) in members.into_iter().enumerate() {
+            (setting.agent)(index, &mut member.agent);
+            cluster.add(now, HostModel::new(member.host), member.agent);
+        }
+        cluster.set_budget(1);
+        let mesos = SimServer::start(([127, 0, 0, 1], 0).into(), Town(cluster)).await.unwrap();
+        let mesos = Arc::new(mesos);
+        let gate = Gate::open(Arc::clone(&mesos)).await;
+        let etcd = Etcd::start();
+        let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
+        let store = EtcdStore::connect(&options).await.unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let bench = Self { etcd, store, mesos, gate, hosts: setting.hosts as usize, files };
+        bench.put(&document("calico/node:v1")).await;
+        bench
+    }
+
+    /// Starts a controller that knows the master by the gate alone.
+    pub(crate) fn start(&self) -> Controller {
+        let log = self.files.path().join(format!("{}.log", clock::now().0));
+        let said = File::create(&log).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_calico-dcos"))
+            .args(["run", "--etcd-endpoints", &self.etcd.endpoint(), "--allow-open-etcd"])
+            .args(["--mesos-master", &format!("http://{}", self.gate.address)])
+            .args(["--artifact-url", "http://demo.invalid/calico-dcos", "--lease-seconds", "5"])
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()
+            .expect("the binary can be run");
+        Controller { process, log }
+    }
+
+    pub(crate) async fn put(&self, text: &str) {
+        let _ = self.store.txn(&Txn::new().put(Key::DesiredCluster, text)).await.unwrap();
+    }
+
+    pub(crate) async fn state(&self) -> State {
+        State::of(&self.store.list(Space::All).await.unwrap(), clock::now())
+    }
+
+    /// Waits until etcd says what is hoped for.
+    pub(crate) async fn until(&self, what: &str, hope: impl Fn(&State) -> bool) -> State {
+        let mut watch = self.store.watch();
+        let waiting = async {
+            loop {
+                let state = self.state().await;
+                if hope(&state) {
+                    return state;
+                }
+                watch.recv().await.expect("the watch goes on");
+            }
+        };
+        if let Ok(state) = tokio::time::timeout(PATIENCE, waiting).await {
+            return state;
+        }
+        let state = self.state().await;
+        panic!("never {what}: {:?}; reasons {:?}", state.rollout, reasons(&state));
+    }
+
+    /// Waits until so many hosts are in sync.
+    pub(crate) async fn in_sync(&self, hosts: usize) -> State {
+        self.until("in sync", |state| summary(state).is_some_and(|it| it.in_sync >= hosts)).await
+    }
+
+    /// Waits until everything is in sync with that generation, and checks what the hosts saw:
+    /// one at a time, each restarted once for each of its services, nothing started twice.
+    pub(crate) async fn converged(&self, generation: u64) -> State {
+        let state = self
+            .until("converged", |state| {
+                let stage = state.rollout.as_ref().map(|rollout| &rollout.stage);
+                state.generation() == Generation(generation)
+                    && matches!(stage, Some(Stage::Done { .. }))
+                    && summary(state).is_some_and(|it| it.in_sync == self.hosts)
+            })
+            .await;
+        self.no_breach().await;
+        state
+    }
+
+    /// The hosts saw no more of them disrupted than may be, and nothing done twice.
+    pub(crate) async fn no_breach(&self) {
+        let (breaches, second, twice) = self
+            .hosts(|cluster, _| {
+                let witnesses = cluster.hosts().iter().map(HostModel::witness);
+                let counts = witnesses.map(|w| (w.second_supervisors, w.restarted_twice));
+                let (second, twice) =
+                    counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+                (cluster.peak().breaches, second, twice)
+            })
+            .await;
+        assert_eq!((breaches, second, twice), (0, 0, 0), "breaches, supervisors, restarts");
+    }
+
+    pub(crate) async fn hosts<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Cluster, Time) -> R + Send + 'static,
+    ) -> R {
+        self.mesos.with(move |town, now| act(&mut town.0, now)).await.unwrap()
+    }
+
+    /// An operator's call.
+    pub(crate) async fn operate(&self, kind: &'static str, parameters: Value) {
+        let call = json!({ kind.to_lowercase(): parameters });
+        let done = self.mesos.with(move |town, now| town.0.mesos.operate(now, kind, &call)).await;
+        done.unwrap().unwrap();
+    }
+
+    pub(crate) async fn agent_id(&self, index: AgentIndex) -> Value {
+        let id = self.hosts(move |cluster, _| cluster.mesos.agent_id(index).cloned()).await;
+        json!({ "value": id.unwrap().as_str() })
+    }
+
+    /// After all is done the master hears nothing but questions of the operator API; three
+    /// heartbeats long.
+    pub(crate) async fn quiet(&self) {
+        // SUPPRESS is the last call of all.
+        self.gate.until("a SUPPRESS", |log| log.count("SUPPRESS") > 0).await;
+        self.gate.heartbeats(1).await;
+        let before = self.gate.look(counts);
+        self.gate.heartbeats(3).await;
+        let after = self.gate.look(counts);
+        let more = after.iter().filter(|(kind, n)| before.get(*kind) != Some(n));
+        let more: Vec<_> = more.filter(|(kind, _)| !is_question(kind)).collect();
+        assert!(more.is_empty(), "said although nothing is to be done: {more:?}");
+    }
+
+    /// No call was made more often than this, and none that is not listed: in an ordinary rollout
+    /// of these hosts, with so many subscriptions, and with so many calls more of some kinds.
+    pub(crate) fn bounded(&self, subscriptions: usize, more: &[(&str, usize)]) {
+        let tasks = 3 * self.hosts;
+        let usual = [
+            ("SUBSCRIBE", subscriptions),
+            ("operator GET_VERSION", 1 + 2 * subscriptions),
+            ("operator SUBSCRIBE", 2 * subscriptions),
+            ("operator GET_AGENTS", 8 + 4 * subscriptions),
+            ("ACCEPT", tasks),
+            ("ACKNOWLEDGE", 5 * tasks),
+            ("DECLINE", 10 * subscriptions + 2 * tasks),
+            ("KILL", self.hosts),
+            ("MESSAGE", 4 * self.hosts),
+            ("RECONCILE", 4 * subscriptions),
+            ("REVIVE", 3 + subscriptions),
+            ("SUPPRESS", 1 + subscriptions),
+        ];
+        let mut limits: BTreeMap<String, usize> =
+            usual.iter().map(|(kind, limit)| ((*kind).to_owned(), *limit)).collect();
+        for (kind, limit) in more {
+            *limits.entry((*kind).to_owned()).or_default() += limit;
+        }
+        let counts = self.gate.look(counts);
+        let limit = |kind: &String| limits.get(kind).copied().unwrap_or(0);
+        let over: Vec<_> = counts.iter().filter(|(kind, n)| **n > limit(kind)).collect();
+        assert!(over.is_empty(), "too many: {over:?}, of {counts:?}");
+    }
+}
+
+/// How often each call was made.
+pub(crate) fn counts(log: &Log) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for (kind, _) in &log.calls {
+        *counts.entry(kind.clone()).or_default() += 1;
+    }
+    counts
+}
+
+fn is_question(kind: &str) -> bool {
+    kind.starts_with("operator ")
+}
+
+fn view(state: &State) -> Option<View> {
+    View::new(state.clone(), Vec::new(), clock::now()).ok()
+}
+
+pub(crate) fn summary(state: &State) -> Option<Summary> {
+    view(state).map(|view| view.plan().summary)
+}
+
+/// Why hosts do not move: the code, and the sentence.
+pub(crate) fn reasons(state: &State) -> BTreeMap<HostName, (String, String)> {
+    let Some(view) = view(state) else { return BTreeMap::new() };
+    let hosts = view.plan().hosts.into_iter().filter_map(|host| {
+        let reason = host.reason?;
+        Some((host.name.clone(), (reason.code().to_owned(), reason.to_string())))
+    });
+    hosts.collect()
+}
