@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use calico_dcos::budget::slot::{Slot, SlotState};
 use calico_dcos::cli::state::State;
 use calico_dcos::cli::view::View;
 use calico_dcos::clock;
@@ -54,6 +55,8 @@ impl World for Town {
 /// What differs from one test to the other.
 pub(crate) struct Setting {
     pub(crate) hosts: u32,
+    /// Of Mesos.
+    pub(crate) version: &'static str,
     pub(crate) restart_seconds: f64,
     pub(crate) timings: fn(&mut Timings),
     pub(crate) agent: fn(AgentIndex, &mut AgentConfig),
@@ -61,7 +64,13 @@ pub(crate) struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { hosts: 3, restart_seconds: 0.3, timings: |_| {}, agent: |_, _| {} }
+        Self {
+            hosts: 3,
+            version: "1.11.0",
+            restart_seconds: 0.3,
+            timings: |_| {},
+            agent: |_, _| {},
+        }
     }
 }
 
@@ -121,7 +130,7 @@ impl Bench {
     pub(crate) async fn new(setting: Setting) -> Self {
         let scenario = json!({
             "apiVersion": "calico-dcos/v1", "kind": "Scenario", "desired": [],
-            "mesos": {"version": "1.1.0"},
+            "mesos": {"version": setting.version},
             "hosts": [{"count": setting.hosts, "name": "a{n}",
                        "restartSeconds": {"median": setting.restart_seconds}}],
         });
@@ -230,6 +239,20 @@ impl Bench {
         self.mesos.with(move |town, now| act(&mut town.0, now)).await.unwrap()
     }
 
+    /// What the hosts were told to run, so far.
+    pub(crate) async fn launched(&self) -> u64 {
+        self.hosts(|cluster, _| cluster.launched()).await
+    }
+
+    /// Waits until a host may have disrupted something. Returns it.
+    pub(crate) async fn held(&self) -> (HostName, AgentIndex) {
+        let state = self.until("a slot held", |state| holder(state).is_some()).await;
+        let host = holder(&state).unwrap();
+        // `a1` is the first.
+        let number: usize = host.as_str()[1..].parse().unwrap();
+        (host, number - 1)
+    }
+
     /// An operator's call.
     pub(crate) async fn operate(&self, kind: &'static str, parameters: Value) {
         let call = json!({ kind.to_lowercase(): parameters });
@@ -265,7 +288,8 @@ impl Bench {
             ("operator GET_VERSION", 1 + 2 * subscriptions),
             ("operator SUBSCRIBE", 2 * subscriptions),
             ("operator GET_AGENTS", 8 + 4 * subscriptions),
-            ("ACCEPT", tasks),
+            // One that was under way when a stream ended is made anew.
+            ("ACCEPT", tasks + subscriptions - 1),
             ("ACKNOWLEDGE", 5 * tasks),
             ("DECLINE", 10 * subscriptions + 2 * tasks),
             ("KILL", self.hosts),
@@ -293,6 +317,13 @@ pub(crate) fn counts(log: &Log) -> BTreeMap<String, usize> {
         *counts.entry(kind.clone()).or_default() += 1;
     }
     counts
+}
+
+/// The host whose slot is taken by a run.
+fn holder(state: &State) -> Option<HostName> {
+    let taken = |slot: &Slot| matches!(slot.state, SlotState::Held { taken_by: Some(_) });
+    let mut hosts = state.hosts.iter();
+    hosts.find(|(_, host)| host.slot.as_ref().is_some_and(taken)).map(|(name, _)| name.clone())
 }
 
 fn is_question(kind: &str) -> bool {

@@ -27,16 +27,20 @@ pub(crate) enum Call {
     Wait(oneshot::Receiver<()>),
     /// It is carried out, and answered only when the test says so.
     AnswerLater(oneshot::Receiver<()>),
+    /// It is answered as ever, and lost after that.
+    Swallow,
     /// Another master leads: this `Location`.
     Redirect(String),
 }
 
 /// What happens to an event, and to the stream that it comes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Event {
     Pass,
     Drop,
     Twice,
+    /// It is passed on, and then this one, which did not come from the master.
+    Then(Value),
     /// The connection stays, and nothing comes on it any more.
     Stall,
     /// The connection breaks in the middle of the record.
@@ -187,6 +191,10 @@ impl Gate {
                 mesos.request(forwarded).await;
                 return broken();
             }
+            Call::Swallow => {
+                let response = Response::builder().status(StatusCode::ACCEPTED);
+                return response.body(Body::empty()).unwrap();
+            }
             Call::Redirect(location) => {
                 let response = Response::builder().status(StatusCode::TEMPORARY_REDIRECT);
                 return response.header(header::LOCATION, location).body(Body::empty()).unwrap();
@@ -230,6 +238,10 @@ impl Gate {
                 Event::Twice => {
                     self.give(&to, event.clone());
                     self.give(&to, event);
+                }
+                Event::Then(another) => {
+                    self.give(&to, event);
+                    self.give(&to, another);
                 }
                 Event::Drop => {}
                 Event::Stall => return to.closed().await,

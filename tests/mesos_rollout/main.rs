@@ -7,6 +7,7 @@
 mod bench;
 mod faults;
 mod gate;
+mod scenarios;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../support/mod.rs"]
 mod support;
