@@ -23,7 +23,7 @@ use crate::budget::pace::Permits;
 use crate::desired::Rollout;
 use crate::words::{HostName, Time};
 
-use assess::{Assessment, HostView, assess};
+use assess::{Assessment, HostProgress, HostView, assess};
 use gate::{Limits, Phase, Standing, Totals, gate};
 use line::Line;
 use order::OrderKey;
@@ -112,8 +112,14 @@ fn give_reasons(
     for (_, at) in waiting {
         let host = &mut hosts[at];
         let Ok(spec) = host.view.spec else { continue };
-        let waits = line.admit(spec, host.assessment.work.disruptive);
-        host.reason = Some(waits.unwrap_or_else(|| wants_offer(host.view)));
+        let mut behind = line.clone();
+        let waits = behind.admit(spec, host.assessment.work.disruptive);
+        let waits = waits.unwrap_or_else(|| wants_offer(host.view));
+        // Who cannot start for want of resources takes nobody's turn.
+        if !matches!(waits, Reason::InsufficientResources { .. }) {
+            line = behind;
+        }
+        host.reason = Some(waits);
     }
 }
 
@@ -134,9 +140,11 @@ pub fn order_key(
     own_host: Option<&HostName>,
 ) -> Option<OrderKey> {
     let order = &host.spec.ok()?.rollout.order;
-    let failures = host.progress.map_or(0, |progress| progress.failures);
+    // One that Mesos offers too little of goes after all that can start.
+    let hindered = |it: &HostProgress| if it.lacking.is_some() { u32::MAX } else { it.failures };
+    let hindered = host.progress.map_or(0, hindered);
     let attributes = &host.record.agent.attributes;
-    Some(OrderKey::new(name, attributes, order, failures, own_host == Some(name)))
+    Some(OrderKey::new(name, attributes, order, hindered, own_host == Some(name)))
 }
 
 /// Counts a fleet.

@@ -156,7 +156,8 @@ impl Controller {
             if !host.can_launch(now) || self.offers.of(&name).next().is_none() {
                 continue;
             }
-            if line.admit(&spec, true).is_some() {
+            let mut behind = line.clone();
+            if behind.admit(&spec, true).is_some() {
                 continue;
             }
             let mut guard = draft.guard.clone();
@@ -168,6 +169,8 @@ impl Controller {
             let Some(launch) = self.carrier_launch(&name, &spec, slot.attempt, true, now) else {
                 continue;
             };
+            // Only who starts takes the turn of those behind.
+            line = behind;
             guard.hosts = u32::try_from(self.hosts.totals.registered).unwrap_or(u32::MAX);
             draft.guard = guard;
             draft.txn = std::mem::take(&mut draft.txn)

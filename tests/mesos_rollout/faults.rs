@@ -155,7 +155,8 @@ async fn a_launch_that_its_executor_does_not_get_is_dropped_and_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_not_there_is_asked_again_with_growing_pauses() {
+#[ignore = "long: pauses that grow, in real time"]
+async fn long_a_leader_that_is_not_there_is_asked_again_with_growing_pauses() {
     let bench = Bench::new(Setting::default()).await;
     let controller = bench.start();
     bench.in_sync(1).await;
@@ -204,7 +205,9 @@ async fn a_framework_that_an_operator_removed_ends_the_controller_with_what_to_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_schedulers_with_one_framework_id_the_first_stands_down_and_they_do_not_fight() {
+#[ignore = "long: filters of the stream that was taken over are noticed after a minute"]
+async fn long_of_two_schedulers_with_one_framework_id_the_first_stands_down_and_they_do_not_fight()
+{
     let bench = Bench::new(Setting::default()).await;
     let controller = bench.start();
     bench.in_sync(1).await;
