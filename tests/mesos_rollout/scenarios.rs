@@ -204,12 +204,11 @@ async fn s70_a_task_that_mesos_finds_wrong_has_failed_and_is_not_launched_again(
     });
     let _controller = bench.start();
     let failed = |state: &State| reasons(state).values().any(|reason| reason.0 == "failed");
-    let state = bench.until("failed", failed).await;
+    bench.until("failed", failed).await;
     let error = |log: &crate::gate::Log| {
         log.updates().filter(|status| status["state"] == "TASK_ERROR").count()
     };
     assert_eq!(bench.gate.look(error), 1);
-    assert_eq!(state.hosts.values().filter(|host| host.slot.is_some()).count(), 1, "kept");
     bench.gate.heartbeats(3).await;
     assert_eq!(bench.gate.look(error), 1, "the same again would fail again");
     assert_eq!(bench.launched().await, 3, "the observers");
