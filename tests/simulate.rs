@@ -324,3 +324,15 @@ fn the_examples_hold_good_documents() {
         calico_dcos::desired::read(&sources).unwrap();
     }
 }
+
+#[test]
+fn the_controller_converges_whatever_the_version_of_the_master() {
+    for version in ["1.0.4", "1.4.0", "1.9.0", "1.11.0"] {
+        let scenario = format!(
+            "seed: 3\nmesos: {{version: {version}}}\nhosts:\n  - {{count: 6, name: \"a{{n}}\"}}\n\
+             faults:\n  - {{at: 10s, masterFailover: {{}}}}\n  \
+             - {{at: 20s, hostDown: {{host: a3, for: 2m}}}}\nuntil: converged\n"
+        );
+        assert_converged(&run(&scenario, &cluster("2", "")));
+    }
+}

@@ -42,6 +42,11 @@ pub(super) fn differing_ids() -> Outcome {
     )
 }
 
+/// A type that this version does not know.
+pub(super) fn no_type() -> Outcome {
+    Outcome::refused(400, "Failed to validate scheduler::Call: Expecting 'type' to be present")
+}
+
 /// SUBSCRIBE on a stream.
 pub(super) fn subscribe_with_stream() -> Outcome {
     Outcome::refused(400, "Subscribe calls should not include the 'Mesos-Stream-Id' header")

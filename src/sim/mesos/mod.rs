@@ -23,6 +23,7 @@ pub mod http;
 mod maintenance;
 mod master;
 mod operator;
+mod profile;
 mod queue;
 mod registry;
 mod resources;
@@ -149,6 +150,9 @@ impl SimMesos {
         self.advance(now);
         if let Err(outcome) = self.ready() {
             return outcome;
+        }
+        if !self.master.knows(&request.call) {
+            return calls::no_type();
         }
         self.traffic.count(&request.call);
         self.master.call(&mut self.cx, stream, request)

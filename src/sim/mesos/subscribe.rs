@@ -19,8 +19,9 @@ impl Master {
         cx: &mut Context,
         conn: ConnId,
         id: Option<FrameworkId>,
-        call: Subscribe,
+        mut call: Subscribe,
     ) -> String {
+        call.framework_info = self.understood(call.framework_info);
         let stream = cx.uuid().to_string();
         let id = id.filter(|id| !id.as_str().is_empty());
         if let Some(message) = self.refusal(id.as_ref(), &call.framework_info) {
@@ -178,10 +179,10 @@ impl Master {
     pub(super) fn info(&self) -> MasterInfo {
         let (ip, port) = self.address;
         let mut capabilities = Vec::new();
-        if self.version >= semver::Version::new(1, 4, 0) {
+        if self.since(4) {
             capabilities.push(CapabilityType::AgentUpdate);
         }
-        if self.version >= semver::Version::new(1, 9, 0) {
+        if self.since(9) {
             capabilities.extend([CapabilityType::AgentDraining, CapabilityType::QuotaV2]);
         }
         MasterInfo {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::mesos::v1::operator::{Agent, AgentInfo, GetAgents};
 use crate::mesos::v1::{Capability, CapabilityType, Reservation, Resource};
 use crate::sim::mesos::maintenance::Drain;
@@ -29,8 +31,17 @@ impl Master {
             agents: registered
                 .map(|(index, record)| self.describe_agent(record, offered(index)))
                 .collect(),
-            recovered_agents: recovered.map(|(_, record)| agent_info(record)).collect(),
+            recovered_agents: recovered.map(|(_, record)| self.agent_info(record)).collect(),
         }
+    }
+
+    /// The same as this version writes it.
+    pub(super) fn agents_told(&self, agents: &GetAgents) -> Value {
+        let mut told = json!(agents);
+        for agent in told["agents"].as_array_mut().into_iter().flatten() {
+            self.dated(agent);
+        }
+        told
     }
 
     pub(super) fn describe_agent(&self, record: &AgentRecord, offered: &[&Offer]) -> Agent {
@@ -39,18 +50,19 @@ impl Master {
             by_role.entry(&offer.role).or_default().add(&offer.resources);
         }
         let written = |role, pool: &Pool| {
-            both_forms(pool.to_wire(Form { allocated: Some(role), refined: false }))
+            let allocated = Some(role).filter(|_| self.since(3));
+            self.forms(pool.to_wire(Form { allocated, refined: false }))
         };
         let config = &record.config;
         Agent {
-            agent_info: agent_info(record),
+            agent_info: self.agent_info(record),
             active: record.standing == Standing::Connected && !record.deactivated,
             deactivated: record.deactivated,
             version: self.version.to_string(),
             pid: Some(format!("slave(1)@{}:{}", config.ip, config.port)),
             registered_time: Some(nanoseconds(record.registered)),
             reregistered_time: record.reregistered.map(nanoseconds),
-            total_resources: both_forms(record.total.to_wire(Form::default())),
+            total_resources: self.forms(record.total.to_wire(Form::default())),
             allocated_resources: record
                 .used
                 .iter()
@@ -68,9 +80,8 @@ impl Master {
 
     /// Since 1.3 agents say what they can do.
     pub(super) fn agent_capabilities(&self) -> Vec<Capability> {
-        let since = |minor, capability: CapabilityType| {
-            (self.version >= semver::Version::new(1, minor, 0)).then(|| capability.into())
-        };
+        let since =
+            |minor, capability: CapabilityType| self.since(minor).then(|| capability.into());
         [
             since(3, CapabilityType::MultiRole),
             since(4, CapabilityType::HierarchicalRole),
@@ -85,11 +96,33 @@ impl Master {
         .flatten()
         .collect()
     }
-}
 
-/// Reservations of agents are told twice: as a role and as a reservation.
-fn both_forms(resources: Vec<Resource>) -> Vec<Resource> {
-    resources.into_iter().map(with_reservation).collect()
+    /// Reservations of agents are told twice: as a role and, since 1.4, as a reservation.
+    fn forms(&self, resources: Vec<Resource>) -> Vec<Resource> {
+        let told = |resource| if self.since(4) { with_reservation(resource) } else { resource };
+        resources.into_iter().map(told).collect()
+    }
+
+    fn agent_info(&self, record: &AgentRecord) -> AgentInfo {
+        let config = &record.config;
+        // A reservation is printed here as such alone, as recorded; before 1.4 as a role.
+        let unmarked = |resource: &Resource| {
+            let resource = resource.clone();
+            if self.since(4) {
+                Resource { role: None, ..with_reservation(resource) }
+            } else {
+                resource
+            }
+        };
+        AgentInfo {
+            hostname: config.hostname.clone(),
+            port: config.port,
+            resources: config.resources.iter().map(unmarked).collect(),
+            attributes: config.attributes.clone(),
+            id: Some(record.id.clone()),
+            checkpoint: Some(true),
+        }
+    }
 }
 
 fn with_reservation(mut resource: Resource) -> Resource {
@@ -99,22 +132,4 @@ fn with_reservation(mut resource: Resource) -> Resource {
         resource.reservations = vec![Reservation::of_static(role)];
     }
     resource
-}
-
-fn agent_info(record: &AgentRecord) -> AgentInfo {
-    let config = &record.config;
-    // A reservation is printed here as such alone, as recorded.
-    let unmarked = |resource: &Resource| {
-        let mut resource = with_reservation(resource.clone());
-        resource.role = None;
-        resource
-    };
-    AgentInfo {
-        hostname: config.hostname.clone(),
-        port: config.port,
-        resources: config.resources.iter().map(unmarked).collect(),
-        attributes: config.attributes.clone(),
-        id: Some(record.id.clone()),
-        checkpoint: Some(true),
-    }
 }

@@ -29,6 +29,9 @@ impl SimMesos {
     ) -> Result<OperatorAnswer, Outcome> {
         self.advance(now);
         self.ready()?;
+        if !self.master.knows_operators(kind) {
+            return Err(Outcome::refused(400, decode::NO_OPERATOR_TYPE));
+        }
         if let Some(told) = self.told(now, kind, call)? {
             let mut answer = json!({ "type": kind });
             if !told.is_null() {
@@ -72,9 +75,12 @@ impl SimMesos {
 
     /// What a call only asks for; `Null` if it is told by nothing more than the type.
     fn told(&mut self, now: Time, kind: &str, call: &Value) -> Result<Option<Value>, Outcome> {
+        if kind == "GET_AGENTS" {
+            let agents = self.get_agents(now)?;
+            return Ok(Some(self.master.agents_told(&agents)));
+        }
         let master = &self.master;
         Ok(Some(match kind {
-            "GET_AGENTS" => json!(self.get_agents(now)?),
             "GET_TASKS" => master.tasks(),
             "GET_EXECUTORS" => master.executors(),
             "GET_FRAMEWORKS" => master.frameworks_told(),

@@ -64,7 +64,8 @@ impl Master {
 
     pub(in crate::sim::mesos) fn publish_agent(&self, cx: &mut Context, index: AgentIndex) {
         self.publish(cx, || {
-            let agent = self.agent(index).map(|record| self.describe_agent(record, &[]));
+            let mut agent = json!(self.agent(index).map(|it| self.describe_agent(it, &[])));
+            self.dated(&mut agent);
             json!({ "type": "AGENT_ADDED", "agent_added": { "agent": agent } })
         });
     }

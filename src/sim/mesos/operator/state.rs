@@ -16,7 +16,7 @@ impl Master {
             "get_tasks": self.tasks(),
             "get_executors": self.executors(),
             "get_frameworks": self.frameworks_told(),
-            "get_agents": self.get_agents(),
+            "get_agents": self.agents_told(&self.get_agents()),
         })
     }
 

@@ -3,6 +3,7 @@
 mod agents;
 mod faults;
 mod offers;
+mod profiles;
 mod subscriptions;
 mod tasks;
 
