@@ -16,6 +16,7 @@ mod logging;
 mod mesos;
 mod publish;
 mod run;
+mod sim;
 pub mod simulate;
 pub mod state;
 pub mod status;
@@ -53,6 +54,8 @@ enum Command {
     Simulate(simulate::Simulate),
     Demo(demo::Demo),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Sim(sim::Sim),
 }
 
 impl Command {
@@ -69,6 +72,7 @@ impl Command {
             Self::Simulate(simulate) => simulate.execute(),
             Self::Demo(demo) => demo.execute().await,
             Self::Completions(completions) => completions.execute(),
+            Self::Sim(sim) => sim.execute().await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A model of the world outside: Mesos, etcd, hosts and their faults, in virtual time.
 
+pub mod agent;
 pub mod cluster;
 pub mod etcd;
 pub mod fleet;

@@ -193,5 +193,7 @@ fn agent(name: &str) -> AgentConfig {
         }
     }
     let hostname = name.split(' ').next().unwrap_or_default().to_owned();
-    AgentConfig { hostname, ip: Ipv4Addr::LOCALHOST, port, resources, attributes, processes: None }
+    let mut agent = AgentConfig::new(&hostname, Ipv4Addr::LOCALHOST, "*");
+    (agent.port, agent.resources, agent.attributes) = (port, resources, attributes);
+    agent
 }

@@ -171,6 +171,7 @@ impl Player {
             ],
             attributes: vec![Attribute::text("rack", "r1")],
             processes: Some(processes),
+            flags: BTreeMap::new(),
         };
         mesos.add_agent(START, agent);
         let mut player = Self {

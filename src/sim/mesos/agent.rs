@@ -113,6 +113,19 @@ impl Agent {
         }
     }
 
+    /// Its operator has set it up otherwise; nobody knows before it has registered again.
+    pub(super) fn configure(&mut self, config: &AgentConfig) {
+        self.ip = config.ip.to_string();
+        self.api.endpoint = format!("{}:{}", config.ip, config.port);
+        self.processes.clone_from(&config.processes);
+    }
+
+    /// How long it waits for its executors, in milliseconds.
+    fn reregistration(&self, cx: &Context) -> u64 {
+        let own = self.processes.as_ref().and_then(|processes| processes.reregistration_timeout);
+        own.unwrap_or(cx.timings.executor_reregistration)
+    }
+
     /// Forgets everything, the agent ID too, as if the work directory had been removed.
     pub(super) fn forget(&mut self) {
         self.id = None;
@@ -132,7 +145,7 @@ impl Agent {
         self.starts += 1;
         self.process = Process::Recovering;
         let wait = self.executors.values().any(|executor| executor.stage == Stage::Running);
-        let ms = if wait { cx.timings.executor_reregistration } else { 0 } + self.boot(cx);
+        let ms = if wait { self.reregistration(cx) } else { 0 } + self.boot(cx);
         cx.after(ms, Job::Recovered { agent: self.index, process: self.starts });
         self.drop_waiting(cx);
         for update in std::mem::take(&mut self.undelivered) {

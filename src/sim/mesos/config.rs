@@ -1,5 +1,6 @@
 //! What a simulated cluster is made of, and how fast it is.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use crate::mesos::v1::{Attribute, Resource};
@@ -94,6 +95,8 @@ pub struct AgentConfig {
     /// How it runs executors that are processes of their own and speak the executor API; none if
     /// the hosts are modelled too.
     pub processes: Option<Processes>,
+    /// What it answers at `/flags` beside, or in place of, what the model knows itself.
+    pub flags: BTreeMap<String, String>,
 }
 
 /// How an agent runs executors that are processes; times in milliseconds, by default Mesos' own.
@@ -103,6 +106,9 @@ pub struct Processes {
     pub work_dir: String,
     /// From the start of an executor until it must have subscribed.
     pub registration_timeout: u64,
+    /// How long it waits after a restart for its executors; none: as long as all agents do
+    /// ([`Timings::executor_reregistration`]).
+    pub reregistration_timeout: Option<u64>,
     /// From SHUTDOWN until an executor is killed, unless its description says otherwise.
     pub shutdown_grace: u64,
     /// How long executors are told to wait for an agent that is away.
@@ -122,6 +128,7 @@ impl Processes {
         Self {
             work_dir: work_dir.to_owned(),
             registration_timeout: 60_000,
+            reregistration_timeout: None,
             shutdown_grace: 5_000,
             recovery_timeout: 900_000,
             until_routes: 100,
@@ -152,6 +159,7 @@ impl AgentConfig {
             resources,
             attributes: Vec::new(),
             processes: None,
+            flags: BTreeMap::new(),
         }
     }
 }

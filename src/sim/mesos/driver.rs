@@ -21,6 +21,21 @@ pub trait World: Send + 'static {
     fn next_deadline(&self) -> Option<Time>;
 }
 
+/// Without hosts: for agents that run executors as processes.
+impl World for SimMesos {
+    fn mesos(&mut self) -> &mut SimMesos {
+        self
+    }
+
+    fn advance(&mut self, now: Time) {
+        SimMesos::advance(self, now);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        SimMesos::next_deadline(self)
+    }
+}
+
 type Request<W> = Box<dyn FnOnce(&mut State<W>) + Send>;
 
 /// What asks the task that owns the world.

@@ -13,7 +13,7 @@
 mod accept;
 mod agent;
 mod allocator;
-mod body;
+pub(crate) mod body;
 mod calls;
 mod config;
 mod context;
@@ -120,6 +120,23 @@ impl SimMesos {
         agent.start(&mut self.cx);
         self.agents.push((agent, Arc::new(config)));
         index
+    }
+
+    /// The process of an agent that is down will start with other flags, on the same machine.
+    /// Containers that are not among `alive` have ended meanwhile.
+    pub fn configure_agent(
+        &mut self,
+        now: Time,
+        index: AgentIndex,
+        config: AgentConfig,
+        alive: &[String],
+    ) {
+        self.advance(now);
+        if let Some((agent, known)) = self.agents.get_mut(index) {
+            agent.configure(&config);
+            agent.processes_left(alive);
+            *known = Arc::new(config);
+        }
     }
 
     // --- schedulers ------------------------------------------------------------------------------
@@ -354,7 +371,11 @@ impl SimMesos {
                     master.register(cx, index, Arc::clone(config));
                 }
             }
-            ToMaster::Reregister { id, report } => master.reregister(cx, index, &id, *report),
+            ToMaster::Reregister { id, report } => {
+                if let Some((_, config)) = self.agents.get(index) {
+                    master.reregister(cx, index, config, &id, *report);
+                }
+            }
             _ if !connected(master) => {}
             ToMaster::Update { framework, status, latest } => {
                 master.update(cx, index, &framework, *status, latest);

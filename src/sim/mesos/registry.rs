@@ -70,6 +70,7 @@ impl Master {
         &mut self,
         cx: &mut Context,
         index: AgentIndex,
+        config: &Arc<AgentConfig>,
         id: &AgentId,
         report: Report,
     ) {
@@ -79,6 +80,12 @@ impl Master {
         let Some(before) = self.agent(index).map(|record| record.standing) else { return };
         // The master may not have noticed that it was away.
         self.rescind_offers(cx, index);
+        if let Some(record) = self.agent_mut(index)
+            && !Arc::ptr_eq(&record.config, config)
+        {
+            record.config = Arc::clone(config);
+            record.total = Pool::from_wire(&config.resources);
+        }
         let missing = self.missing(index, &report);
         self.rebuild(cx, index, report, before);
         if let Standing::Unreachable(_) = before {

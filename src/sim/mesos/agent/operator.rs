@@ -28,7 +28,7 @@ impl Agent {
             "GET_VERSION" => json!({ "version_info": { "version": version } }),
             "GET_FLAGS" => {
                 let flag = |(name, value)| json!({ "name": name, "value": value });
-                json!({ "flags": self.flags(cx).into_iter().map(flag).collect::<Vec<_>>() })
+                json!({ "flags": self.flags(cx, config).into_iter().map(flag).collect::<Vec<_>>() })
             }
             "GET_AGENT" => json!({ "agent_info": self.agent_info(config) }),
             "GET_TASKS" => self.told_tasks(),
@@ -83,11 +83,11 @@ impl Agent {
         })
     }
 
-    /// Those that this model has.
-    pub(super) fn flags(&self, cx: &Context) -> Map<String, Value> {
+    /// Those that this model has, and those that it was given.
+    pub(super) fn flags(&self, cx: &Context, config: &AgentConfig) -> Map<String, Value> {
         let mut flags = Map::new();
         let mut put = |name: &str, value: String| flags.insert(name.to_owned(), value.into());
-        let reregistration = super::process::duration(cx.timings.executor_reregistration);
+        let reregistration = super::process::duration(self.reregistration(cx));
         put("executor_reregistration_timeout", reregistration);
         if let Some(processes) = &self.processes {
             let duration = super::process::duration;
@@ -96,6 +96,9 @@ impl Agent {
             put("executor_shutdown_grace_period", duration(processes.shutdown_grace));
             put("recovery_timeout", duration(processes.recovery_timeout));
             put("work_dir", processes.work_dir.clone());
+        }
+        for (name, value) in &config.flags {
+            put(name, value.clone());
         }
         flags
     }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Agent, Process, Stage};
 use crate::mesos::v1::executor::Event;
 use crate::mesos::v1::{
@@ -41,7 +43,7 @@ pub enum ToBody {
 }
 
 /// An executor to start.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     /// The ID of its container.
     pub container: String,
@@ -159,7 +161,7 @@ impl Agent {
         if framework.checkpoint {
             environment.extend([
                 ("MESOS_RECOVERY_TIMEOUT", duration(processes.recovery_timeout)),
-                ("MESOS_SUBSCRIPTION_BACKOFF_MAX", duration(cx.timings.executor_reregistration)),
+                ("MESOS_SUBSCRIPTION_BACKOFF_MAX", duration(self.reregistration(cx))),
             ]);
         }
         if processes.authenticate {
@@ -299,6 +301,15 @@ impl Agent {
         }
     }
 
+    /// While the agent was down, all containers but these ended.
+    pub(in crate::sim::mesos) fn processes_left(&mut self, alive: &[String]) {
+        for executor in self.executors.values_mut() {
+            if executor.live.as_ref().is_some_and(|live| !alive.contains(&live.container)) {
+                executor.stage = Stage::Dead;
+            }
+        }
+    }
+
     /// An end while the agent is down is found by its next process, without a FAILURE; one while
     /// it has no master is told when it has one.
     pub(in crate::sim::mesos) fn process_ended(
@@ -367,7 +378,7 @@ impl Agent {
                 (failed, StatusReason::ExecutorRegistrationTimeout, text)
             }
             (None, Some(Ending::NotReregistered)) => {
-                let after = duration(cx.timings.executor_reregistration);
+                let after = duration(self.reregistration(cx));
                 let text = format!("Executor did not reregister within {after}");
                 let state = self.opt_in(framework, TaskState::Gone);
                 (state, StatusReason::ExecutorReregistrationTimeout, text)

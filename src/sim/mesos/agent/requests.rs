@@ -84,7 +84,8 @@ impl Agent {
         }
         match path {
             "/health" => Outcome { status: 200, body: String::new() }.into(),
-            "/flags" => AgentAnswer::Json(json!({ "flags": self.flags(cx) })),
+            "/version" => AgentAnswer::Json(json!({ "version": version })),
+            "/flags" => AgentAnswer::Json(json!({ "flags": self.flags(cx, config) })),
             "/state" if cx.now < self.api.recovered_at => {
                 Outcome::refused(503, "Agent has not finished recovery").into()
             }
@@ -93,7 +94,7 @@ impl Agent {
                 "id": self.id,
                 "pid": format!("slave(1)@{}", self.api.endpoint),
                 "hostname": config.hostname,
-                "flags": self.flags(cx),
+                "flags": self.flags(cx, config),
             })),
             _ => unknown.into(),
         }

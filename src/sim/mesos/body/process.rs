@@ -7,10 +7,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::Start;
+use super::cells::{Cells, Survivor};
 use super::fetch::Fetcher;
 use crate::mesos::v1::CommandInfo;
 
@@ -22,45 +24,86 @@ const NOT_FETCHED: i32 = 256;
 const NOT_EXECUTED: i32 = 256_256;
 
 /// What has become of a container.
-#[derive(Debug)]
-pub(super) enum Happened {
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Happened {
     /// It runs.
     Started { container: String, pid: u32 },
     /// It has ended, or never started.
     Ended { container: String, status: i32, not_started: Option<String> },
 }
 
-/// The containers of one agent. They end when this is dropped.
-pub(super) struct Runner {
+/// The containers of one agent. They end when this is dropped, unless they have cells.
+pub(crate) struct Runner {
     fetcher: Arc<Fetcher>,
     happened: mpsc::UnboundedSender<Happened>,
     running: HashMap<String, oneshot::Sender<()>>,
+    cells: Option<Arc<Cells>>,
 }
 
 impl Runner {
-    pub(super) fn new(work_dir: &str, happened: mpsc::UnboundedSender<Happened>) -> Self {
+    pub(crate) fn new(
+        work_dir: &str,
+        happened: mpsc::UnboundedSender<Happened>,
+        cells: Option<Arc<Cells>>,
+    ) -> Self {
         let fetcher = Arc::new(Fetcher::new(&Path::new(work_dir).join("fetch")));
-        Self { fetcher, happened, running: HashMap::new() }
+        Self { fetcher, happened, running: HashMap::new(), cells }
     }
 
-    pub(super) fn start(&mut self, start: Start) {
-        self.running.retain(|_, kill| !kill.is_closed());
-        let (kill, killed) = oneshot::channel();
-        self.running.insert(start.container.clone(), kill);
+    pub(crate) fn start(&mut self, start: Start) {
         let (fetcher, happened) = (Arc::clone(&self.fetcher), self.happened.clone());
+        let cells = self.cells.clone();
+        let killed = self.register(&start.container);
         tokio::spawn(async move {
             let container = start.container.clone();
-            let (status, not_started) = run(start, &fetcher, &happened, killed).await;
+            let (status, not_started) = run(start, &fetcher, &happened, killed, cells).await;
             // Without anybody to hear it the world has ended.
             let _ = happened.send(Happened::Ended { container, status, not_started });
         });
     }
 
+    /// Takes over a container that an earlier process of the agent had started. How it ends is not
+    /// told to those who are not its parent: 0, unless it is killed here.
+    pub(crate) fn adopt(&mut self, survivor: Survivor) {
+        let (happened, cells) = (self.happened.clone(), self.cells.clone());
+        let killed = self.register(&survivor.container);
+        tokio::spawn(async move {
+            let (container, pid) = (survivor.container.clone(), survivor.pid);
+            let status = tokio::select! {
+                () = survivor.ended() => 0,
+                _ = killed => {
+                    kill_all(pid, &container, cells.as_deref());
+                    survivor.ended().await;
+                    KILLED
+                }
+            };
+            tidy(pid, &container, cells.as_deref()).await;
+            let _ = happened.send(Happened::Ended { container, status, not_started: None });
+        });
+    }
+
+    fn register(&mut self, container: &str) -> oneshot::Receiver<()> {
+        self.running.retain(|_, kill| !kill.is_closed());
+        let (kill, killed) = oneshot::channel();
+        self.running.insert(container.to_owned(), kill);
+        killed
+    }
+
     /// Ends a container, if it has not ended.
-    pub(super) fn kill(&mut self, container: &str) {
+    pub(crate) fn kill(&mut self, container: &str) {
         if let Some(kill) = self.running.remove(container) {
             // It may have ended meanwhile.
             let _ = kill.send(());
+        }
+    }
+}
+
+/// Containers in cells outlive it; that nobody can kill them any more must not mean that they are.
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if self.cells.is_some() {
+            std::mem::forget(std::mem::take(&mut self.running));
         }
     }
 }
@@ -71,6 +114,7 @@ async fn run(
     fetcher: &Fetcher,
     happened: &mpsc::UnboundedSender<Happened>,
     mut killed: oneshot::Receiver<()>,
+    cells: Option<Arc<Cells>>,
 ) -> (i32, Option<String>) {
     let container = &start.container;
     let sandbox = Path::new(&start.directory);
@@ -96,7 +140,8 @@ async fn run(
         );
         return (NOT_FETCHED, Some(text));
     }
-    let mut child = match spawn(&start, sandbox) {
+    let cells = cells.as_deref();
+    let mut child = match spawn(&start, sandbox, cells) {
         Ok(child) => child,
         Err(error) => {
             tracing::warn!(container, %error, "an executor cannot be executed");
@@ -104,26 +149,31 @@ async fn run(
         }
     };
     let pid = child.id().unwrap_or_default();
+    if let Some(error) = cells.and_then(|cells| cells.remember(container, pid).err()) {
+        tracing::error!(container, %error, "a container will not be known after a restart");
+    }
     let _ = happened.send(Happened::Started { container: container.clone(), pid });
     let ended = tokio::select! {
         ended = child.wait() => ended,
         _ = killed => {
-            kill_group(pid);
+            kill_all(pid, container, cells);
             child.wait().await
         }
     };
-    // Nothing of a container outlives it.
-    kill_group(pid);
+    tidy(pid, container, cells).await;
     (ended.map_or(-1, ExitStatusExt::into_raw), None)
 }
 
-fn spawn(start: &Start, sandbox: &Path) -> std::io::Result<Child> {
+fn spawn(start: &Start, sandbox: &Path, cells: Option<&Cells>) -> std::io::Result<Child> {
     let nothing = || std::io::Error::other("the executor has no command");
     let command = start.executor.command.as_ref().ok_or_else(nothing)?;
     let (stdout, stderr) =
         (File::create(sandbox.join("stdout"))?, File::create(sandbox.join("stderr"))?);
-    program(command, sandbox)
-        .ok_or_else(nothing)?
+    let mut program = program(command, sandbox).ok_or_else(nothing)?;
+    if let Some(cells) = cells {
+        program = cells.around(&start.container, &start.executor, &program)?;
+    }
+    program
         .current_dir(sandbox)
         .env_clear()
         .envs(start.environment.iter().map(|(name, value)| (name, value)))
@@ -131,7 +181,7 @@ fn spawn(start: &Start, sandbox: &Path) -> std::io::Result<Child> {
         .stdout(stdout)
         .stderr(stderr)
         .process_group(0)
-        .kill_on_drop(true)
+        .kill_on_drop(cells.is_none())
         .spawn()
 }
 
@@ -154,8 +204,19 @@ fn program(command: &CommandInfo, sandbox: &Path) -> Option<Command> {
     Some(program)
 }
 
+/// Nothing of a container outlives it.
+async fn tidy(pid: u32, container: &str, cells: Option<&Cells>) {
+    kill_all(pid, container, cells);
+    if let Some(cells) = cells {
+        cells.remove(container).await;
+    }
+}
+
 /// One that is gone already is nothing to speak of.
-fn kill_group(pid: u32) {
+fn kill_all(pid: u32, container: &str, cells: Option<&Cells>) {
+    if let Some(cells) = cells {
+        cells.kill(container);
+    }
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
