@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# The lab: hosts as containers with real systemd and Docker, agents of the simulated Mesos on them, a
+# real etcd, and the controller. lab.sh up | down | status | test
+#
+# LAB_HOSTS (3, the last of them public) and LAB_CGROUPS (`v1`: systemd tracks units in the first
+# hierarchy, as on a machine without the second; else as the machine has it) say what is brought up;
+# LAB_CONTROLLER=0 leaves the controller out, LAB_KEEP=1 leaves the lab up after the tests.
+#
+# Everything is below target/lab and /run/calico-dcos-lab; containers and networks are found again by
+# their label alone. Images are kept between runs, hosts are not.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=tools/lab/common.sh
+source tools/lab/common.sh
+# shellcheck source=tools/lab/image.sh
+source tools/lab/image.sh
+
+readonly program=$lab/share/bin/calico-dcos
+
+# Our own program, without its symbols: hosts fetch it.
+install_program() {
+  local built=${LAB_PROGRAM:-target/debug/calico-dcos}
+  [[ -x $built ]] || die "$built is not there." "Run 'make build', or name a program in LAB_PROGRAM."
+  mkdir -p "$lab/share/bin"
+  if [[ ! $program -nt $built ]]; then
+    strip -o "$program.new" "$built" 2>/dev/null || cp "$built" "$program.new"
+    mv -f "$program.new" "$program"
+  fi
+  docker run --rm --label "$label=probe" -v "$lab/share:/lab:ro" "$host_image" /lab/bin/calico-dcos --version \
+    >>"$lab/log/image.log" 2>&1 ||
+    die "$built does not run on Debian 12; this machine has a newer C library." \
+      "Build it static (RUSTFLAGS='-C target-feature=+crt-static' cargo build --target x86_64-unknown-linux-gnu)" \
+      "and name it in LAB_PROGRAM."
+}
+
+network() {
+  docker network inspect "$label" >/dev/null 2>&1 ||
+    docker network create --label "$label=network" "$label" >/dev/null
+  gateway=$(docker network inspect --format '{{(index .IPAM.Config 0).Gateway}}' "$label")
+}
+
+start_services() {
+  local etcd=http://$gateway:2379
+  start etcd target/tools/bin/etcd --data-dir "$lab/etcd" --enable-v2 --logger zap \
+    --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
+    --listen-peer-urls "http://$gateway:2380" --initial-advertise-peer-urls "http://$gateway:2380" \
+    --initial-cluster "default=http://$gateway:2380"
+  await 30 "etcd" curl --noproxy '*' -fsS "$etcd/v2/keys"
+  start master "$program" sim master --listen "$gateway:5050" --agents "$gateway:5055" \
+    --artifact "$program" --artifact-listen "$gateway:5060" ${LAB_MESOS:+--mesos-version "$LAB_MESOS"}
+  await 30 "the simulated master" curl --noproxy '*' -fsS "http://$gateway:5050/health"
+  printf 'LAB_AGENTS=%s\n' "$gateway:5055" >"$lab/share/agent.env"
+  printf '%s\n' "$gateway" >"$lab/gateway"
+  capabilities --missing 3>"$lab/share/missing-capabilities" >/dev/null
+}
+
+start_host() { # NAME [public]
+  local name=$1 data=$lab/hosts/$1
+  mkdir -p "$data/docker"
+  # The inner Docker cannot keep its layers on those of the outer one.
+  # shellcheck disable=SC2046 # one word per capability
+  docker run --detach --name "$label-$name" --hostname "$name" --label "$label=host" --network "$label" \
+    $(capabilities) --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+    --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --stop-signal SIGRTMIN+3 \
+    --tmpfs /run --tmpfs /run/lock --tmpfs /tmp \
+    --volume "$data/docker:/var/lib/docker" --volume "$lab/share:/lab:ro" \
+    --env container=docker --env "LAB_CGROUPS=${LAB_CGROUPS:-}" --env "LAB_PUBLIC=${2:-}" \
+    "$host_image" /usr/local/sbin/lab-init >/dev/null
+}
+
+# Up when systemd has nothing left to start, with what failed if something did.
+await_host() {
+  await 90 "systemd on $1" docker exec "$label-$1" systemctl is-system-running --wait
+}
+
+start_controller() {
+  start controller "$program" run --etcd-endpoints "http://$gateway:2379" --allow-open-etcd \
+    --lease-seconds 5 --mesos-master "http://$gateway:5050" \
+    --artifact-url "http://$gateway:5060/calico-dcos"
+}
+
+up() {
+  local name names=() count=${LAB_HOSTS:-3}
+  ! use_docker || [[ -z $(hosts) ]] || die "a lab is up already." "See 'tools/lab/lab.sh status', or 'make lab-down'."
+  mkdir -p "$lab"/{log,share/bin,hosts} "$run"
+  use_docker --start
+  host_image
+  install_program
+  stand_ins
+  network
+  rm -rf "$lab/etcd"
+  start_services
+  for ((number = 1; number < count; number++)); do names+=("a$number"); done
+  say "brings up ${names[*]} and p1, which is public"
+  for name in "${names[@]}"; do start_host "$name"; done
+  start_host p1 1
+  for name in "${names[@]}" p1; do await_host "$name"; done
+  [[ ${LAB_CONTROLLER:-1} == 0 ]] || start_controller
+  status
+}
+
+status() {
+  use_docker && [[ -n $(hosts) ]] || { say "no lab is up; 'make lab' brings one up"; return 1; }
+  gateway=$(cat "$lab/gateway")
+  docker ps --all --filter "label=$label" --format '     {{.Names}}: {{.Status}}'
+  printf '     %s\n' "a shell on a host:  DOCKER_HOST=${DOCKER_HOST:-} docker exec -it $label-a1 bash" \
+    "the master:         curl http://$gateway:5050/slaves" \
+    "etcd:               --etcd-endpoints http://$gateway:2379" \
+    "logs:               $lab/log"
+}
+
+# By label and by the IDs of processes that this script has started: nothing else is touched.
+down() {
+  stop controller "$program"
+  stop master "$program"
+  stop etcd etcd
+  if use_docker; then
+    # shellcheck disable=SC2046 # one word per container
+    [[ -z $(hosts) ]] || docker rm --force --volumes $(hosts) >/dev/null
+    docker network inspect "$label" >/dev/null 2>&1 && docker network rm "$label" >/dev/null
+  fi
+  stop dockerd dockerd
+  rm -rf "$lab/hosts" "$lab/etcd" "$run"
+  say "nothing of it runs any more; images stay below $lab"
+}
+
+tests() {
+  local why status=0
+  why=$(obstacle)
+  if [[ -n $why ]]; then
+    say "NOT RUN: $why"
+    return 0
+  fi
+  ! use_docker || [[ -z $(hosts) ]] || down
+  LAB_CONTROLLER=0 up
+  LAB_GATEWAY=$gateway cargo nextest run --locked --cargo-quiet --run-ignored only -E 'binary(lab)' --test-threads 1 ||
+    status=$?
+  ((status == 0)) || collect
+  [[ -n ${LAB_KEEP:-} ]] || down
+  return "$status"
+}
+
+# The hosts' own logs, for whoever looks for the reason of a failure.
+collect() {
+  local host
+  for host in $(hosts --format '{{.Names}}'); do
+    docker exec "$host" journalctl --no-pager >"$lab/log/$host.journal" 2>&1 || true
+  done
+  say "logs of all hosts are in $lab/log"
+}
+
+case ${1:-} in
+up | down)
+  why=$(obstacle)
+  [[ -z $why ]] || die "$why."
+  "$1"
+  ;;
+status) status ;;
+test) tests ;;
+*)
+  echo "lab.sh: up, down, status or test, not '${1:-}'" >&2
+  exit 2
+  ;;
+esac
