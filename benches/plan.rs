@@ -5,9 +5,13 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use calico_dcos::budget::pace::Permits;
 use calico_dcos::desired::{HostIdentity, HostSpec, Source, read};
+use calico_dcos::job::order::{FromHost, Letter};
+use calico_dcos::mesos::v1::scheduler::Event as MesosEvent;
+use calico_dcos::mesos::v1::{Blob, TaskState, TaskStatus};
 use calico_dcos::observed::facts::{
     Cgroups, ComponentFacts, FACTS_VERSION, FactOrder, Facts, Health, System,
 };
@@ -16,7 +20,15 @@ use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
 use calico_dcos::plan::assess::{HostView, assess};
 use calico_dcos::plan::gate::Phase;
 use calico_dcos::plan::{FleetView, plan};
-use calico_dcos::words::{Component, Generation, HostName, SpecHash, TaskKind, Time};
+use calico_dcos::rollout::Controller;
+use calico_dcos::rollout::event::{Effect, Event};
+use calico_dcos::sim::run::{Options, World};
+use calico_dcos::sim::scenario::Scenario;
+use calico_dcos::store::keys::Key;
+use calico_dcos::store::txn::Outcome;
+use calico_dcos::words::{
+    AgentId, Component, Generation, HostName, Revision, SpecHash, TaskId, TaskKind, Time,
+};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const CLUSTER: &str = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: bench}\nspec:\n  \
@@ -135,5 +147,97 @@ fn benches(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(plan_benches, benches);
+/// A cluster in sync, with its controller.
+const SCENARIO: &str = "apiVersion: calico-dcos/v1\nkind: Scenario\nseed: 7\ndesired: [cluster.yaml]\n\
+    mesos: {version: 1.1.0}\nhosts:\n  - {count: COUNT, name: \"a{n}\", observed: {installed: true}}\nuntil: converged\n";
+
+/// What one host's report of a change costs the controller: read, folded, planned and the effects
+/// made, in a fleet of that size. The answer of etcd is not in it.
+fn one_host(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("controller/one-host");
+    for count in [1_000_u64, 10_000] {
+        let mut leader = Leader::of(count);
+        group.bench_function(BenchmarkId::from_parameter(count), |bench| {
+            bench.iter_custom(|rounds| (0..rounds).map(|_| leader.report()).sum());
+        });
+    }
+    group.finish();
+}
+
+/// The controller of a cluster in sync, and one host of it whose calico/node comes and goes.
+struct Leader {
+    machine: Controller,
+    now: Time,
+    observer: TaskId,
+    agent: AgentId,
+    facts: Facts,
+    found: ComponentFacts,
+    revision: Revision,
+}
+
+impl Leader {
+    fn of(count: u64) -> Self {
+        let text = SCENARIO.replace("COUNT", &count.to_string());
+        let scenario = Scenario::read("bench", &text).expect("it is written above");
+        let documents = [("cluster.yaml".to_owned(), CLUSTER.to_owned())];
+        let mut world =
+            World::new(&scenario, &documents, &Options::default()).expect("the documents are good");
+        world.run(scenario.until);
+        let name = HostName("a7".to_owned());
+        let record = |key: Key| world.etcd().get(&key).expect("the cluster is in sync").value;
+        let tasks: HostTasks =
+            serde_json::from_str(&record(Key::Tasks(name.clone()))).expect("it is ours");
+        let host: HostRecord =
+            serde_json::from_str(&record(Key::Observed(name))).expect("it is ours");
+        let observer = &tasks.tasks[&TaskKind::Observer];
+        let facts = host.reported.expect("it has reported").facts;
+        let found = facts.components[&Component::CalicoNode].clone();
+        let (observer, agent) = (observer.id.clone(), observer.agent.clone());
+        let revision = world.etcd().revision();
+        let (machine, now) = world.into_leader().expect("it leads");
+        Self { machine, now, observer, agent, facts, found, revision }
+    }
+
+    /// The host reports that its calico/node is gone, or is back: the time that this took.
+    fn report(&mut self) -> Duration {
+        self.now = self.now.plus_ms(10);
+        self.facts.order.sequence += 1;
+        let gone = self.facts.components.remove(&Component::CalicoNode).is_some();
+        if !gone {
+            self.facts.components.insert(Component::CalicoNode, self.found.clone());
+        }
+        let facts = FromHost::Facts { facts: Box::new(self.facts.clone()) };
+        let mut status = TaskStatus::new(self.observer.clone(), TaskState::Running);
+        status.agent_id = Some(self.agent.clone());
+        status.uuid = Some(Blob(self.facts.order.sequence.to_le_bytes().to_vec()));
+        status.data = Some(Blob(facts.to_bytes().expect("it is JSON")));
+        let event = Event::Mesos(MesosEvent::Update(status));
+
+        #[expect(clippy::disallowed_methods, reason = "this is what a benchmark is for")]
+        let begin = Instant::now();
+        self.machine.handle(event, self.now);
+        let effects = black_box(self.machine.pass(self.now));
+        let took = begin.elapsed();
+
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Txn { .. })), "{effects:?}");
+        self.commit(effects);
+        took
+    }
+
+    /// etcd takes everything.
+    fn commit(&mut self, mut effects: Vec<Effect>) {
+        while !effects.is_empty() {
+            for effect in effects {
+                if let Effect::Txn { id, .. } = effect {
+                    self.revision.0 += 1;
+                    let outcome = Outcome::Committed(self.revision);
+                    self.machine.handle(Event::TxnDone { id, outcome }, self.now);
+                }
+            }
+            effects = self.machine.pass(self.now);
+        }
+    }
+}
+
+criterion_group!(plan_benches, benches, one_host);
 criterion_main!(plan_benches);

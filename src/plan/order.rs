@@ -1,7 +1,6 @@
 //! In which order hosts move: the same for the same hosts, however they are listed.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use crate::words::HostName;
 
@@ -52,7 +51,8 @@ fn natural(text: &str) -> String {
         let number = digits[..end].trim_start_matches('0');
         key.push_str(&rest[..start]);
         // Two digits for the length: no longer number fits into a host name's label.
-        let _ = write!(key, "{:02}", number.len());
+        let digit = |value: usize| char::from(b'0' + (value % 10) as u8);
+        key.extend([digit(number.len() / 10), digit(number.len())]);
         key.push_str(number);
         rest = &digits[end..];
     }

@@ -1,33 +1,38 @@
 //! What has to change on one host, and what each change disrupts.
 
 use semver::Version;
-use serde::Serialize;
 
 use crate::desired::{ComponentSpec, HostSpec, MesosAgent, Spec};
 use crate::observed::facts::{ComponentFacts, Facts, Health};
 use crate::words::{Component, SpecHash, TaskKind};
 
 /// One change of one component on one host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Step {
     /// The component.
     pub component: Component,
     /// What is done.
     pub action: Action,
-    /// The version that is there; none if there is none, or it does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// The version that it becomes; none when it is taken off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
     /// What stops meanwhile.
     pub disruption: Disruption,
 }
 
+impl Step {
+    /// The version that is there; none if there is none, or it does not say.
+    #[must_use]
+    pub fn from<'a>(&self, facts: &'a Facts) -> Option<&'a str> {
+        facts.components.get(&self.component)?.version.as_deref()
+    }
+
+    /// The version that it becomes; none when it is taken off.
+    #[must_use]
+    pub fn to(&self, spec: &HostSpec) -> Option<String> {
+        label(&spec.components.get(&self.component)?.spec)
+    }
+}
+
 /// What is done to a component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     /// There is none of ours.
     Install,
@@ -40,8 +45,7 @@ pub enum Action {
 }
 
 /// What stops during a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Disruption {
     /// Nothing.
     None,
@@ -107,8 +111,6 @@ pub fn steps(spec: &HostSpec, facts: &Facts) -> (Vec<Step>, usize) {
             Verdict::Do(action) => steps.push(Step {
                 component,
                 action,
-                from: found.and_then(|found| found.version.clone()),
-                to: label(&wanted.spec),
                 disruption: disruption(component, wanted, found, facts),
             }),
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
 
 use crate::desired::{Findings, Source, read, set_path};
+use crate::rollout::Controller;
 use crate::sim::cluster::Cluster;
 use crate::sim::etcd::EtcdModel;
 use crate::sim::mesos::{ConnId, NetworkFaults, Outgoing};
@@ -365,6 +366,13 @@ impl World {
     pub fn indexes_agree(&self) -> Result<(), String> {
         let mut leaders = self.processes.iter().filter(|process| process.leads());
         leaders.try_for_each(|process| process.machine.index_agrees(self.now))
+    }
+
+    /// The controller that leads, and the time; without the world around it.
+    #[must_use]
+    pub fn into_leader(mut self) -> Option<(Controller, Time)> {
+        let at = self.processes.iter().position(Process::leads)?;
+        Some((self.processes.swap_remove(at).machine, self.now))
     }
 
     /// The cluster, as it is now.

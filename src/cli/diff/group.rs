@@ -14,13 +14,30 @@ use crate::words::TaskKind;
 #[derive(Debug)]
 pub(super) struct Group<'p, 'a> {
     /// What has to change, in order.
-    pub(super) steps: &'p [Step],
+    pub(super) steps: Vec<VersionedStep<'p>>,
     /// Tasks that each of them takes.
     pub(super) launches: &'p [TaskKind],
     /// Tasks that each of them loses.
     pub(super) ends: &'p [TaskKind],
     /// Its hosts by what they wait for; first what is nearest to a start.
     pub(super) waits: Vec<Wait<'p, 'a>>,
+}
+
+/// A step, and the versions that it is between.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct VersionedStep<'p> {
+    pub(super) step: Step,
+    pub(super) from: Option<&'p str>,
+    pub(super) to: Option<String>,
+}
+
+impl<'p> VersionedStep<'p> {
+    pub(super) fn new(step: Step, host: &'p HostPlan<'_>) -> Self {
+        let facts = host.view.record.facts();
+        let from = facts.and_then(|facts| step.from(facts));
+        let to = host.view.spec.ok().and_then(|spec| step.to(spec));
+        Self { step, from, to }
+    }
 }
 
 /// Hosts of a group that wait for the same.
@@ -85,13 +102,14 @@ pub(super) fn owners<'p, 'a: 'p>(
 
 /// All hosts that are not in sync: changes first, those of most hosts first.
 pub(super) fn groups<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Group<'p, 'a>> {
-    type Key<'p> = (&'p [Step], &'p [TaskKind], &'p [TaskKind]);
+    type Key<'p> = (Vec<VersionedStep<'p>>, &'p [TaskKind], &'p [TaskKind]);
     type Waits<'p, 'a> = BTreeMap<(u8, &'static str, String), Vec<&'p HostPlan<'a>>>;
     let mut groups: BTreeMap<Key<'p>, Waits<'p, 'a>> = BTreeMap::new();
     for host in &plan.hosts {
         let Some(reason) = &host.reason else { continue };
         let work = &host.assessment.work;
-        let key = (&work.steps[..], &work.launches[..], &work.ends[..]);
+        let steps = work.steps.iter().map(|step| VersionedStep::new(*step, host)).collect();
+        let key = (steps, &work.launches[..], &work.ends[..]);
         let wait = (rank(reason), reason.code(), reason.to_string());
         groups.entry(key).or_default().entry(wait).or_default().push(host);
     }

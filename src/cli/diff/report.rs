@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::super::view::{Basis, View};
-use super::group::containers;
+use super::group::{VersionedStep, containers};
 use crate::desired::Finding;
 use crate::plan::reason::Reason;
 use crate::plan::step::{Action, Disruption, Step};
@@ -270,7 +270,7 @@ impl HostReport {
             name: host.name.clone(),
             in_sync: host.reason.is_none(),
             reason: host.reason.as_ref().map(ReasonReport::from),
-            steps: work.steps.iter().map(|step| StepReport::new(step, host)).collect(),
+            steps: work.steps.iter().map(|step| StepReport::new(*step, host)).collect(),
             tasks: work.launches.clone(),
             wanted: components.into_iter().map(wanted).collect(),
         }
@@ -278,7 +278,8 @@ impl HostReport {
 }
 
 impl StepReport {
-    fn new(step: &Step, host: &HostPlan<'_>) -> Self {
+    fn new(step: Step, host: &HostPlan<'_>) -> Self {
+        let VersionedStep { step, from, to } = VersionedStep::new(step, host);
         Self {
             component: step.component,
             action: match step.action {
@@ -287,8 +288,8 @@ impl StepReport {
                 Action::Repair => ActionReport::Repair,
                 Action::Remove => ActionReport::Remove,
             },
-            from: step.from.clone(),
-            to: step.to.clone(),
+            from: from.map(str::to_owned),
+            to,
             disruption: match step.disruption {
                 Disruption::None => DisruptionReport::None,
                 Disruption::ReloadDocker => DisruptionReport::ReloadDocker,

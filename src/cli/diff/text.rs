@@ -6,10 +6,10 @@ use super::super::format::{
     BOLD, CYAN, DIM, GREEN, RED, YELLOW, ago, count, duration, first_names, grouped,
 };
 use super::super::view::{Basis, View};
-use super::group::{Group, Wait, containers, groups, owners};
+use super::group::{Group, VersionedStep, Wait, containers, groups, owners};
 use crate::plan::gate::{Phase, explain};
 use crate::plan::reason::Reason;
-use crate::plan::step::{Action, Disruption, Step};
+use crate::plan::step::{Action, Disruption};
 use crate::plan::summary::{ASSUMED_RESTART_SECONDS, Summary};
 use crate::plan::{HostPlan, Plan, totals};
 use crate::words::Component;
@@ -78,7 +78,7 @@ impl Page<'_> {
         self.line(format_args!("{BOLD}{hosts}{BOLD:#}{what}"));
         let labels: Vec<String> = group.steps.iter().map(becomes).collect();
         let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-        for (step, label) in group.steps.iter().zip(labels) {
+        for (VersionedStep { step, .. }, label) in group.steps.iter().zip(labels) {
             let mut stops = stops(step.disruption, group);
             let whose = self.owners(group.hosts(), step.disruption);
             if !whose.is_empty() {
@@ -238,9 +238,9 @@ impl Page<'_> {
 }
 
 /// What it becomes, and from what where that says something.
-fn becomes(step: &Step) -> String {
-    let from = step.from.as_deref();
-    match (step.action, from, step.to.as_deref()) {
+fn becomes(step: &VersionedStep<'_>) -> String {
+    let VersionedStep { step, from, to } = step;
+    match (step.action, *from, to.as_deref()) {
         (Action::Remove, from, _) => from.unwrap_or_default().to_owned(),
         (Action::Change, Some(from), Some(to)) if from == to => format!("{to}, other settings"),
         (Action::Change, Some(from), Some(to)) => format!("{from} → {to}"),
