@@ -20,9 +20,9 @@ use calico_dcos::mesos::v1::{
     Capability, CapabilityType, CommandInfo, FrameworkId, FrameworkInfo, Offer, Resource,
     StatusReason, TaskInfo, TaskState, TaskStatus,
 };
-use calico_dcos::mesos::{MesosError, NextStep, Options};
+use calico_dcos::mesos::{Credentials, MesosError, NextStep, Options};
 use calico_dcos::sim::mesos::http::{SimServer, World};
-use calico_dcos::sim::mesos::{AgentConfig, MesosConfig, NetworkFaults, SimMesos};
+use calico_dcos::sim::mesos::{AgentConfig, Authentication, MesosConfig, NetworkFaults, SimMesos};
 use calico_dcos::sim::wire::{FromExecutor, HostSignal, ToExecutor};
 use calico_dcos::words::{TaskPhase, Time};
 use serde_json::json;
@@ -430,4 +430,68 @@ async fn point_42_a_launch_on_its_way_to_an_agent_that_dies_is_dropped_and_safe_
     };
     assert_eq!(status.state, TaskState::Running);
     assert_eq!(*launched.lock().unwrap(), ["t.2"]);
+}
+
+#[tokio::test]
+async fn whoever_is_not_known_gets_a_challenge_of_the_realm_and_our_client_gives_up() {
+    let (server, _) = serve(1).await;
+    let basic =
+        Authentication::Basic { principal: "calico".to_owned(), secret: "hunter2".to_owned() };
+    server.with(|world, _| world.mesos.authenticate(basic)).await.unwrap();
+    let challenges = [
+        ("/api/v1/scheduler", Some("mesos-master-scheduler")),
+        ("/master/api/v1", Some("mesos-master-readwrite")),
+        ("/state", Some("mesos-master-readonly")),
+        ("/version", None),
+    ];
+    let asks = reqwest::Client::builder().no_proxy().build().unwrap();
+    for scheme in ["Basic", "Bearer"] {
+        for (path, realm) in challenges {
+            let answer =
+                asks.get(format!("http://{}{path}", server.address())).send().await.unwrap();
+            let told = answer.headers().get("www-authenticate").map(|it| it.to_str().unwrap());
+            let challenge = realm.map(|realm| format!("{scheme} realm=\"{realm}\""));
+            assert_eq!(told, challenge.as_deref(), "{path}");
+            assert_eq!(answer.status().as_u16() == 401, realm.is_some(), "{path}");
+        }
+        let token = Authentication::Token("t0ken".to_owned());
+        server.with(|world, _| world.mesos.authenticate(token)).await.unwrap();
+    }
+    for (given, status) in [("Bearer t0ken", 405), ("token=t0ken", 405), ("Bearer other", 401)] {
+        let ask = asks.get(format!("http://{}/api/v1", server.address()));
+        let answer = ask.header("authorization", given).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{given}");
+    }
+    let error = connect(&options(&server), framework(None), vec![]).await.unwrap_err();
+    assert!(matches!(error, MesosError::Unauthorized { .. }), "{error:?}");
+    assert_eq!(error.next_step(), NextStep::GiveUp);
+}
+
+#[tokio::test]
+async fn whoever_is_known_is_let_in_as_himself_and_as_nobody_else() {
+    let (server, _) = serve(1).await;
+    let basic =
+        Authentication::Basic { principal: "calico".to_owned(), secret: "hunter2".to_owned() };
+    server.with(|world, _| world.mesos.authenticate(basic)).await.unwrap();
+    let table = [
+        ("calico", "hunter2", None, "in"),
+        ("calico", "hunter2", Some("calico"), "in"),
+        ("calico", "hunter2", Some("marathon"), "does not match principal 'marathon'"),
+        ("calico", "hunter3", Some("calico"), "does not know us (401)"),
+        ("marathon", "hunter2", None, "does not know us (401)"),
+    ];
+    for (principal, secret, claimed, expected) in table {
+        let mut options = options(&server);
+        options.credentials = Some(Credentials::new(principal, secret));
+        let mut info = framework(None);
+        info.principal = claimed.map(str::to_owned);
+        match connect(&options, info, vec![]).await {
+            Ok(_) => assert_eq!(expected, "in", "{principal} {secret} {claimed:?}"),
+            Err(error) => {
+                let said = error.to_string();
+                assert!(said.contains(expected) && !said.contains(secret), "{said}");
+                assert_eq!(error.next_step(), NextStep::GiveUp);
+            }
+        }
+    }
 }

@@ -75,6 +75,7 @@ impl Stage {
         let stage = Self { mesos, agents: play.agents.to_vec(), standby: Vec::new(), leader: None };
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = SimServer::start(local, stage).await.unwrap();
+        // Virtual time, as everywhere here: agents register meanwhile.
         tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         if play.seasoned {
             server.with(|stage, now| stage.mesos.master_failover(now)).await.unwrap();

@@ -70,6 +70,7 @@ impl Zoo {
         let start = Instant::now();
         while self.sessions().is_none() {
             assert!(start.elapsed() < PATIENCE, "ZooKeeper does not serve");
+            // A server tells nobody that it serves; it has to be asked.
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -116,6 +117,7 @@ impl Zoo {
         while self.sessions() != Some(sessions) {
             let now = self.sessions();
             assert!(start.elapsed() < PATIENCE, "{now:?} sessions in place of {sessions}");
+            // Nor that a session has ended.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -278,6 +280,7 @@ async fn long_an_ensemble_that_is_down_for_a_minute_comes_back_without_a_session
         // The leader that was named last is the one to ask, and nobody waits.
         let found = finder.find(false, Duration::from_secs(1)).await.unwrap();
         assert_eq!(shown(&found.masters[0]), "http://10.0.0.1:5050");
+        // Not to wait for something: that minute is what is tried, and sessions run out in real time.
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     drop(master);

@@ -47,6 +47,17 @@ pub(super) fn no_type() -> Outcome {
     Outcome::refused(400, "Failed to validate scheduler::Call: Expecting 'type' to be present")
 }
 
+/// Somebody else's framework.
+pub(super) fn not_theirs(authenticated: &str, principal: &str) -> Outcome {
+    Outcome::refused(
+        400,
+        format!(
+            "Failed to validate scheduler::Call: Authenticated principal '{authenticated}' does not \
+             match principal '{principal}' set in `FrameworkInfo`"
+        ),
+    )
+}
+
 /// SUBSCRIBE on a stream.
 pub(super) fn subscribe_with_stream() -> Outcome {
     Outcome::refused(400, "Subscribe calls should not include the 'Mesos-Stream-Id' header")

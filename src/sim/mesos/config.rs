@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::mesos::v1::{Attribute, Resource};
 
 /// The master, and everything that all agents have in common.
@@ -75,6 +78,43 @@ impl Default for Timings {
             latency: 1,
             update_retry: 10_000,
             update_retry_limit: 600_000,
+        }
+    }
+}
+
+/// How the master finds out who asks (`--authenticate_http_…`); each of its realms in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// By name and secret, as Mesos' own authenticator does.
+    Basic {
+        /// The name, which a framework's principal has to be.
+        principal: String,
+        /// Without a colon: with one nobody gets in, as in Mesos.
+        secret: String,
+    },
+    /// By a token that somebody else gave out, as on DC/OS: `Bearer TOKEN` or `token=TOKEN`.
+    Token(String),
+}
+
+impl Authentication {
+    /// Who that is, by the header `Authorization`: a name, if it comes with one.
+    ///
+    /// # Errors
+    /// The scheme to be asked for.
+    pub(super) fn check(&self, header: Option<&str>) -> Result<Option<&str>, &'static str> {
+        match self {
+            Self::Basic { principal, secret } => {
+                let expected = BASE64_STANDARD.encode(format!("{principal}:{secret}"));
+                let given = header.and_then(|header| header.strip_prefix("Basic "));
+                let known = given == Some(&*expected) && !secret.contains(':');
+                if known { Ok(Some(principal)) } else { Err("Basic") }
+            }
+            Self::Token(token) => {
+                let given = header.and_then(|header| {
+                    header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("token="))
+                });
+                if given == Some(token) { Ok(None) } else { Err("Bearer") }
+            }
         }
     }
 }

@@ -149,6 +149,21 @@ async fn answer<W: World>(
         path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let scheduler = below("/api/v1/scheduler");
+    let realm = match path {
+        // Nobody has to be known for these.
+        "/health" | "/version" | "/redirect" => None,
+        _ if scheduler => Some("mesos-master-scheduler"),
+        "/teardown" => Some("mesos-master-readwrite"),
+        _ if below("/api/v1") => Some("mesos-master-readwrite"),
+        _ => Some("mesos-master-readonly"),
+    };
+    let who = match realm {
+        Some(realm) => match authenticate(&driver, realm, &parts.headers).await {
+            Ok(who) => who,
+            Err(refused) => return *refused,
+        },
+        None => None,
+    };
     if scheduler || below("/api/v1") {
         if let Err(refused) = posted_json(&parts.method, &parts.headers) {
             return *refused;
@@ -158,7 +173,7 @@ async fn answer<W: World>(
         };
         let body = body.to_bytes();
         return if scheduler {
-            scheduler_call(&driver, &parts.headers, &body).await
+            scheduler_call(&driver, &parts.headers, who.as_deref(), &body).await
         } else {
             operator_call(&driver, &parts.headers, &body).await
         };
@@ -273,9 +288,35 @@ fn not_acceptable() -> Response {
     refuse(&Outcome::refused(406, text))
 }
 
+/// Who asks, if that has to be known; it is found out before anything else is looked at.
+async fn authenticate<W: World>(
+    driver: &Driver<W>,
+    realm: &str,
+    headers: &HeaderMap,
+) -> Result<Option<String>, Box<Response>> {
+    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let header = header.map(str::to_owned);
+    let checked = driver.ask(move |state| match &state.world.mesos().authentication {
+        Some(how) => how.check(header.as_deref()).map(|who| who.map(str::to_owned)),
+        None => Ok(None),
+    });
+    let scheme = match checked.await {
+        Some(Ok(who)) => return Ok(who),
+        Some(Err(scheme)) => scheme,
+        None => return Err(Box::new(gone())),
+    };
+    let challenge = format!("{scheme} realm=\"{realm}\"");
+    let response = Response::builder()
+        .status(StatusCode::UNAUTHORIZED)
+        .header(header::WWW_AUTHENTICATE, challenge)
+        .body(Body::from("401 Unauthorized."));
+    Err(Box::new(respond(response)))
+}
+
 async fn scheduler_call<W: World>(
     driver: &Driver<W>,
     headers: &HeaderMap,
+    who: Option<&str>,
     body: &[u8],
 ) -> Response {
     let request = match decode::scheduler_call(body) {
@@ -283,7 +324,7 @@ async fn scheduler_call<W: World>(
         Err(outcome) => return refuse(&outcome),
     };
     let stream = headers.get(STREAM_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let Request { framework_id, call: Call::Subscribe(subscribe) } = request else {
+    let Request { framework_id, call: Call::Subscribe(mut subscribe) } = request else {
         let outcome = driver
             .ask(move |state| {
                 let now = state.now();
@@ -294,6 +335,12 @@ async fn scheduler_call<W: World>(
     };
     if framework_id != subscribe.framework_info.id {
         return refuse(&super::calls::differing_ids());
+    }
+    if let Some(who) = who {
+        let principal = subscribe.framework_info.principal.get_or_insert_with(|| who.to_owned());
+        if principal != who {
+            return refuse(&super::calls::not_theirs(who, principal));
+        }
     }
     if !accepts_json(headers) {
         return not_acceptable();

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use agent::Agent;
 pub use agent::{AgentAnswer, AgentRequest, Start, ToBody};
 pub use calls::Outcome;
-pub use config::{AgentConfig, MesosConfig, NetworkFaults, Processes, Timings};
+pub use config::{AgentConfig, Authentication, MesosConfig, NetworkFaults, Processes, Timings};
 use context::{Context, Job, ToMaster};
 use master::{Master, Standing};
 pub use operator::OperatorAnswer;
@@ -79,6 +79,7 @@ pub struct SimMesos {
     traffic: Traffic,
     /// No master runs.
     stopped: bool,
+    authentication: Option<Authentication>,
 }
 
 /// What was asked of the master.
@@ -107,7 +108,14 @@ impl SimMesos {
     pub fn new(now: Time, config: MesosConfig) -> Self {
         let mut cx = Context::new(now, config.timings, config.seed);
         let master = Master::new(&mut cx, config.version, config.address);
-        Self { cx, master, agents: Vec::new(), traffic: Traffic::default(), stopped: false }
+        Self {
+            cx,
+            master,
+            agents: Vec::new(),
+            traffic: Traffic::default(),
+            stopped: false,
+            authentication: None,
+        }
     }
 
     /// Adds an agent and starts it. Returns its index.
@@ -446,6 +454,11 @@ impl SimMesos {
     /// Where the master says that it listens.
     pub fn set_address(&mut self, ip: std::net::Ipv4Addr, port: u16) {
         self.master.address = (ip, port);
+    }
+
+    /// From now on whoever asks over HTTP has to say who that is.
+    pub fn authenticate(&mut self, how: Authentication) {
+        self.authentication = Some(how);
     }
 
     // --- faults ----------------------------------------------------------------------------------
