@@ -38,7 +38,7 @@ demo: build ## a whole cluster on this machine, brought in sync; DEMO_ARGS="--ho
 test: tools lint unit doc deny ## everything that has to be green before a change lands
 
 .PHONY: test-full
-test-full: test long benches ## test, and what takes long
+test-full: test long benches fuzz ## test, and what takes long
 
 .PHONY: lint
 lint: tools ## formatting and clippy, warnings are errors
@@ -66,6 +66,14 @@ doc: tools ## the examples in the documentation run, and it has no broken link
 .PHONY: deny
 deny: ## licences, bans and sources of the dependencies; vulnerabilities where their list can be reached
 	@$(stage) --show dependencies "seconds, when cargo-deny is there" tools/deny.sh
+
+# With the versions of the dependencies that everything else has, so that they are built once.
+.PHONY: fuzz
+fuzz: tools ## the targets of cargo-fuzz compile; passed over where their one dependency cannot be had
+	@cp Cargo.lock fuzz/Cargo.lock
+	@if cargo fetch --quiet --manifest-path fuzz/Cargo.toml 2>/dev/null; then \
+	  $(stage) "fuzz targets" "about 5 minutes the first time" cargo check --manifest-path fuzz/Cargo.toml --target-dir target; \
+	else echo "     fuzz targets: libfuzzer-sys cannot be had, so they are not checked"; fi
 
 .PHONY: benches
 benches: tools ## the benchmarks compile

@@ -32,27 +32,15 @@ fn subscribed(mesos: &mut SimMesos, now: Time) -> (FrameworkId, String, Value) {
 
 #[test]
 fn an_older_master_knows_less_of_everything() {
-    // Version, capabilities of ours, whether it knows roles, how it tells a reservation, whether it
-    // tells of deactivation, and which calls it knows.
-    let table: [(&str, usize, bool, bool, bool, &[&str]); 4] = [
-        ("1.0.4", 0, false, false, false, &[]),
-        ("1.4.0", 2, true, true, false, &[]),
-        (
-            "1.9.0",
-            2,
-            true,
-            true,
-            true,
-            &["UPDATE_FRAMEWORK", "DEACTIVATE_AGENT", "MARK_AGENT_GONE"],
-        ),
-        (
-            "1.11.0",
-            2,
-            true,
-            true,
-            true,
-            &["UPDATE_FRAMEWORK", "DEACTIVATE_AGENT", "MARK_AGENT_GONE"],
-        ),
+    // Version, capabilities of ours, whether it knows roles, whether it tells reservations as such,
+    // and deactivation; which calls it knows.
+    const NEWER: &[&str] = &["UPDATE_FRAMEWORK", "DEACTIVATE_AGENT", "MARK_AGENT_GONE"];
+    const OLDER: &[&str] = &[];
+    let table = [
+        ("1.0.4", 0, false, false, false, OLDER),
+        ("1.4.0", 2, true, true, false, OLDER),
+        ("1.9.0", 2, true, true, true, NEWER),
+        ("1.11.0", 2, true, true, true, NEWER),
     ];
     for (version, capabilities, roles, reservations, deactivated, calls) in table {
         let (mut mesos, now) = master(version);
