@@ -2,7 +2,12 @@
 //! wrong: it converges where it should, ends with the right words where it should, and never
 //! calls in a tight loop.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test they are assertions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "in a test they are assertions, and what a test says when it fails"
+)]
 
 mod bench;
 mod faults;

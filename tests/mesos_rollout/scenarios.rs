@@ -370,26 +370,26 @@ async fn s74_nothing_is_launched_before_all_have_answered_and_the_silent_are_ask
         if silent && answer { Event::Drop } else { Event::Pass }
     });
     let (before, begin) = (bench.gate.look(|log| log.calls.len()), Instant::now());
-    let launches = bench.launched().await;
+    let total = bench.launched().await;
     let _controller = bench.start();
     let asked = |log: &crate::gate::Log| {
         let asks = log.calls[before..].iter().filter(|(kind, _)| kind == "RECONCILE");
         asks.map(|ask| named(std::slice::from_ref(ask), "RECONCILE").len()).collect::<Vec<_>>()
     };
-    bench.gate.until("asked three times", |log| asked(log).len() == 3).await;
+    bench.gate.until("asked three times", |log| asked(log).len() >= 3).await;
     // After one second, and after two more.
     assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
-    assert_eq!(bench.gate.look(asked), [6, 4, 4]);
-    let launched = bench.gate.look(|log| {
+    assert!(bench.gate.look(asked).starts_with(&[6, 4, 4]));
+    let accepted = bench.gate.look(|log| {
         let accepts = log.calls[before..].iter().filter(|(kind, _)| kind == "ACCEPT");
         accepts.cloned().collect::<Vec<_>>()
     });
     // The host whose tasks have answered does not have to wait for the others.
-    let of_first = named(&launched, "ACCEPT").iter().all(|id| id.contains(".a1."));
-    assert!(of_first, "{launched:?}");
+    let of_first = named(&accepted, "ACCEPT").iter().all(|id| id.contains(".a1."));
+    assert!(of_first, "{accepted:?}");
     silent.store(false, Ordering::SeqCst);
     bench.converged(2).await;
-    assert_eq!(bench.launched().await - launches, 3);
+    assert_eq!(bench.launched().await - total, 3);
     bench.quiet().await;
     bench.bounded(2, &[("ACCEPT", 3), ("REVIVE", 2), ("RECONCILE", 5)]);
 }
