@@ -286,6 +286,25 @@ fn s67_a_crash_while_a_host_restarts_starts_no_second_one() {
 }
 
 #[test]
+fn point_36_nothing_begins_on_a_host_whose_maintenance_is_announced_and_all_others_go_on() {
+    let report = run(
+        "hosts: [{count: 3, name: \"a{n}\", restartSeconds: {median: 4}}]\nfaults:\n  \
+         - {at: 5500ms, maintenance: {host: a1, for: 5m}}",
+        &cluster("1", ""),
+    );
+    assert_converged(&report);
+    let of = |what: &str| -> Vec<f64> {
+        report.timeline.iter().filter(|h| h.what.starts_with(what)).map(|h| h.at).collect()
+    };
+    let [begun] = of("a1: slot reserved")[..] else { panic!("{:?}", report.timeline) };
+    assert!(begun >= 305.0, "it began at {begun} s, and maintenance ends at 305.5 s");
+    for host in ["a2", "a3"] {
+        assert!(of(&format!("{host}: slot given back")).iter().all(|at| *at < 60.0));
+    }
+    assert_eq!(report.tasks_launched, report.tasks_minimum);
+}
+
+#[test]
 fn a_cluster_with_nothing_to_do_gets_observers_and_supervisors_and_no_change() {
     let report =
         run("hosts: [{count: 9, name: \"a{n}\", observed: {installed: true}}]", &cluster("1", ""));

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::v1::Resource;
 use super::v1::operator::{Agent, AgentInfo, GetAgents};
-use crate::observed::fleet::{AgentSeen, Condition};
-use crate::words::HostName;
+use super::v1::{Resource, Unavailability};
+use crate::observed::fleet::{AgentSeen, Away, Condition};
+use crate::words::{HostName, Time};
 
 /// What `GET_AGENTS` says, agent by agent. Those that a new master knows from its registry only,
 /// and waits for, are not connected yet.
@@ -21,6 +21,16 @@ pub fn agents_seen(list: &GetAgents) -> Vec<AgentSeen> {
         .iter()
         .filter_map(|info| line(info, Condition::Disconnected, &[], ""));
     registered.chain(recovered).collect()
+}
+
+/// Announced maintenance. What begins before the epoch, or lasts for less than no time, is taken
+/// as if it were zero.
+#[must_use]
+pub fn away(announced: Unavailability) -> Away {
+    let ms = |nanoseconds: i64| u64::try_from(nanoseconds / 1_000_000).unwrap_or(0);
+    let from = Time(ms(announced.start.nanoseconds));
+    let until = announced.duration.map(|lasts| from.plus_ms(ms(lasts.nanoseconds)));
+    Away { from, until }
 }
 
 fn line(

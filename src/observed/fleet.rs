@@ -66,6 +66,28 @@ pub struct AgentView {
     /// Another active agent with the same hostname: neither can be told from the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<AgentId>,
+    /// When its machine is announced to be away, as far as anybody has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
+}
+
+/// Maintenance of a machine, as an operator has announced it to Mesos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Away {
+    /// From when.
+    pub from: Time,
+    /// Until when; without an end if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+impl Away {
+    /// The machine is expected to be back for good.
+    #[must_use]
+    pub fn is_over(self, now: Time) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
 }
 
 /// Whether an agent can be used. What nobody has said is not usable.
@@ -142,6 +164,7 @@ impl HostRecord {
                 attributes: seen.attributes.clone(),
                 mesos_version: seen.mesos_version.clone(),
                 twin: None,
+                away: None,
             },
             reported: None,
             other_machine: None,
@@ -191,6 +214,12 @@ impl HostRecord {
             twin.filter(|_| newest.condition == Condition::Active).map(|s| s.id.clone());
         self.set_condition(newest.condition, now);
         changed(self.agent != before)
+    }
+
+    /// What an offer or an inverse offer says of planned maintenance.
+    pub fn fold_away(&mut self, away: Option<Away>) -> Folded {
+        let before = std::mem::replace(&mut self.agent.away, away);
+        changed(before != away)
     }
 
     /// The master says that this agent is gone for good.

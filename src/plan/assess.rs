@@ -123,6 +123,14 @@ impl Assessment {
         self.held.is_none() && self.work.is_empty()
     }
 
+    /// Work that disrupts nothing may go on: the host is free, the supervisors of what is in
+    /// place need not wait for the slot to be given back, and maintenance holds back disruptions
+    /// only.
+    #[must_use]
+    pub fn lets_live_work_go_on(&self) -> bool {
+        matches!(self.held, None | Some(Reason::Verifying | Reason::Maintenance(_)))
+    }
+
     fn held(reason: Reason) -> Self {
         Self { work: Work::default(), held: Some(reason) }
     }
@@ -141,7 +149,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
     let Some(facts) = host.record.facts() else { return without_facts(host) };
     let (steps, unasked) = steps(spec, facts);
     let work = work(spec, host, steps);
-    let held = under_way(host, facts, &work)
+    let held = under_way(host, facts, &work, now)
         .or_else(|| unreachable(host))
         .or_else(|| stale(host, now))
         .or_else(|| {
@@ -152,6 +160,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
             excluded(host)
                 .or_else(|| blocked(host, facts, &work))
                 .or_else(|| failed(host, now))
+                .or_else(|| maintained(host, now).filter(|_| work.disruptive))
                 .or_else(|| asked_too_early(unasked, &work))
         });
     Assessment { work, held }
@@ -207,7 +216,7 @@ fn work(spec: &HostSpec, host: HostView<'_>, steps: Vec<Step>) -> Work {
 }
 
 /// Whether an attempt is under way: the host holds a slot, or a task carries a change.
-fn under_way(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
+fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Option<Reason> {
     let carried = host.tasks.carrier().and_then(|(_, task)| task.attempt);
     let attempt = host.slot.map(|slot| slot.attempt).or(carried)?;
     let journal = facts.journal.as_ref().filter(|journal| journal.attempt == attempt);
@@ -219,6 +228,9 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
             return Some(Reason::Failed { why: progress.why.clone() });
         }
         if progress.failures > 0 && !open {
+            if let Some(maintained) = maintained(host, now).filter(|_| progress.retry_at <= now) {
+                return Some(maintained);
+            }
             let why = progress.why.clone();
             return Some(Reason::BackingOff { until: progress.retry_at, why });
         }
@@ -282,6 +294,12 @@ fn failed(host: HostView<'_>, now: Time) -> Option<Reason> {
     }
     (progress.retry_at > now)
         .then(|| Reason::BackingOff { until: progress.retry_at, why: progress.why.clone() })
+}
+
+/// Whether its machine is announced to be away, and is not back yet.
+#[must_use]
+pub fn maintained(host: HostView<'_>, now: Time) -> Option<Reason> {
+    host.record.agent.away.filter(|away| !away.is_over(now)).map(Reason::Maintenance)
 }
 
 fn asked_too_early(unasked: usize, work: &Work) -> Option<Reason> {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use crate::observed::fleet::Away;
 use crate::words::{HostName, Time};
 
 /// The one reason of a host.
@@ -32,6 +33,9 @@ pub enum Reason {
     },
     /// Outside the window.
     WaitingForWindow,
+    /// An operator has announced maintenance of its machine: nothing is disrupted there before
+    /// that is over. The same word as of [`Reason::WaitingForWindow`].
+    Maintenance(Away),
     /// A gate has not opened.
     WaitingForGate,
     /// The canary is not promoted.
@@ -125,7 +129,7 @@ impl Reason {
             Self::WaitingForApproval => "waiting-for-approval",
             Self::WaitingForSlot { .. } => "waiting-for-slot",
             Self::WaitingForPace { .. } => "waiting-for-pace",
-            Self::WaitingForWindow => "waiting-for-window",
+            Self::WaitingForWindow | Self::Maintenance(_) => "waiting-for-window",
             Self::WaitingForGate => "waiting-for-gate",
             Self::WaitingForCanary => "waiting-for-canary",
             Self::WaitingForOffer => "waiting-for-offer",
@@ -149,6 +153,17 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Maintenance(Away { from, until: Some(until) }) => write!(
+                f,
+                "maintenance of its machine is announced in Mesos, from {} to {}",
+                clock(*from),
+                clock(*until)
+            ),
+            Self::Maintenance(Away { from, until: None }) => write!(
+                f,
+                "maintenance of its machine is announced in Mesos from {} on, without an end",
+                clock(*from)
+            ),
             Self::WaitingForApproval => f.write_str(
                 "the edit has to be approved (rollout.start is `approved`; this version cannot \
                  approve yet)",
@@ -220,6 +235,12 @@ impl Serialize for Reason {
 fn names(first: &[HostName], all: usize) -> String {
     let names: Vec<_> = first.iter().map(HostName::as_str).collect();
     format!("{}{}", names.join(", "), if all > first.len() { ", …" } else { "" })
+}
+
+/// `2026-11-23T01:02:03Z`.
+fn clock(at: Time) -> String {
+    let ms = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    ms.map_or_else(|| format!("{} ms", at.0), |at| format!("{at:.0}"))
 }
 
 fn of_pool(pool: Option<&str>) -> String {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::desired::HostSpec;
 use crate::mesos::v1::scheduler::Call;
 use crate::plan::gate::{held_back, host_held_back};
-use crate::plan::reason::Reason;
 use crate::words::{Attempt, HostName, TaskId, TaskKind, Time};
 
 use super::event::Effect;
@@ -19,9 +18,7 @@ impl Controller {
         let Some(host) = self.hosts.get(name) else { return false };
         let Some(rollout) = self.rollout() else { return false };
         let Some(Ok(spec)) = &host.spec else { return false };
-        // The supervisors of what is in place need not wait for the slot to be given back.
-        let settled = matches!(host.assessment.held, None | Some(Reason::Verifying));
-        settled
+        host.assessment.lets_live_work_go_on()
             && host.can_launch(now)
             && held_back(rollout, &self.phase()).is_none()
             && host_held_back(spec).is_none()

@@ -53,6 +53,7 @@ impl Controller {
             Event::Disconnected => {
                 self.session = Session::Off;
                 self.offers.reset(self.offers.suppressed());
+                self.asked_back.clear();
                 self.launching.clear();
             }
             Event::Agents(agents) => self.agents(&agents, now),
@@ -90,9 +91,16 @@ impl Controller {
             MesosEvent::Offers(offers) => {
                 for offer in offers {
                     self.connected(&offer.agent_id, now);
+                    self.announced(&offer.agent_id, offer.unavailability, now);
                     self.offered(offer);
                 }
             }
+            MesosEvent::InverseOffers(offers) => {
+                for offer in offers {
+                    self.asked_back(offer, now);
+                }
+            }
+            MesosEvent::RescindInverseOffer(id) => drop(self.asked_back.remove(&id)),
             MesosEvent::Rescind(id) => {
                 self.offers.remove(&id);
             }
@@ -153,7 +161,7 @@ impl Controller {
     fn message(&mut self, message: &Message, now: Time) -> bool {
         match serde_json::from_slice::<FromHost>(&message.data.0) {
             Ok(FromHost::Ask { host, attempt, run, .. }) => {
-                self.asked(&host, attempt, run, message);
+                self.asked(&host, attempt, run, message, now);
                 true
             }
             Ok(FromHost::Confirm { host, order, .. }) => self.confirmed(&host, &order, now),
@@ -162,7 +170,7 @@ impl Controller {
     }
 
     /// A host asks whether it may disrupt. Only a committed record is a yes.
-    fn asked(&mut self, name: &HostName, attempt: Attempt, run: Run, message: &Message) {
+    fn asked(&mut self, name: &HostName, attempt: Attempt, run: Run, message: &Message, now: Time) {
         let Some(host) = self.hosts.get(name) else { return };
         let ours = |task: &crate::observed::tasks::TaskRecord| task.agent == message.agent_id;
         // Nobody knows who is at work where the records are those of a backup.
@@ -176,13 +184,15 @@ impl Controller {
             || self.ledger.admissions().any(|admission| admission.host == *name);
         // Never while a task of ours is on its way there: an agent that restarts would lose it.
         let staging = host.tasks.tasks.values().any(|task| task.seen == Seen::Nothing);
+        let now_away = host.is_maintained(now);
         if busy || staging {
             return;
         }
         let (agent, executor) = (message.agent_id.clone(), message.executor_id.clone());
         let admitted = host.slot.as_ref().map(|(slot, at)| (admit(slot, attempt, &run), slot, *at));
         match admitted {
-            Some((Ok(next), slot, at)) => {
+            // Maintenance was announced since: nothing begins there, and what has begun goes on.
+            Some((Ok(next), slot, at)) if next == *slot || !now_away => {
                 let admission =
                     Admission { host: name.clone(), agent, executor, slot: next.clone(), run };
                 if next == *slot {
@@ -198,7 +208,7 @@ impl Controller {
                 let effect = self.ledger.send(txn, InFlight::Admission(Box::new(admission)));
                 self.effects.push(effect);
             }
-            Some((Err(_), ..)) | None => {
+            Some(_) | None => {
                 let call = denied(&agent, &executor, attempt, run);
                 self.effects.push(Effect::Call(Box::new(call)));
             }

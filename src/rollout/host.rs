@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::budget::slot::Slot;
 use crate::desired::{HostSpec, PoolConflict};
-use crate::observed::fleet::{Condition, HostRecord};
+use crate::observed::fleet::{Away, Condition, HostRecord};
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
 use crate::plan::gate::{Standing, Totals};
@@ -41,6 +41,8 @@ pub(super) struct Host {
     pub calm_until: Time,
     /// Launches in a row that came to nothing.
     pub strikes: u32,
+    /// When maintenance of it was announced last, as far as this process knows.
+    pub announced: Time,
     pub assessment: Assessment,
     /// What it stands as in the index.
     indexed: Indexed,
@@ -68,6 +70,7 @@ impl Host {
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
             strikes: 0,
+            announced: now,
             assessment: Assessment::default(),
             indexed: Indexed::default(),
         }
@@ -97,6 +100,11 @@ impl Host {
             progress: self.progress_in(generation),
             excluded: self.excluded,
         })
+    }
+
+    /// Its machine is announced to be away: nothing is disrupted there.
+    pub(super) fn is_maintained(&self, now: Time) -> bool {
+        self.record.agent.away.is_some_and(|away| !away.is_over(now))
     }
 
     /// Whether a task can be launched on it, as far as the host itself goes.
@@ -237,7 +245,11 @@ impl Hosts {
             put(&mut self.starting, name, starting(&host.tasks));
             put(&mut self.failed, name, failed);
             put(&mut self.restless, name, !assessment.in_sync());
-            if let Some(Reason::BackingOff { until, .. }) = &assessment.held {
+            if let Some(
+                Reason::BackingOff { until, .. }
+                | Reason::Maintenance(Away { until: Some(until), .. }),
+            ) = &assessment.held
+            {
                 self.timers.insert((*until, name.clone()));
             }
             host.indexed = Indexed { standing: Some(standing), pools, key };
@@ -251,8 +263,7 @@ impl Hosts {
 /// nothing, or a supervisor beside steps that wait for a slot.
 fn live(assessment: &Assessment) -> bool {
     let work = &assessment.work;
-    // The supervisors of what is in place need not wait for the slot to be given back.
-    let settled = matches!(assessment.held, None | Some(Reason::Verifying));
+    let settled = assessment.lets_live_work_go_on();
     work.launches.iter().any(|kind| match kind {
         TaskKind::Observer => true,
         kind if work.carrier == Some(*kind) => settled && !work.disruptive,

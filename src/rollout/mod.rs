@@ -6,8 +6,8 @@
 //!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
-//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `reconcile`, `restored`, `ledger`: one
-//!   matter each.
+//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `maintenance`, `reconcile`, `restored`,
+//!   `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -23,6 +23,7 @@ mod host;
 mod launch;
 mod ledger;
 mod listing;
+mod maintenance;
 mod offers;
 mod pass;
 mod reconcile;
@@ -40,7 +41,7 @@ use crate::budget::books::Untrue;
 use crate::budget::pace::{Permits, permits};
 use crate::budget::slot::{Guard, Slot};
 use crate::desired::Rollout;
-use crate::mesos::v1::FrameworkId;
+use crate::mesos::v1::{FrameworkId, OfferId};
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::{FleetView, Plan};
 use crate::words::{AgentId, Generation, HostName, Revision, TaskId, TaskKind, Time};
@@ -96,6 +97,8 @@ pub struct Controller {
     /// The newest revision of it that was seen.
     newest: Revision,
     offers: Offers,
+    /// Inverse offers that are to be answered, with their hosts.
+    asked_back: BTreeMap<OfferId, HostName>,
     wants: Wants,
     places: Places,
     /// Something was folded that a pass has to look at.
@@ -161,6 +164,7 @@ impl Controller {
             cluster: String::new(),
             newest: Revision(0),
             offers: Offers::default(),
+            asked_back: BTreeMap::new(),
             wants: Wants::default(),
             places: Places::default(),
             dirty: false,

@@ -58,6 +58,7 @@ impl Controller {
             self.start_guarded(now);
             self.start_live(now);
             self.settle_offers(now);
+            self.answer_asked_back();
         }
         self.ledger.flush(&mut self.effects);
         // The last call of all: whatever is still to be acknowledged comes first.
@@ -229,6 +230,7 @@ impl Controller {
         for name in stale {
             self.hosts.touch(&name);
         }
+        self.forget_maintenance(now);
         for (task, agent) in silent {
             self.reconciliation.add(task, agent, now);
         }
@@ -374,9 +376,12 @@ impl Controller {
     /// Every host that holds a slot has failed or is overdue.
     fn all_stuck(&self, now: Time) -> bool {
         self.hosts.holders.iter().all(|name| {
-            let slot = self.hosts.get(name).and_then(Host::slot);
-            self.hosts.failed.contains(name)
-                || slot.is_some_and(|slot| now.since(slot.attempt_since) > OVERDUE_MS)
+            let overdue = |host: &Host| {
+                // Maintenance takes as long as it takes, and ends by itself.
+                let since = host.slot().map_or(now, |slot| slot.attempt_since);
+                !host.is_maintained(now) && now.since(since) > OVERDUE_MS
+            };
+            self.hosts.failed.contains(name) || self.hosts.get(name).is_some_and(overdue)
         })
     }
 

@@ -111,5 +111,6 @@ pub(super) fn settle(
     // What failed for an older generation does not hold up this one.
     let progress = host.progress_in(generation);
     let waits = progress.is_some_and(|progress| progress.failed || progress.retry_at > now);
-    if waits || !host.can_launch(now) { Settle::Leave } else { Settle::Retry }
+    let can_begin = host.can_launch(now) && !host.is_maintained(now);
+    if waits || !can_begin { Settle::Leave } else { Settle::Retry }
 }

@@ -9,7 +9,6 @@ use crate::budget::slot::SlotState;
 use crate::observed::fleet::Condition;
 use crate::plan::gate::{Phase, held_back, host_held_back};
 use crate::plan::order::OrderKey;
-use crate::plan::reason::Reason;
 use crate::words::{HostName, TaskKind, Time};
 
 use super::Controller;
@@ -96,7 +95,7 @@ impl Controller {
     fn may_move_soon(&self, host: &Host) -> bool {
         let Some(rollout) = self.rollout() else { return false };
         let Some(Ok(spec)) = &host.spec else { return false };
-        matches!(host.assessment.held, None | Some(Reason::Verifying))
+        host.assessment.lets_live_work_go_on()
             && held_back(rollout, &self.phase()).is_none()
             && host_held_back(spec).is_none()
     }

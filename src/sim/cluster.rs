@@ -4,6 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use serde_json::json;
+
 use crate::sim::host::{HostModel, HostOutput};
 use crate::sim::mesos::{AgentConfig, AgentIndex, MesosConfig, NetworkFaults, SimMesos};
 use crate::sim::wire::{HostSignal, ToExecutor};
@@ -23,6 +25,8 @@ pub struct Cluster {
     witness: Peak,
     power_back: BinaryHeap<Reverse<(Time, AgentIndex)>>,
     launched: u64,
+    /// The windows of the maintenance schedule.
+    maintenance: Vec<serde_json::Value>,
 }
 
 /// How many hosts were disrupted at the same time, as the hosts saw it.
@@ -52,6 +56,7 @@ impl Cluster {
             witness: Peak::default(),
             power_back: BinaryHeap::new(),
             launched: 0,
+            maintenance: Vec::new(),
         }
     }
 
@@ -209,6 +214,24 @@ impl Cluster {
             self.mesos.agent_gone(now, index);
             self.exchange(now);
         }
+    }
+
+    /// An operator announces maintenance of the host's machine, from now on for so long, in
+    /// milliseconds.
+    pub fn announce_maintenance(&mut self, now: Time, name: &HostName, for_ms: u64) {
+        let nanoseconds = |ms: u64| json!({ "nanoseconds": ms.saturating_mul(1_000_000) });
+        let Some(ip) = self.names.get(name).and_then(|&index| self.mesos.agent_ip(index)) else {
+            return;
+        };
+        self.maintenance.push(json!({
+            "machine_ids": [{ "hostname": name, "ip": ip.to_string() }],
+            "unavailability": { "start": nanoseconds(now.0), "duration": nanoseconds(for_ms) },
+        }));
+        let schedule = json!({ "schedule": { "windows": self.maintenance } });
+        let call = json!({ "update_maintenance_schedule": schedule });
+        // A master that has just started refuses it; nobody announces twice.
+        let _ = self.mesos.operate(now, "UPDATE_MAINTENANCE_SCHEDULE", &call);
+        self.exchange(now);
     }
 
     /// The host's next restarts fail.

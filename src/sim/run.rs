@@ -288,6 +288,10 @@ impl World {
                 self.town.cluster.power_cut(now, &host, ms);
                 over_after = ms;
             }
+            Fault::Maintenance(host, ms) => {
+                self.town.cluster.announce_maintenance(now, &host, ms);
+                over_after = ms;
+            }
             Fault::HostGone(host) => self.town.cluster.gone(now, &host),
             Fault::RestartFails(host, times) => self.town.cluster.fail_restarts(&host, times),
             Fault::ExecutorDies(host) => self.town.cluster.kill_executor(now, &host),

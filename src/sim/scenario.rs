@@ -164,6 +164,9 @@ pub struct TimedFault {
     pub host_down: Option<HostFor>,
     /// A host is gone for good, and an operator tells Mesos so.
     pub host_gone: Option<OneHost>,
+    /// An operator announces to Mesos that a host's machine is away from then on. The machine
+    /// stays where it is: what counts is that nobody begins anything there.
+    pub maintenance: Option<HostFor>,
     /// A host's next restarts fail.
     pub restart_fails: Option<RestartFails>,
     /// A host's executor dies.
@@ -455,6 +458,8 @@ pub enum Fault {
     HostDown(HostName, u64),
     /// See [`TimedFault::host_gone`].
     HostGone(HostName),
+    /// See [`TimedFault::maintenance`]; milliseconds.
+    Maintenance(HostName, u64),
     /// See [`TimedFault::restart_fails`].
     RestartFails(HostName, u32),
     /// See [`TimedFault::executor_dies`].
@@ -486,6 +491,7 @@ impl TimedFault {
             self.master_failover.map(|_| Fault::MasterFailover),
             self.host_down.as_ref().map(|f| Fault::HostDown(f.host.clone(), f.span.ms)),
             self.host_gone.as_ref().map(|f| Fault::HostGone(of(f))),
+            self.maintenance.as_ref().map(|f| Fault::Maintenance(f.host.clone(), f.span.ms)),
             self.restart_fails.as_ref().map(|f| Fault::RestartFails(f.host.clone(), f.times)),
             self.executor_dies.as_ref().map(|f| Fault::ExecutorDies(of(f))),
             self.new_agent_id.as_ref().map(|f| Fault::NewAgentId(of(f))),
@@ -505,6 +511,7 @@ impl TimedFault {
         Ok(match fault {
             Fault::HostDown(host, _)
             | Fault::HostGone(host)
+            | Fault::Maintenance(host, _)
             | Fault::RestartFails(host, _)
             | Fault::ExecutorDies(host)
             | Fault::NewAgentId(host)

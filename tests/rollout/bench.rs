@@ -188,10 +188,15 @@ impl Bench {
     // --- Mesos -----------------------------------------------------------------------------
 
     pub(crate) fn offer(&mut self, host: &str) -> OfferId {
+        self.offer_with(host, |_| {})
+    }
+
+    /// An offer with something odd about it.
+    pub(crate) fn offer_with(&mut self, host: &str, odd: impl FnOnce(&mut Offer)) -> OfferId {
         self.offers += 1;
         let id = OfferId(format!("o{}", self.offers));
         let resources = [("cpus", 4.0), ("mem", 4096.0)];
-        let offer = Offer {
+        let mut offer = Offer {
             id: id.clone(),
             framework_id: FrameworkId("f1".into()),
             agent_id: agent(host),
@@ -203,6 +208,7 @@ impl Bench {
             unavailability: None,
             allocation_info: None,
         };
+        odd(&mut offer);
         self.mesos(MesosEvent::Offers(vec![offer]));
         id
     }
@@ -381,9 +387,20 @@ impl Bench {
     }
 
     pub(crate) fn reason(&self, host: &str) -> String {
+        self.reason_and_text(host).0
+    }
+
+    /// The sentence of the reason; empty if the host is in sync.
+    pub(crate) fn text(&self, host: &str) -> String {
+        self.reason_and_text(host).1
+    }
+
+    fn reason_and_text(&self, host: &str) -> (String, String) {
+        self.machine.index_agrees(self.now).unwrap();
         let plan = self.machine.plan(self.now).unwrap();
         let found = plan.hosts.iter().find(|planned| planned.name.as_str() == host).unwrap();
-        found.reason.as_ref().map_or("in sync", |reason| reason.code()).to_owned()
+        let told = found.reason.as_ref().map(|reason| (reason.code().into(), reason.to_string()));
+        told.unwrap_or_else(|| ("in sync".into(), String::new()))
     }
 
     /// A host with an observer, and the change of its calico/node launched.

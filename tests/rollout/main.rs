@@ -5,6 +5,7 @@
 
 mod bench;
 mod failures;
+mod maintenance;
 mod restored;
 mod slots;
 mod tasks;

@@ -384,6 +384,7 @@ fn befall(town: &mut Town, now: Time, fault: Fault) {
         Fault::MasterFailover => cluster.mesos.master_failover(now),
         Fault::HostDown(host, ms) => cluster.power_cut(now, &host, ms),
         Fault::HostGone(host) => cluster.gone(now, &host),
+        Fault::Maintenance(host, ms) => cluster.announce_maintenance(now, &host, ms),
         Fault::RestartFails(host, times) => cluster.fail_restarts(&host, times),
         Fault::ExecutorDies(host) => cluster.kill_executor(now, &host),
         Fault::NewAgentId(host) => cluster.forget_agent(now, &host),

@@ -451,6 +451,12 @@ impl SimMesos {
         self.master.agent(index).map(|record| &record.id)
     }
 
+    /// The address that an agent announces.
+    #[must_use]
+    pub fn agent_ip(&self, index: AgentIndex) -> Option<std::net::Ipv4Addr> {
+        self.agents.get(index).map(|(_, config)| config.ip)
+    }
+
     /// Where the master says that it listens.
     pub fn set_address(&mut self, ip: std::net::Ipv4Addr, port: u16) {
         self.master.address = (ip, port);
