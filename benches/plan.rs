@@ -51,6 +51,7 @@ fn host(n: usize, spec: &HostSpec, in_sync: bool) -> Host {
         roles: ["*".to_owned()].into(),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".into(),
+        room: None,
     };
     let component = |(component, wanted): (&Component, &calico_dcos::desired::ComponentSpec)| {
         let hash = if in_sync { wanted.hash } else { SpecHash([7; 32]) };

@@ -50,6 +50,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
         roles: ["*".to_owned()].into(),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".into(),
+        room: None,
     };
     let wanted = &has.components[&Component::CalicoNode];
     let found = has.components.iter().map(|(component, wanted)| {

@@ -154,6 +154,7 @@ fn agent(name: &HostName) -> AgentSeen {
         roles: BTreeSet::from(["*".to_owned()]),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".to_owned(),
+        room: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::v1::operator::{Agent, AgentInfo, GetAgents};
 use super::v1::{Resource, Unavailability};
-use crate::observed::fleet::{AgentSeen, Away, Condition};
+use crate::observed::fleet::{AgentSeen, Away, Condition, Part, Room};
 use crate::words::{HostName, Time};
 
 /// What `GET_AGENTS` says, agent by agent. Those that a new master knows from its registry only,
@@ -14,7 +14,8 @@ pub fn agents_seen(list: &GetAgents) -> Vec<AgentSeen> {
     let registered = list.agents.iter().filter_map(|agent: &Agent| {
         let draining = agent.drain_info.is_some();
         let condition = Condition::of(draining, agent.deactivated, agent.active);
-        line(&agent.agent_info, condition, &agent.total_resources, &agent.version)
+        let seen = line(&agent.agent_info, condition, &agent.total_resources, &agent.version)?;
+        Some(AgentSeen { room: Some(room(agent)), ..seen })
     });
     let recovered = list
         .recovered_agents
@@ -52,7 +53,29 @@ fn line(
         roles,
         attributes: info.attributes.iter().map(|a| (a.name.clone(), a.value())).collect(),
         mesos_version: version.to_owned(),
+        room: None,
     })
+}
+
+/// What an agent has, and how much of it is in use or in offers.
+fn room(agent: &Agent) -> Room {
+    let mut room = Room::new();
+    let mut count = |resources: &[Resource], place: fn(&mut Part) -> &mut u64| {
+        for resource in resources {
+            let share = room.entry(resource.reserved_for().unwrap_or("*").to_owned()).or_default();
+            let part = match resource.name.as_str() {
+                "cpus" => &mut share.cpus,
+                "mem" => &mut share.mem,
+                _ => continue,
+            };
+            let sum = place(part);
+            *sum = sum.saturating_add(resource.milli());
+        }
+    };
+    count(&agent.total_resources, |part| &mut part.total);
+    count(&agent.allocated_resources, |part| &mut part.used);
+    count(&agent.offered_resources, |part| &mut part.offered);
+    room
 }
 
 #[cfg(test)]

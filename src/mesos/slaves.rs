@@ -60,6 +60,7 @@ impl Slave {
             roles,
             attributes: self.attributes.into_iter().map(|(k, v)| (k, text(v))).collect(),
             mesos_version: self.version,
+            room: None,
         }
     }
 }

@@ -137,6 +137,31 @@ pub struct AgentSeen {
     pub attributes: BTreeMap<String, String>,
     /// See [`AgentView::mesos_version`]; empty if the master does not know it.
     pub mesos_version: String,
+    /// What it has and what of it is free; none where the master does not say.
+    pub room: Option<Room>,
+}
+
+/// What an agent has, by the role that it is reserved for; `*` for nobody.
+pub type Room = BTreeMap<String, Share>;
+
+/// What of an agent is set aside for one role, in thousandths of cores and of megabytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// All of it.
+    pub cpus: Part,
+    /// All of it.
+    pub mem: Part,
+}
+
+/// How much of something there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// In all.
+    pub total: u64,
+    /// In use by tasks and executors.
+    pub used: u64,
+    /// Held in offers that have not been answered.
+    pub offered: u64,
 }
 
 /// What became of a report.
@@ -311,6 +336,7 @@ mod tests {
             roles: BTreeSet::from(["*".to_owned()]),
             attributes: BTreeMap::new(),
             mesos_version: "1.1.0".into(),
+            room: None,
         }
     }
 

@@ -64,6 +64,9 @@ pub struct HostProgress {
     /// What Mesos offers too little of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacking: Option<String>,
+    /// Why Mesos has not offered the host for a while, though it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unoffered: Option<String>,
 }
 
 impl HostProgress {
@@ -80,6 +83,7 @@ impl HostProgress {
             why: String::new(),
             needs_slot: false,
             lacking: None,
+            unoffered: None,
         }
     }
 }
@@ -176,7 +180,11 @@ fn without_facts(host: HostView<'_>) -> Assessment {
         Some(machine) => format!(
             "another machine ({machine}) reports under this name; find out which is the right one"
         ),
-        None => "its observer has not reported yet".to_owned(),
+        None if observed => "its observer has not reported yet".to_owned(),
+        None => match super::wants_offer(host) {
+            Reason::WaitingForOffer { why: None } => "its observer has not reported yet".to_owned(),
+            waits => format!("its observer cannot be launched: {waits}"),
+        },
     };
     let held = unreachable(host).or_else(|| excluded(host)).unwrap_or(Reason::Unknown { why });
     Assessment { work, held: Some(held) }

@@ -128,7 +128,9 @@ fn give_reasons(
 pub fn wants_offer(host: HostView<'_>) -> Reason {
     match host.progress.and_then(|progress| progress.lacking.clone()) {
         Some(lacking) => Reason::InsufficientResources { lacking },
-        None => Reason::WaitingForOffer,
+        None => Reason::WaitingForOffer {
+            why: host.progress.and_then(|progress| progress.unoffered.clone()),
+        },
     }
 }
 

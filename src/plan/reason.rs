@@ -41,7 +41,10 @@ pub enum Reason {
     /// The canary is not promoted.
     WaitingForCanary,
     /// Mesos has not offered the host's resources.
-    WaitingForOffer,
+    WaitingForOffer {
+        /// Why, if it has not for a while.
+        why: Option<String>,
+    },
     /// Mesos offers too little.
     InsufficientResources {
         /// What is lacking, for example `cpus 0.2 (0.1 offered)`.
@@ -132,7 +135,7 @@ impl Reason {
             Self::WaitingForWindow | Self::Maintenance(_) => "waiting-for-window",
             Self::WaitingForGate => "waiting-for-gate",
             Self::WaitingForCanary => "waiting-for-canary",
-            Self::WaitingForOffer => "waiting-for-offer",
+            Self::WaitingForOffer { .. } => "waiting-for-offer",
             Self::InsufficientResources { .. } => "insufficient-resources",
             Self::TooManyUnavailable { .. } => "too-many-unavailable",
             Self::InProgress { .. } => "in-progress",
@@ -191,7 +194,10 @@ impl fmt::Display for Reason {
             Self::WaitingForCanary => {
                 f.write_str("rollout.canary is set, and this version cannot promote one yet")
             }
-            Self::WaitingForOffer => f.write_str("Mesos has not offered its resources yet"),
+            Self::WaitingForOffer { why: None } => {
+                f.write_str("Mesos has not offered its resources yet")
+            }
+            Self::WaitingForOffer { why: Some(why) } => write!(f, "Mesos does not offer it: {why}"),
             Self::InsufficientResources { lacking } => write!(f, "too little is free: {lacking}"),
             Self::TooManyUnavailable { first, down, limit } => {
                 write!(f, "{down} down (limit {limit}): {}", names(first, *down))

@@ -140,7 +140,7 @@ impl Controller {
         Some(launch)
     }
 
-    fn say_lacking(&mut self, name: &HostName, lacking: Option<String>, now: Time) {
+    pub(super) fn say_lacking(&mut self, name: &HostName, lacking: Option<String>, now: Time) {
         let known = self.hosts.get(name).and_then(|host| host.progress.as_ref());
         if known.and_then(|progress| progress.lacking.as_ref()) != lacking.as_ref() {
             self.progress(name, now, |progress| progress.lacking = lacking);

@@ -92,7 +92,7 @@ impl Controller {
                 for offer in offers {
                     self.connected(&offer.agent_id, now);
                     self.announced(&offer.agent_id, offer.unavailability, now);
-                    self.offered(offer);
+                    self.offered(offer, now);
                 }
             }
             MesosEvent::InverseOffers(offers) => {
@@ -148,13 +148,14 @@ impl Controller {
         self.reconciliation.start(all.into_iter(), now);
     }
 
-    fn offered(&mut self, offer: Offer) {
+    fn offered(&mut self, offer: Offer, now: Time) {
         let host = HostName(offer.hostname.clone());
         if self.hosts.get(&host).is_none_or(|known| known.record.agent.id != offer.agent_id) {
             // An agent that is not on the list yet.
             self.poll_soon();
         }
-        self.offers.add(host, offer);
+        self.offers.add(host.clone(), offer, now);
+        self.say_unoffered(&host, None, now);
     }
 
     /// A confirmation changes nothing but when the host was heard last.
@@ -241,9 +242,12 @@ impl Controller {
             if host.record.fold_listed(lines, now) == Folded::Changed {
                 changed.push(name.clone());
             }
+            let current = lines.iter().find(|line| line.id == host.record.agent.id);
+            host.room = current.and_then(|line| line.room.clone());
         }
         let first = self.session == Session::Open;
         self.session = Session::Ready;
+        self.explain_starving = true;
         for name in changed {
             self.agent_changed(&name, now);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::budget::slot::Slot;
 use crate::desired::{HostSpec, PoolConflict};
-use crate::observed::fleet::{Away, Condition, HostRecord};
+use crate::observed::fleet::{Away, Condition, HostRecord, Room};
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
 use crate::plan::gate::{Standing, Totals};
@@ -41,6 +41,8 @@ pub(super) struct Host {
     pub calm_until: Time,
     /// Launches in a row that came to nothing.
     pub strikes: u32,
+    /// What its agent has, where the master says it.
+    pub room: Option<Room>,
     /// When maintenance of it was announced last, as far as this process knows.
     pub announced: Time,
     pub assessment: Assessment,
@@ -70,6 +72,7 @@ impl Host {
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
             strikes: 0,
+            room: None,
             announced: now,
             assessment: Assessment::default(),
             indexed: Indexed::default(),

@@ -14,6 +14,7 @@ use crate::plan::step::Step;
 use crate::words::{AgentId, Attempt, Component, Generation, HostName, TaskId, TaskKind, Time};
 
 use super::config::Delivery;
+use super::host::Host;
 use super::offers::{Ask, Rest};
 
 /// What the executor itself takes; charged once per host.
@@ -110,11 +111,7 @@ pub(super) fn order(
         (TaskKind::Change, change) => Work::Change(change?),
         (_, change) => Work::Supervise { component: component?, target: target?.clone(), change },
     };
-    let ask = match kind {
-        TaskKind::Observer => OBSERVER,
-        TaskKind::Change => CHANGE,
-        _ => target.and_then(|target| target.resources).map_or(CHANGE, ask),
-    };
+    let ask = ask_of(kind, spec);
     let record = TaskRecord {
         id,
         agent: agent.clone(),
@@ -126,6 +123,32 @@ pub(super) fn order(
         seen: Seen::Nothing,
     };
     Some(Order { kind, record, work, ask })
+}
+
+/// What a task of that kind takes.
+fn ask_of(kind: TaskKind, spec: Option<&HostSpec>) -> Ask {
+    let component = kind.component();
+    let target = component.and_then(|component| spec?.components.get(&component));
+    match kind {
+        TaskKind::Observer => OBSERVER,
+        TaskKind::Change => CHANGE,
+        _ => target.and_then(|target| target.resources).map_or(CHANGE, ask),
+    }
+}
+
+/// What the next launch on a host takes, as far as can be told without an offer: the carrier of
+/// its steps, or all other tasks together.
+pub(super) fn needed(host: &Host) -> Ask {
+    let spec = host.spec.as_ref().and_then(|spec| spec.as_deref().ok());
+    let work = &host.assessment.work;
+    let carried = work.carrier.filter(|_| work.disruptive || work.launches.is_empty());
+    let kinds = match &carried {
+        Some(carrier) => std::slice::from_ref(carrier),
+        None => &work.launches[..],
+    };
+    let runs = host.tasks.tasks.values().any(|task| task.seen == Seen::Running);
+    let first = if runs { Ask { milli_cpus: 0, mem: 0 } } else { EXECUTOR };
+    kinds.iter().fold(first, |sum, kind| sum.plus(ask_of(*kind, spec)))
 }
 
 fn ask(resources: Resources) -> Ask {

@@ -95,6 +95,7 @@ impl Controller {
                 host.heard = known.heard;
                 host.spoke = known.spoke;
                 host.tasks = known.tasks;
+                host.room = known.room;
             }
             let mut tasks = loaded.tasks.get(&name).cloned().unwrap_or_default();
             for (kind, task) in &mut tasks.tasks {

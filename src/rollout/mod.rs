@@ -6,8 +6,8 @@
 //!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
-//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `maintenance`, `reconcile`, `restored`,
-//!   `ledger`: one matter each.
+//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `starving`, `maintenance`, `reconcile`,
+//!   `restored`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -31,6 +31,7 @@ pub mod records;
 mod restored;
 mod slots;
 mod start;
+mod starving;
 mod tasks;
 mod updates;
 mod wants;
@@ -97,6 +98,8 @@ pub struct Controller {
     /// The newest revision of it that was seen.
     newest: Revision,
     offers: Offers,
+    /// Why wanted hosts get no offers is to be found out anew.
+    explain_starving: bool,
     /// Inverse offers that are to be answered, with their hosts.
     asked_back: BTreeMap<OfferId, HostName>,
     wants: Wants,
@@ -164,6 +167,7 @@ impl Controller {
             cluster: String::new(),
             newest: Revision(0),
             offers: Offers::default(),
+            explain_starving: false,
             asked_back: BTreeMap::new(),
             wants: Wants::default(),
             places: Places::default(),

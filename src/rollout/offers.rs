@@ -23,6 +23,9 @@ const REVIVE_LOST_MS: u64 = 60_000;
 const REVIVE_WORTH_MS: u64 = 5_000;
 /// For the same reason it is sent early only for one host in so many.
 const REVIVE_WORTH_HOSTS: usize = 200;
+/// An offer that comes so long after SUPPRESS was not on its way: the call was lost, or the master
+/// takes no notice of `suppressed_roles`.
+const SUPPRESS_LOST_MS: u64 = 5_000;
 /// No offer is declined for less: Mesos allocates every second.
 const DECLINE_LEAST_SECONDS: u64 = 1;
 
@@ -42,6 +45,12 @@ pub(super) struct Offers {
     /// Hosts whose offers came or went since [`Self::take_moved`].
     moved: BTreeSet<HostName>,
     suppressed: bool,
+    /// When that was said last.
+    suppressed_at: Time,
+    /// Wanted hosts that were asked for in vain, and those that have come to it or ceased to be
+    /// since [`Self::take_starving_moved`].
+    starving: BTreeSet<HostName>,
+    starving_moved: bool,
     revived: Option<Time>,
     /// When the wanted hosts without an offer were noted last, and those of them that still have
     /// none.
@@ -67,14 +76,29 @@ impl Offers {
         let wanted = std::mem::take(&mut self.wanted);
         let look = Some(Time(0));
         let lacking = wanted.clone();
-        *self = Self { wanted, lacking, moved, suppressed, look, ..Self::default() };
+        let suppressed_at = self.suppressed_at;
+        let starving = std::mem::take(&mut self.starving);
+        *self = Self {
+            wanted,
+            lacking,
+            moved,
+            suppressed,
+            suppressed_at,
+            starving,
+            look,
+            ..Self::default()
+        };
     }
 
     pub(super) fn suppressed(&self) -> bool {
         self.suppressed
     }
 
-    pub(super) fn add(&mut self, host: HostName, offer: Offer) {
+    pub(super) fn add(&mut self, host: HostName, offer: Offer, now: Time) {
+        if self.suppressed && now.since(self.suppressed_at) >= SUPPRESS_LOST_MS {
+            // It is said again as soon as nothing is wanted.
+            self.suppressed = false;
+        }
         self.declined.remove(&host);
         self.by_host.entry(host.clone()).or_default().insert(offer.id.clone());
         self.moved.insert(host.clone());
@@ -144,6 +168,7 @@ impl Offers {
         self.wanted.clear();
         self.lacking.clear();
         self.overdue.clear();
+        self.starving.clear();
         self.surplus = self.by_host.keys().cloned().collect();
     }
 
@@ -170,6 +195,7 @@ impl Offers {
         } else {
             self.lacking.remove(host);
             self.overdue.remove(host);
+            self.starving_moved |= self.starving.remove(host);
         }
         if offered && !wanted {
             self.surplus.insert(host.clone());
@@ -202,11 +228,12 @@ impl Offers {
     }
 
     /// Asks for no offers, if that was not said yet.
-    pub(super) fn suppress(&mut self) -> Option<Call> {
+    pub(super) fn suppress(&mut self, now: Time) -> Option<Call> {
         if self.suppressed || !self.held.is_empty() || !self.wanted.is_empty() {
             return None;
         }
         self.suppressed = true;
+        self.suppressed_at = now;
         Some(Call::Suppress(Roles::default()))
     }
 
@@ -243,6 +270,10 @@ impl Offers {
         }
         let long_ago = self.noted.is_none_or(|noted| now.since(noted) >= REVIVE_LOST_MS);
         let lost = long_ago && !self.overdue.is_empty();
+        if lost && !self.overdue.is_subset(&self.starving) {
+            self.starving.extend(self.overdue.iter().cloned());
+            self.starving_moved = true;
+        }
         if long_ago && !lost {
             self.note_overdue(now);
         }
@@ -261,6 +292,21 @@ impl Offers {
     fn note_overdue(&mut self, now: Time) {
         self.noted = Some(now);
         self.overdue.clone_from(&self.lacking);
+    }
+
+    /// Wanted hosts that were asked for in vain for more than a minute.
+    pub(super) fn starving(&self) -> &BTreeSet<HostName> {
+        &self.starving
+    }
+
+    /// Whether they are others than at the last look.
+    pub(super) fn take_starving_moved(&mut self) -> bool {
+        std::mem::take(&mut self.starving_moved)
+    }
+
+    /// Whether what was declined there is not offered again yet.
+    pub(super) fn is_declined(&self, host: &HostName, now: Time) -> bool {
+        self.declined.get(host).is_some_and(|until| *until > now)
     }
 
     /// When [`Self::settle`] has something to do without any event.
@@ -296,14 +342,7 @@ impl Rest {
     /// What is lacking for `ask`, as a sentence; none if it fits.
     pub(super) fn lacking(&self, ask: Ask) -> Option<String> {
         let short = |name: &str, wanted: u64, has: u64| {
-            (has < wanted).then(|| {
-                let text = |milli: u64| {
-                    #[expect(clippy::cast_precision_loss, reason = "for people")]
-                    let value = milli as f64 / 1000.0;
-                    value.to_string()
-                };
-                format!("{name} {} ({} offered)", text(wanted), text(has))
-            })
+            (has < wanted).then(|| format!("{name} {} ({} offered)", units(wanted), units(has)))
         };
         short("cpus", u64::from(ask.milli_cpus), self.milli("cpus"))
             .or_else(|| short("mem", u64::from(ask.mem) * 1000, self.milli("mem")))
@@ -332,20 +371,20 @@ impl Rest {
     }
 
     fn milli(&self, name: &str) -> u64 {
-        self.resources.iter().filter(|r| r.name == name).map(milli_of).sum()
+        self.resources.iter().filter(|r| r.name == name).map(Resource::milli).sum()
     }
 
     /// Resources of one name may lie in several roles or reservations of the offer.
     fn cut(&mut self, name: &str, mut wanted: u64) -> Vec<Resource> {
         let mut taken = Vec::new();
         for resource in self.resources.iter_mut().filter(|r| r.name == name) {
-            let part = milli_of(resource).min(wanted);
+            let part = resource.milli().min(wanted);
             if part == 0 {
                 continue;
             }
             let mut piece = resource.clone();
             set_milli(&mut piece, part);
-            let left = milli_of(resource) - part;
+            let left = resource.milli() - part;
             set_milli(resource, left);
             taken.push(piece);
             wanted -= part;
@@ -354,13 +393,11 @@ impl Rest {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "Mesos keeps scalars in thousandths; negative ones are not offered"
-)]
-fn milli_of(resource: &Resource) -> u64 {
-    resource.scalar.as_ref().map_or(0, |scalar| (scalar.value.max(0.0) * 1000.0).round() as u64)
+/// Thousandths as people write them.
+pub(super) fn units(milli: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let value = milli as f64 / 1000.0;
+    value.to_string()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "offers are far below 2^52 thousandths")]

@@ -58,12 +58,13 @@ impl Controller {
             self.start_guarded(now);
             self.start_live(now);
             self.settle_offers(now);
+            self.explain_starving(now);
             self.answer_asked_back();
         }
         self.ledger.flush(&mut self.effects);
         // The last call of all: whatever is still to be acknowledged comes first.
         if self.ready() && self.ledger.is_idle() && self.wants_nothing() {
-            let call = self.offers.suppress();
+            let call = self.offers.suppress(now);
             self.effects.extend(call.map(|call| Effect::Call(Box::new(call))));
         }
     }

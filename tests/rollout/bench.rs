@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use calico_dcos::budget::slot::Guard;
 use calico_dcos::job::order::{Ending, FromHost, Job, ToHost, WIRE_VERSION, Work};
 use calico_dcos::mesos::v1::scheduler::{
-    Call, Event as MesosEvent, Message, Operation, Subscribed,
+    Call, Event as MesosEvent, Message, Operation, Subscribe, Subscribed,
 };
 use calico_dcos::mesos::v1::{
     Blob, ExecutorId, FrameworkId, Offer, OfferId, Resource, TaskInfo, TaskState, TaskStatus,
@@ -14,7 +14,7 @@ use calico_dcos::observed::facts::{
     Cgroups, ComponentFacts, FACTS_VERSION, FactOrder, Facts, Health, JournalFacts, JournalState,
     System,
 };
-use calico_dcos::observed::fleet::{AgentSeen, Condition};
+use calico_dcos::observed::fleet::{AgentSeen, Condition, Room};
 use calico_dcos::rollout::Controller;
 use calico_dcos::rollout::config::{Config, Delivery};
 use calico_dcos::rollout::event::{Effect, Event};
@@ -38,6 +38,10 @@ pub(crate) struct Bench {
     pub(crate) offers: u64,
     pub(crate) sequence: BTreeMap<String, u64>,
     pub(crate) txns_held: Option<Vec<Effect>>,
+    /// What the master says that agents have.
+    pub(crate) rooms: BTreeMap<String, Room>,
+    /// The subscriptions asked for.
+    pub(crate) subscriptions: Vec<Subscribe>,
     /// Tasks that said that they run.
     pub(crate) running: Vec<(TaskId, String)>,
 }
@@ -66,6 +70,7 @@ pub(crate) fn listed(host: &str, condition: Condition) -> AgentSeen {
         roles: ["*".to_owned()].into(),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".into(),
+        room: None,
     }
 }
 
@@ -93,6 +98,8 @@ impl Bench {
             offers: 0,
             sequence: BTreeMap::new(),
             txns_held: None,
+            rooms: BTreeMap::new(),
+            subscriptions: Vec::new(),
             running: Vec::new(),
         };
         bench.lead();
@@ -167,7 +174,8 @@ impl Bench {
                 self.watched = snapshot.revision;
                 self.machine.handle(Event::Store(StoreEvent::Listed(snapshot)), self.now);
             }
-            Effect::Subscribe(_) => {
+            Effect::Subscribe(subscribe) => {
+                self.subscriptions.push(*subscribe);
                 let event = MesosEvent::Subscribed(Subscribed {
                     framework_id: FrameworkId("f1".into()),
                     heartbeat_interval_seconds: Some(15.0),
@@ -176,7 +184,10 @@ impl Bench {
                 self.machine.handle(Event::Mesos(event), self.now);
             }
             Effect::PollAgents => {
-                let seen = |host: &&str| listed(host, Condition::Active);
+                let seen = |host: &&str| AgentSeen {
+                    room: self.rooms.get(*host).cloned(),
+                    ..listed(host, Condition::Active)
+                };
                 let agents = self.hosts.iter().map(seen).collect();
                 self.machine.handle(Event::Agents(agents), self.now);
             }

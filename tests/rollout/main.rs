@@ -6,6 +6,7 @@
 mod bench;
 mod failures;
 mod maintenance;
+mod offers;
 mod restored;
 mod slots;
 mod tasks;

@@ -130,7 +130,7 @@ pub(in crate::cli) fn rank(reason: &Reason) -> u8 {
         Reason::InProgress { .. } => 0,
         Reason::Verifying => 1,
         Reason::BackingOff { .. } => 2,
-        Reason::WaitingForOffer => 3,
+        Reason::WaitingForOffer { .. } => 3,
         Reason::InsufficientResources { .. } => 4,
         Reason::WaitingForSlot { .. } => 5,
         Reason::WaitingForPace { .. } => 6,

@@ -146,6 +146,17 @@ impl Resource {
         self.scalar.map(|scalar| scalar.value)
     }
 
+    /// The number in thousandths, in which Mesos keeps it; 0 if it is none.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is not negative, and too large ones are cut"
+    )]
+    pub fn milli(&self) -> u64 {
+        self.amount().map_or(0, |amount| (amount.max(0.0) * 1000.0).round() as u64)
+    }
+
     /// The role that it is reserved for, in either form; `None` if anybody may use it.
     #[must_use]
     pub fn reserved_for(&self) -> Option<&str> {

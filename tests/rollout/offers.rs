@@ -1,0 +1,121 @@
+//! Offers that do not come, and those that come unasked.
+
+use calico_dcos::mesos::v1::scheduler::{Call, CallType};
+use calico_dcos::observed::fleet::{Part, Room, Share};
+use calico_dcos::rollout::event::Event;
+
+use super::bench::Bench;
+
+impl Bench {
+    /// The machine waits, and observers confirm what they said.
+    fn wait_minutes(&mut self, minutes: u64) {
+        for _ in 0..minutes {
+            self.wait(60_000);
+            for host in self.hosts.clone() {
+                self.confirm(host);
+            }
+        }
+    }
+
+    fn count(&mut self, kind: &CallType) -> usize {
+        let calls = std::mem::take(&mut self.calls);
+        calls.iter().filter(|call| call.kind() == *kind).count()
+    }
+
+    /// All that changes is done, and nothing is left to do.
+    fn converge(&mut self, host: &str) {
+        let (task, attempt, hash) = self.admitted(host);
+        self.done(&task, host, attempt, hash);
+        self.wait_minutes(1);
+    }
+}
+
+/// So many cores and a thousand times as many megabytes, so much of it in use.
+fn room(role: &str, total: u64, used: u64) -> Room {
+    let part = |unit: u64| Part { total: total * unit, used: used * unit, offered: 0 };
+    [(role.to_owned(), Share { cpus: part(1_000), mem: part(1_000_000) })].into()
+}
+
+#[test]
+fn point_34_a_wanted_host_that_is_not_offered_is_told_with_what_keeps_it_from_us() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.observe("a1");
+    assert_eq!(bench.text("a1"), "Mesos has not offered its resources yet");
+    bench.wait_minutes(3);
+    let (reason, text) = (bench.reason("a1"), bench.text("a1"));
+    assert!(reason == "waiting-for-offer" && text.contains("in vain"), "{reason}: {text}");
+    for (room, expected, part) in [
+        (room("kafka", 4, 0), "waiting-for-offer", "reserved for `kafka`"),
+        (room("*", 0, 0), "insufficient-resources", "(it has 0)"),
+        (room("*", 4, 4), "insufficient-resources", "(0 of 4 free, tasks of other frameworks"),
+        (room("*", 4, 0), "waiting-for-offer", "in vain"),
+    ] {
+        bench.rooms.insert("a1".to_owned(), room);
+        bench.wait_minutes(2);
+        let (reason, text) = (bench.reason("a1"), bench.text("a1"));
+        assert!(reason == expected && text.contains(part), "{reason}: {text}");
+        let revision = bench.etcd.revision();
+        bench.wait_minutes(3);
+        assert_eq!(bench.etcd.revision(), revision, "the same is not written again");
+    }
+    assert!(bench.slot("a1").is_none());
+    bench.calls.clear();
+    bench.offer("a1");
+    assert_eq!(bench.launched().len(), 1);
+    assert_eq!(bench.reason("a1"), "in-progress");
+}
+
+#[test]
+fn point_34_an_observer_that_cannot_be_launched_is_told_with_the_reason() {
+    let mut bench = Bench::new(&["a1"]);
+    assert_eq!(bench.text("a1"), "its observer has not reported yet");
+    bench.rooms.insert("a1".to_owned(), room("*", 8, 8));
+    bench.wait_minutes(3);
+    assert_eq!(bench.reason("a1"), "unknown");
+    let text = bench.text("a1");
+    let expected = "its observer cannot be launched: too little is free: cpus 0.11 (0 of 8 free";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn point_32_suppress_is_repeated_when_offers_show_that_it_was_lost() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.converge("a1");
+    assert!(bench.count(&CallType::Suppress) > 0);
+    // The master has not heard of it.
+    for _ in 0..3 {
+        bench.offer("a1");
+        let kinds: Vec<_> = bench.calls.iter().map(Call::kind).collect();
+        assert_eq!(kinds, [CallType::Decline, CallType::Suppress]);
+        bench.calls.clear();
+        // One that was on its way shows nothing.
+        bench.offer("a1");
+        assert_eq!(bench.count(&CallType::Suppress), 0);
+        bench.wait(6_000);
+    }
+    // A new subscription says it by itself, and a master that takes no notice is told.
+    bench.subscriptions.clear();
+    bench.event(Event::Disconnected);
+    bench.wait(3_000);
+    assert_eq!(bench.subscriptions.len(), 1);
+    assert_eq!(bench.subscriptions[0].suppressed_roles, ["*"]);
+    bench.wait_minutes(1);
+    bench.calls.clear();
+    bench.offer("a1");
+    assert_eq!(bench.count(&CallType::Suppress), 1);
+}
+
+#[test]
+fn point_32_revive_is_repeated_while_a_wanted_host_is_not_offered_and_not_too_often() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.observe("a1");
+    bench.calls.clear();
+    bench.wait_minutes(10);
+    let revived = bench.count(&CallType::Revive);
+    assert!((5..=11).contains(&revived), "{revived} times in ten minutes");
+    // A subscription forgets nothing of what is wanted.
+    bench.event(Event::Disconnected);
+    bench.wait_minutes(3);
+    assert!(bench.subscriptions.last().is_some_and(|last| last.suppressed_roles.is_empty()));
+    assert!((1..=3).contains(&bench.count(&CallType::Revive)));
+}
