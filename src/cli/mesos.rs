@@ -12,7 +12,8 @@ use clap::Args;
 use super::Failure;
 use crate::mesos::operator::OperatorClient;
 use crate::mesos::workload::Workload;
-use crate::mesos::{AddressError, Authorities, Credentials, Masters, Options};
+use crate::mesos::{AddressError, Authorities, Credentials, Masters, MesosError, Options};
+use crate::observed::fleet::AgentSeen;
 use crate::store::in_one_line;
 
 /// How a controller reaches Mesos, and who it is there.
@@ -44,7 +45,8 @@ pub(super) struct MesosArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Mesos")]
 pub struct Looking {
-    /// The masters, to say whose containers a restart stops; as for `run`
+    /// The masters, to show the agents as they are now and whose containers a restart stops; as
+    /// for `run`
     #[arg(long, value_name = "ADDRESS", env = "CALICO_DCOS_MESOS_MASTER", hide_env_values = true)]
     mesos_master: Option<Given>,
 
@@ -98,28 +100,43 @@ impl MesosArgs {
     }
 }
 
+/// What Mesos says to somebody who only looks; nothing where it is not asked or does not answer.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// The agents, as they are at this moment.
+    pub(super) agents: Option<Vec<AgentSeen>>,
+    /// What runs on them.
+    pub(super) workload: Option<Workload>,
+}
+
 impl Looking {
-    /// What runs on the agents, if Mesos is to be asked and lets us. A plan is good without it,
-    /// so that what goes wrong is a warning.
-    pub(super) async fn workload(&self) -> Result<Option<Workload>, Failure> {
-        let Some(masters) = &self.mesos_master else { return Ok(None) };
+    /// Asks Mesos, if it is to be asked. A plan is good without it, so that what goes wrong is a
+    /// warning.
+    pub(super) async fn look(&self) -> Result<Sight, Failure> {
+        let Some(masters) = &self.mesos_master else { return Ok(Sight::default()) };
         let options = self.trust.options(masters)?;
-        let asked = match OperatorClient::new(&options) {
-            Ok(operator) => operator.workload().await,
-            Err(error) => Err(error),
+        let operator = match OperatorClient::new(&options) {
+            Ok(operator) => operator,
+            Err(error) => {
+                warn("Mesos is not asked", &error);
+                return Ok(Sight::default());
+            }
         };
-        Ok(asked
-            .inspect_err(|error| {
-                let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
-                let text = in_one_line(error);
-                // Standard error is gone: there is nobody left to be told.
-                let _ = writeln!(
-                    anstream::stderr(),
-                    "{yellow}warning{yellow:#}: whose containers stop is not known: {text}"
-                );
-            })
-            .ok())
+        let (agents, workload) = (operator.agents().await, operator.workload().await);
+        let agents = agents.inspect_err(|error| {
+            warn("the agents are shown as the controller last saw them", error);
+        });
+        let workload =
+            workload.inspect_err(|error| warn("whose containers stop is not known", error));
+        Ok(Sight { agents: agents.ok(), workload: workload.ok() })
     }
+}
+
+fn warn(what: &str, error: &MesosError) {
+    let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
+    let text = in_one_line(error);
+    // Standard error is gone: there is nobody left to be told.
+    let _ = writeln!(anstream::stderr(), "{yellow}warning{yellow:#}: {what}: {text}");
 }
 
 impl Trust {

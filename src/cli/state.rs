@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::slot::{Guard, Slot};
-use crate::observed::fleet::HostRecord;
+use crate::observed::fleet::{AgentSeen, HostRecord};
 use crate::observed::tasks::HostTasks;
 use crate::plan::assess::HostProgress;
 use crate::rollout::records::{Accepted, Measures, RolloutState, from_json};
@@ -182,6 +182,26 @@ impl State {
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.accepted.as_ref().map_or(Generation(0), |in_force| in_force.generation)
+    }
+
+    /// Takes the master's list of agents for what the controller last saw of them.
+    pub fn see_agents(&mut self, seen: &[AgentSeen], now: Time) {
+        let mut by_host: BTreeMap<&HostName, Vec<&AgentSeen>> = BTreeMap::new();
+        for agent in seen {
+            by_host.entry(&agent.host).or_default().push(agent);
+        }
+        for (name, lines) in &by_host {
+            let host = self.host(name);
+            if let Some(line) = lines.first() {
+                host.observed.get_or_insert_with(|| HostRecord::new(line, now));
+            }
+        }
+        for (name, host) in &mut self.hosts {
+            let lines = by_host.get(name).map_or(&[][..], Vec::as_slice);
+            if let Some(record) = &mut host.observed {
+                record.fold_listed(lines, now);
+            }
+        }
     }
 
     fn add(&mut self, entry: &Entry) {

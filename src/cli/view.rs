@@ -120,11 +120,13 @@ impl View {
         self.hosts.iter().filter_map(|host| Some((&host.name, host.spec.as_deref().ok()?.into())))
     }
 
-    /// What the documents say that has no effect on these hosts, one sentence each.
+    /// What the documents say that has no effect on these hosts, and what the leader cannot see
+    /// or do for now, one sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let identities: Vec<_> = identities(&self.state).map(|(_, identity)| identity).collect();
-        self.desired.warnings(&identities)
+        let limits = self.state.measures.iter().flat_map(|measures| measures.limits.values());
+        self.desired.warnings(&identities).into_iter().chain(limits.cloned()).collect()
     }
 
     /// Whether the documents in etcd are the ones in force.

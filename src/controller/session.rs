@@ -6,7 +6,6 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock;
-use crate::mesos::features::out_of_reach;
 use crate::mesos::operator::OperatorClient;
 use crate::mesos::scheduler::{CallSender, connect};
 use crate::mesos::v1::FrameworkInfo;
@@ -22,6 +21,11 @@ const SLOW: Duration = Duration::from_secs(15);
 /// What comes from Mesos.
 #[derive(Debug)]
 pub(super) enum FromMesos {
+    /// What this master does not let us be, before the subscription.
+    Presented {
+        /// Roles.
+        given_up: Vec<String>,
+    },
     /// An event.
     Event(Box<Event>),
     /// A call was refused; the subscription goes on.
@@ -118,26 +122,21 @@ async fn listen(options: Options, pause: Duration, call: Subscribe, tell: mpsc::
     let _ = tell.send(Told::Said(FromMesos::Ended(error))).await;
 }
 
-/// What this master can be told of us. Says which hosts that puts out of reach.
+/// What this master can be told of us, and the roles that we have to give up for it.
 async fn presentable(
     options: &Options,
     mut framework: FrameworkInfo,
-) -> Result<FrameworkInfo, MesosError> {
+) -> Result<(FrameworkInfo, Vec<String>), MesosError> {
     let operator = OperatorClient::new(options)?;
     let given_up = operator.features().await?.adapt(&mut framework);
     if !given_up.is_empty() {
-        let hosts = match operator.get_agents().await {
-            Ok(list) => out_of_reach(&list.agents, &given_up).join(", "),
-            Err(_) => "unknown".to_owned(),
-        };
         tracing::warn!(
             roles = given_up.join(", "),
-            hosts,
             "this Mesos gives a framework one role; hosts whose resources are all reserved for \
              others are out of reach until Mesos is 1.3 or newer"
         );
     }
-    Ok(framework)
+    Ok((framework, given_up))
 }
 
 /// One subscription until its end; none if nobody listens any more.
@@ -147,7 +146,10 @@ async fn follow(
     tell: &mpsc::Sender<Told>,
 ) -> Option<MesosError> {
     let framework = match presentable(options, call.framework_info).await {
-        Ok(framework) => framework,
+        Ok((framework, given_up)) => {
+            tell.send(Told::Said(FromMesos::Presented { given_up })).await.ok()?;
+            framework
+        }
         Err(error) => return Some(error),
     };
     let connected = connect(options, framework, call.suppressed_roles).await;

@@ -214,6 +214,7 @@ impl Term {
 
     fn heard(&mut self, said: FromMesos) {
         match said {
+            FromMesos::Presented { given_up } => self.fold(Event::Presented { given_up }),
             FromMesos::Event(event) => self.fold(Event::Mesos(*event)),
             FromMesos::Refused(error) | FromMesos::Ended(error) => {
                 tracing::warn!("{}", in_one_line(&error));
@@ -242,6 +243,9 @@ impl Term {
         match answer {
             Ok(Ok(agents)) => self.fold(Event::Agents(agents)),
             // The machine asks again by itself.
+            Ok(Err(error)) if error.is_closed() => {
+                self.fold(Event::AgentsHidden { why: in_one_line(&error) });
+            }
             Ok(Err(error)) => {
                 tracing::warn!("cannot list the agents: {}", in_one_line(&error));
             }

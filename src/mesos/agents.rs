@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::v1::operator::{Agent, AgentInfo, GetAgents};
-use super::v1::{Resource, Unavailability};
+use super::v1::{Offer, Resource, Unavailability};
 use crate::observed::fleet::{AgentSeen, Away, Condition, Part, Room};
 use crate::words::{HostName, Time};
 
@@ -22,6 +22,21 @@ pub fn agents_seen(list: &GetAgents) -> Vec<AgentSeen> {
         .iter()
         .filter_map(|info| line(info, Condition::Disconnected, &[], ""));
     registered.chain(recovered).collect()
+}
+
+/// What an offer says of its agent, which is in use then. Roles are only those of the offer.
+#[must_use]
+pub fn agent_offered(offer: &Offer) -> AgentSeen {
+    let roles = offer.resources.iter().filter_map(Resource::reserved_for).chain(["*"]);
+    AgentSeen {
+        id: offer.agent_id.clone(),
+        host: HostName(offer.hostname.clone()),
+        condition: Condition::Active,
+        roles: roles.map(str::to_owned).collect(),
+        attributes: offer.attributes.iter().map(|a| (a.name.clone(), a.value())).collect(),
+        mesos_version: String::new(),
+        room: None,
+    }
 }
 
 /// Announced maintenance. What begins before the epoch, or lasts for less than no time, is taken

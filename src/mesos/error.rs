@@ -132,6 +132,13 @@ pub enum MesosError {
 }
 
 impl MesosError {
+    /// The question is not for us to ask: another realm, a missing right, or a master that does
+    /// not know it. Schedulers are let in by other rights.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Forbidden { .. } | Self::Unauthorized { .. } | Self::Rejected { .. })
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn next_step(&self) -> NextStep {

@@ -2,8 +2,7 @@
 //! are too old. The versions are those of Mesos' `docs/upgrades.md` and its change log.
 
 use super::MesosError;
-use super::v1::operator::Agent;
-use super::v1::{CapabilityType, FrameworkInfo};
+use super::v1::{Capability, CapabilityType, FrameworkInfo};
 
 /// Major and minor version.
 type Release = (u64, u64);
@@ -66,33 +65,27 @@ fn since(capability: &CapabilityType) -> Release {
     }
 }
 
-/// The hosts that offer nothing without these roles: all they have is reserved for one of them.
+/// What we can do as a framework: offers of several roles, what became of tasks in full, and
+/// agents with GPUs and in other regions, which are hidden from those who do not ask for them.
 #[must_use]
-pub fn out_of_reach(agents: &[Agent], without: &[String]) -> Vec<String> {
-    let closed = |agent: &&Agent| {
-        let mut resources = agent.total_resources.iter().peekable();
-        let given_up = |role: &str| without.iter().any(|without| without == role);
-        resources.peek().is_some()
-            && resources.all(|resource| resource.reserved_for().is_some_and(given_up))
-    };
-    agents.iter().filter(closed).map(|agent| agent.agent_info.hostname.clone()).collect()
+pub fn capabilities() -> Vec<Capability> {
+    let ours = [
+        CapabilityType::MultiRole,
+        CapabilityType::PartitionAware,
+        CapabilityType::GpuResources,
+        CapabilityType::RegionAware,
+    ];
+    ours.map(Capability::from).to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesos::v1::Capability;
 
     fn info() -> FrameworkInfo {
-        let capabilities = [
-            CapabilityType::MultiRole,
-            CapabilityType::PartitionAware,
-            CapabilityType::GpuResources,
-            CapabilityType::RegionAware,
-        ];
         FrameworkInfo {
             roles: vec!["slave_public".to_owned(), "*".to_owned()],
-            capabilities: capabilities.map(|kind| Capability { kind }).to_vec(),
+            capabilities: capabilities(),
             ..FrameworkInfo::default()
         }
     }
@@ -131,31 +124,5 @@ mod tests {
             assert_eq!(error.next_step(), crate::mesos::NextStep::GiveUp);
         }
         Features::of(OLDEST).unwrap();
-    }
-
-    #[test]
-    fn hosts_that_are_reserved_as_a_whole_are_out_of_reach() {
-        let agent = |hostname: &str, roles: &[&str]| -> Agent {
-            let resources: Vec<_> = roles
-                .iter()
-                .map(|role| {
-                    serde_json::json!({"name": "cpus", "type": "SCALAR", "role": role,
-                                       "scalar": {"value": 1.0}})
-                })
-                .collect();
-            let agent = serde_json::json!({
-                "agent_info": {"hostname": hostname}, "active": true, "version": "1.2.0",
-                "total_resources": resources,
-            });
-            serde_json::from_value(agent).unwrap()
-        };
-        let agents = [
-            agent("a1", &["*"]),
-            agent("p1", &["slave_public", "slave_public"]),
-            agent("m1", &["slave_public", "*"]),
-            agent("e1", &[]),
-        ];
-        assert_eq!(out_of_reach(&agents, &["slave_public".to_owned()]), ["p1"]);
-        assert!(out_of_reach(&agents, &[]).is_empty());
     }
 }

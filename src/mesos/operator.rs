@@ -37,11 +37,7 @@ impl OperatorClient {
     pub async fn agents(&self) -> Result<Vec<AgentSeen>, MesosError> {
         let closed = match self.get_agents().await {
             Ok(list) => return Ok(agents_seen(&list)),
-            Err(
-                error @ (MesosError::Forbidden { .. }
-                | MesosError::Unauthorized { .. }
-                | MesosError::Rejected { .. }),
-            ) => error,
+            Err(error) if error.is_closed() => error,
             Err(error) => return Err(error),
         };
         tracing::debug!(%closed, "the operator API is closed to us; asking /slaves");
@@ -83,11 +79,7 @@ impl OperatorClient {
         match self.version().await {
             Ok(version) => Features::of(&version),
             // Schedulers are let in by other rights, which the subscription will tell.
-            Err(
-                MesosError::Forbidden { .. }
-                | MesosError::Unauthorized { .. }
-                | MesosError::Rejected { .. },
-            ) => Ok(Features::newest()),
+            Err(error) if error.is_closed() => Ok(Features::newest()),
             Err(error) => Err(error),
         }
     }

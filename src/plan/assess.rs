@@ -271,10 +271,13 @@ fn unreachable(host: HostView<'_>) -> Option<Reason> {
             Some(Reason::Unreachable { how: "its agent is not connected to the master", since })
         }
         Condition::Deactivated => {
-            Some(Reason::Blocked { why: "an operator has deactivated its agent".to_owned() })
+            let why = "an operator has deactivated its agent in Mesos; REACTIVATE_AGENT ends it";
+            Some(Reason::Blocked { why: why.to_owned() })
         }
         Condition::Draining => {
-            Some(Reason::Blocked { why: "an operator drains its agent".to_owned() })
+            let why = "an operator drains its agent in Mesos, which ends all that runs there; \
+                       REACTIVATE_AGENT takes it back into use once it is drained";
+            Some(Reason::Blocked { why: why.to_owned() })
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the controller is told at its start and does not change.
 
-use crate::mesos::v1::{Capability, CapabilityType, FrameworkId, FrameworkInfo};
+use crate::mesos::features::capabilities;
+use crate::mesos::v1::{FrameworkId, FrameworkInfo};
 use crate::words::{HostName, SpecHash};
 
 /// Two weeks: how long Mesos keeps our tasks while nobody leads.
@@ -49,12 +50,6 @@ impl Config {
     /// older master drops the capabilities that it does not know.
     #[must_use]
     pub fn framework_info(&self, id: Option<FrameworkId>) -> FrameworkInfo {
-        let capabilities = [
-            CapabilityType::MultiRole,
-            CapabilityType::PartitionAware,
-            CapabilityType::GpuResources,
-            CapabilityType::RegionAware,
-        ];
         FrameworkInfo {
             user: "root".to_owned(),
             name: self.framework_name.clone(),
@@ -66,7 +61,7 @@ impl Config {
             hostname: None,
             principal: self.principal.clone(),
             webui_url: None,
-            capabilities: capabilities.map(|kind| Capability { kind }).to_vec(),
+            capabilities: capabilities(),
             labels: None,
         }
     }

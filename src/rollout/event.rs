@@ -40,6 +40,16 @@ pub enum Event {
     Disconnected,
     /// The master's list of agents.
     Agents(Vec<AgentSeen>),
+    /// The master does not let us list its agents.
+    AgentsHidden {
+        /// What it says, as a clause.
+        why: String,
+    },
+    /// How we present ourselves to the master, before each subscription.
+    Presented {
+        /// Roles that it gives us no offers for: before Mesos 1.3 a framework has one.
+        given_up: Vec<String>,
+    },
 }
 
 /// Something to be done. The shell carries effects out in their order.

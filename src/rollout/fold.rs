@@ -1,20 +1,16 @@
 //! Events, each put to where it belongs.
 
-use std::collections::BTreeMap;
-
 use crate::budget::slot::admit;
 use crate::job::order::FromHost;
+use crate::mesos::v1::FrameworkId;
 use crate::mesos::v1::scheduler::Event as MesosEvent;
 use crate::mesos::v1::scheduler::Message;
-use crate::mesos::v1::{FrameworkId, Offer};
-use crate::observed::fleet::{AgentSeen, Condition, Folded, HostRecord};
 use crate::observed::tasks::Seen;
 use crate::store::keys::Key;
 use crate::store::txn::StoreEvent;
-use crate::words::{AgentId, Attempt, HostName, Run, Time};
+use crate::words::{Attempt, HostName, Run, Time};
 
 use super::event::{Effect, Event, Level};
-use super::host::Host;
 use super::ledger::{After, InFlight};
 use super::records::{FrameworkRecord, RECORDS_VERSION, to_json};
 use super::slots::{Admission, denied};
@@ -57,6 +53,8 @@ impl Controller {
                 self.launching.clear();
             }
             Event::Agents(agents) => self.agents(&agents, now),
+            Event::AgentsHidden { why } => self.agents_hidden(&why, now),
+            Event::Presented { given_up } => self.given_up = given_up,
         }
         true
     }
@@ -107,6 +105,7 @@ impl Controller {
             MesosEvent::Update(status) => self.update(&status, now),
             MesosEvent::Failure(failure) if failure.executor_id.is_none() => {
                 self.poll_soon();
+                self.agent_failed(failure.agent_id.as_ref(), now);
             }
             _ => {}
         }
@@ -146,16 +145,6 @@ impl Controller {
             }
         }
         self.reconciliation.start(all.into_iter(), now);
-    }
-
-    fn offered(&mut self, offer: Offer, now: Time) {
-        let host = HostName(offer.hostname.clone());
-        if self.hosts.get(&host).is_none_or(|known| known.record.agent.id != offer.agent_id) {
-            // An agent that is not on the list yet.
-            self.poll_soon();
-        }
-        self.offers.add(host.clone(), offer, now);
-        self.say_unoffered(&host, None, now);
     }
 
     /// A confirmation changes nothing but when the host was heard last.
@@ -214,77 +203,5 @@ impl Controller {
                 self.effects.push(Effect::Call(Box::new(call)));
             }
         }
-    }
-
-    fn agents(&mut self, seen: &[AgentSeen], now: Time) {
-        if self.leading.is_none() || !self.listed || self.session == Session::Off {
-            return;
-        }
-        let mut by_host: BTreeMap<&HostName, Vec<&AgentSeen>> = BTreeMap::new();
-        for agent in seen {
-            by_host.entry(&agent.host).or_default().push(agent);
-        }
-        let mut changed = Vec::new();
-        let known = self.hosts.all.len();
-        for (name, lines) in &by_host {
-            if !self.hosts.all.contains_key(*name)
-                && let Some(line) = lines.first()
-            {
-                let mut host = Host::new(HostRecord::new(line, now), now);
-                host.slot = self.stray_slots.remove(*name);
-                self.hosts.insert((*name).clone(), host);
-                changed.push((*name).clone());
-            }
-        }
-        self.agents_known = known > 0 && self.hosts.all.len() == known;
-        for (name, host) in &mut self.hosts.all {
-            let lines = by_host.get(name).map_or(&[][..], Vec::as_slice);
-            if host.record.fold_listed(lines, now) == Folded::Changed {
-                changed.push(name.clone());
-            }
-            let current = lines.iter().find(|line| line.id == host.record.agent.id);
-            host.room = current.and_then(|line| line.room.clone());
-        }
-        let first = self.session == Session::Open;
-        self.session = Session::Ready;
-        self.explain_starving = true;
-        for name in changed {
-            self.agent_changed(&name, now);
-        }
-        if first {
-            self.hosts.touch_all();
-        }
-    }
-
-    /// An agent that is offered, or whose executor is heard, is connected: what waits for it
-    /// need not wait for the next list of agents as well.
-    pub(super) fn connected(&mut self, agent: &AgentId, now: Time) {
-        let Some(name) = self.agents.get(agent) else { return };
-        let Some(host) = self.hosts.all.get_mut(name) else { return };
-        let known = &mut host.record.agent;
-        if known.id == *agent && known.condition == Condition::Disconnected {
-            (known.condition, known.since) = (Condition::Active, now);
-            let name = name.clone();
-            self.agent_changed(&name, now);
-        }
-    }
-
-    fn agent_changed(&mut self, name: &HostName, now: Time) {
-        self.resolve(name);
-        self.put_record(name);
-        let Some(host) = self.hosts.touch(name) else { return };
-        let agent = host.record.agent.id.clone();
-        let active = host.record.agent.condition == Condition::Active;
-        let lost: Vec<_> = host
-            .tasks
-            .tasks
-            .values()
-            .filter(|task| active && (task.seen == Seen::Lost || task.agent != agent))
-            .map(|task| (task.id.clone(), task.agent.clone()))
-            .collect();
-        for (task, on) in lost {
-            self.reconciliation.add(task, on, now);
-        }
-        self.agents.insert(agent, name.clone());
     }
 }

@@ -64,6 +64,8 @@ impl Controller {
         }
         self.desire.replace(std::mem::take(&mut loaded.documents), snapshot.revision, now);
         self.measures = loaded.measures.take().unwrap_or_default();
+        // Said again by whoever finds it so.
+        self.sightless = false;
         self.load_hosts(loaded, now);
         self.check_books(now);
         if went_back {

@@ -7,7 +7,7 @@
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
 //! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `starving`, `maintenance`, `reconcile`,
-//!   `restored`, `ledger`: one matter each.
+//!   `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -29,6 +29,7 @@ mod pass;
 mod reconcile;
 pub mod records;
 mod restored;
+mod sight;
 mod slots;
 mod start;
 mod starving;
@@ -113,6 +114,10 @@ pub struct Controller {
     last_poll: Option<Time>,
     /// The last list of agents brought no new one.
     agents_known: bool,
+    /// The master does not let us list its agents: they are learned from offers.
+    sightless: bool,
+    /// Roles that this master gives us no offers for.
+    given_up: Vec<String>,
     next_sweep: Time,
     /// When the pace admits one more, if that is what the line waits for.
     next_permit: Option<Time>,
@@ -178,6 +183,8 @@ impl Controller {
             next_poll: None,
             last_poll: None,
             agents_known: false,
+            sightless: false,
+            given_up: Vec::new(),
             next_sweep: Time(0),
             next_permit: None,
             tasks_made: 0,

@@ -294,6 +294,21 @@ impl Offers {
         self.overdue.clone_from(&self.lacking);
     }
 
+    /// Every offer that is held.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Offer> {
+        self.held.values().map(|held| &held.offer)
+    }
+
+    /// Takes SUPPRESS back, if it was said.
+    pub(super) fn ask_again(&mut self, now: Time) -> Option<Call> {
+        if !std::mem::take(&mut self.suppressed) {
+            return None;
+        }
+        self.revived = Some(now);
+        self.declined.clear();
+        Some(Call::Revive(Roles::default()))
+    }
+
     /// Wanted hosts that were asked for in vain for more than a minute.
     pub(super) fn starving(&self) -> &BTreeSet<HostName> {
         &self.starving

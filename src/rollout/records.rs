@@ -109,11 +109,29 @@ pub struct Measures {
     pub own_host: Option<HostName>,
     /// How long hosts held their slots.
     pub holds: Holds,
+    /// What the leader cannot see or do for now, each as a sentence.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<Limit, String>,
+}
+
+/// What can keep a leader from seeing or doing all that it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Limit {
+    /// The master does not let us list its agents.
+    AgentsHidden,
+    /// The master gives us one role, which does not reach all hosts.
+    OneRole,
 }
 
 impl Default for Measures {
     fn default() -> Self {
-        Self { version: RECORDS_VERSION, own_host: None, holds: Holds::default() }
+        Self {
+            version: RECORDS_VERSION,
+            own_host: None,
+            holds: Holds::default(),
+            limits: BTreeMap::new(),
+        }
     }
 }
 

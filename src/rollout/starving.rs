@@ -31,7 +31,8 @@ impl Controller {
             let Some(host) = self.hosts.get(&name) else { continue };
             let hidden = self.offers.is_declined(&name, now);
             let ask = needed(host);
-            let why = host.room.as_ref().and_then(|room| why(room, &self.config.roles, ask));
+            let roles = (&self.config.roles[..], &self.given_up[..]);
+            let why = host.room.as_ref().and_then(|room| why(room, roles, ask));
             let why = why.unwrap_or_else(|| {
                 Why::Hidden(if hidden {
                     "a filter of ours hides it until offers are asked for again".to_owned()
@@ -61,9 +62,24 @@ impl Controller {
     }
 }
 
-/// What the agent's resources say; none if enough is free.
-fn why(room: &Room, roles: &[String], ask: Ask) -> Option<Why> {
+/// Whether all of an agent is reserved for roles that this master does not give us.
+pub(super) fn out_of_reach(room: &Room, given_up: &[String]) -> bool {
+    let mut roles = room.iter().filter(|(_, share)| share.cpus.total > 0 || share.mem.total > 0);
+    roles.clone().next().is_some() && roles.all(|(role, _)| given_up.contains(role))
+}
+
+/// What the agent's resources say; none if enough is free. `roles` are ours, and those of them
+/// that this master does not give us.
+fn why(room: &Room, (roles, given_up): (&[String], &[String]), ask: Ask) -> Option<Why> {
+    if out_of_reach(room, given_up) {
+        return Some(Why::Hidden(
+            "all its resources are reserved for a role that this Mesos does not give us beside \
+             our other one; upgrade it to 1.3"
+                .to_owned(),
+        ));
+    }
     let ours = |role: &str| role == "*" || roles.iter().any(|ours| ours == role);
+    let ours = |role: &str| ours(role) && !given_up.iter().any(|without| without == role);
     let sum = |part: fn(&crate::observed::fleet::Share) -> Part| {
         let shares = room.iter().filter(|(role, _)| ours(role)).map(|(_, share)| part(share));
         shares.fold(Part::default(), |sum, part| Part {
@@ -143,18 +159,34 @@ mod tests {
                 lacking("cpus 1.5 (1 of 4 free, tasks of other frameworks hold the rest)"),
             ),
         ] {
-            assert_eq!(why(&room(&shares), &roles, ask), expected, "{shares:?}");
+            assert_eq!(why(&room(&shares), (&roles, &[]), ask), expected, "{shares:?}");
         }
         for (shares, part) in [
             (vec![("kafka", 4, 0, 0), ("hdfs", 1, 0, 0)], "reserved for `hdfs`, `kafka`"),
             (vec![("*", 4, 1, 2)], "cpus are offered to other frameworks"),
         ] {
-            let Some(Why::Hidden(text)) = why(&room(&shares), &roles, ask) else {
+            let Some(Why::Hidden(text)) = why(&room(&shares), (&roles, &[]), ask) else {
                 panic!("{shares:?}")
             };
             assert!(text.contains(part), "{text}");
         }
+        let given_up = ["slave_public".to_owned()];
+        for (shares, expected) in [
+            (vec![("slave_public", 4, 0, 0)], true),
+            (vec![("*", 0, 0, 0), ("slave_public", 4, 0, 0)], true),
+            (vec![("*", 4, 0, 0), ("slave_public", 4, 0, 0)], false),
+            (vec![("kafka", 4, 0, 0)], false),
+            (vec![], false),
+        ] {
+            assert_eq!(out_of_reach(&room(&shares), &given_up), expected, "{shares:?}");
+            let why = why(&room(&shares), (&roles, &given_up), ask);
+            let told = |why| matches!(why, Some(Why::Hidden(why)) if why.contains("1.3"));
+            assert_eq!(told(why), expected, "{shares:?}");
+        }
         let much = Ask { milli_cpus: 100, mem: 5_000 };
-        assert_eq!(why(&room(&[("*", 4, 0, 0)]), &roles, much), lacking("mem 5000 (it has 4000)"));
+        assert_eq!(
+            why(&room(&[("*", 4, 0, 0)]), (&roles, &[]), much),
+            lacking("mem 5000 (it has 4000)")
+        );
     }
 }

@@ -71,8 +71,10 @@ impl Controller {
     /// Nothing is to be launched anywhere, now or later.
     pub(super) fn wants_nothing(&self) -> bool {
         let halted = matches!(self.wants.phase, Some(Phase::Halted { .. }));
-        // Offers are how agents that nobody listed yet are noticed.
+        // Offers are how agents that nobody listed are noticed. Where they are never listed, offers
+        // that are of no use are declined for an hour each.
         self.agents_known
+            && !self.sightless
             && self.offers.wants_none()
             && self.hosts.starting.is_empty()
             && (self.hosts.line.is_empty() || halted)

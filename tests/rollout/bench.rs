@@ -38,6 +38,8 @@ pub(crate) struct Bench {
     pub(crate) offers: u64,
     pub(crate) sequence: BTreeMap<String, u64>,
     pub(crate) txns_held: Option<Vec<Effect>>,
+    /// The master does not let us list its agents.
+    pub(crate) hidden: bool,
     /// What the master says that agents have.
     pub(crate) rooms: BTreeMap<String, Room>,
     /// The subscriptions asked for.
@@ -86,6 +88,15 @@ pub(crate) fn attempt_of(task: &TaskInfo) -> Attempt {
 
 impl Bench {
     pub(crate) fn new(hosts: &[&'static str]) -> Self {
+        Self::with(hosts, false)
+    }
+
+    /// Its master does not let us list its agents.
+    pub(crate) fn without_list(hosts: &[&'static str]) -> Self {
+        Self::with(hosts, true)
+    }
+
+    fn with(hosts: &[&'static str], hidden: bool) -> Self {
         let mut etcd = EtcdModel::new(7);
         let _ = etcd.txn(&Txn::new().put(Key::DesiredCluster, CLUSTER), None).unwrap();
         let mut bench = Self {
@@ -98,6 +109,7 @@ impl Bench {
             offers: 0,
             sequence: BTreeMap::new(),
             txns_held: None,
+            hidden,
             rooms: BTreeMap::new(),
             subscriptions: Vec::new(),
             running: Vec::new(),
@@ -182,6 +194,10 @@ impl Bench {
                     master_info: None,
                 });
                 self.machine.handle(Event::Mesos(event), self.now);
+            }
+            Effect::PollAgents if self.hidden => {
+                let why = "not you".to_owned();
+                self.machine.handle(Event::AgentsHidden { why }, self.now);
             }
             Effect::PollAgents => {
                 let seen = |host: &&str| AgentSeen {

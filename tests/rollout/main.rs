@@ -8,6 +8,7 @@ mod failures;
 mod maintenance;
 mod offers;
 mod restored;
+mod sight;
 mod slots;
 mod tasks;
 

@@ -77,24 +77,33 @@ pub(super) fn containers(host: &HostPlan<'_>, disruption: Disruption) -> u32 {
     }
 }
 
-/// Whose they are, as Mesos says: `marathon 12, spark 2`. Empty if it does not say.
-pub(super) fn owners<'p, 'a: 'p>(
-    workload: &Workload,
+/// How many tasks of each framework a step stops on these hosts, as Mesos says.
+pub(super) fn stopped<'w, 'p, 'a: 'p>(
+    workload: &'w Workload,
     hosts: impl Iterator<Item = &'p HostPlan<'a>>,
     disruption: Disruption,
-) -> String {
+) -> BTreeMap<&'w str, u64> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     let restart = match disruption {
         Disruption::RestartDocker => Restart::Docker,
         Disruption::RestartAgent => Restart::Agent,
-        _ => return String::new(),
+        _ => return sums,
     };
-    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for host in hosts {
         for (framework, number) in workload.stopped(&host.view.record.agent.id, restart) {
             *sums.entry(framework).or_default() += u64::from(number);
         }
     }
-    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums
+}
+
+/// The same for people: `marathon 12, spark 2`. Empty if Mesos does not say.
+pub(super) fn owners<'p, 'a: 'p>(
+    workload: &Workload,
+    hosts: impl Iterator<Item = &'p HostPlan<'a>>,
+    disruption: Disruption,
+) -> String {
+    let mut sums: Vec<_> = stopped(workload, hosts, disruption).into_iter().collect();
     sums.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
     let sums = sums.into_iter().map(|(name, number)| format!("{name} {}", grouped(number)));
     sums.collect::<Vec<_>>().join(", ")

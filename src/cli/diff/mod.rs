@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::format::{Output, print, structured};
-use super::mesos::Looking;
+use super::mesos::{Looking, Sight};
 use super::state::State;
 use super::view::{View, ViewError};
 use super::{Connection, Exit, Failure, input};
@@ -21,7 +21,7 @@ use crate::store::Space;
 
 pub(super) use group::rank;
 pub use report::schema;
-pub(super) use report::{FindingReport, ReasonReport, SummaryReport};
+pub(super) use report::{AgentReport, FindingReport, ReasonReport, SummaryReport};
 pub(super) use text::{census, colour, text};
 
 const EXAMPLES: &str = "\
@@ -69,15 +69,16 @@ impl Diff {
     /// Prints the plan.
     pub async fn execute(self) -> Result<Exit, Failure> {
         let proposed = input::documents(&self.file)?;
-        let state = match &self.observed {
-            Some(path) => input::export(path)?,
-            None => load(&self.connection).await?,
+        let (mut state, sight) = match &self.observed {
+            Some(path) => (input::export(path)?, Sight::default()),
+            None => (load(&self.connection).await?, self.mesos.look().await?),
         };
         let now = if self.observed.is_some() { state.at } else { clock::now() };
-        let mut view = View::new(state, proposed, now)?;
-        if self.observed.is_none() {
-            view.workload = self.mesos.workload().await?;
+        if let Some(agents) = &sight.agents {
+            state.see_agents(agents, now);
         }
+        let mut view = View::new(state, proposed, now)?;
+        view.workload = sight.workload;
         let plan = view.plan();
         print(&match self.output {
             Output::Text => text(&view, &plan, self.hosts),

@@ -8,8 +8,10 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::super::view::{Basis, View};
-use super::group::{VersionedStep, containers};
+use super::group::{VersionedStep, containers, stopped};
 use crate::desired::Finding;
+use crate::mesos::workload::Workload;
+use crate::observed::fleet::Condition;
 use crate::plan::reason::Reason;
 use crate::plan::step::{Action, Disruption, Step};
 use crate::plan::summary::Summary;
@@ -139,6 +141,8 @@ pub(in crate::cli) struct SummaryReport {
 struct HostReport {
     /// The agent's hostname.
     name: HostName,
+    /// What the master says of its agent.
+    agent: AgentReport,
     /// It is as it should be, and nothing is under way.
     in_sync: bool,
     /// Why it does not move now; null exactly if it is in sync.
@@ -150,6 +154,37 @@ struct HostReport {
     /// What it is to have, equal to `rendered/HOST` in etcd. A component that is absent is not
     /// managed. Empty if its pools do not go together.
     wanted: BTreeMap<Component, Wanted>,
+}
+
+/// What the master says of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cli) enum AgentReport {
+    /// Registered, connected, in use.
+    Active,
+    /// Registered, not connected.
+    Disconnected,
+    /// An operator has deactivated it.
+    Deactivated,
+    /// An operator drains it, or has.
+    Draining,
+    /// Not on the master's list, and nobody has said that it is gone.
+    Unreachable,
+    /// Gone for good.
+    Gone,
+}
+
+impl From<Condition> for AgentReport {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Active => Self::Active,
+            Condition::Disconnected => Self::Disconnected,
+            Condition::Deactivated => Self::Deactivated,
+            Condition::Draining => Self::Draining,
+            Condition::Unreachable => Self::Unreachable,
+            Condition::Gone => Self::Gone,
+        }
+    }
 }
 
 /// Why a host does not move now.
@@ -179,6 +214,10 @@ struct StepReport {
     disruption: DisruptionReport,
     /// Containers that stop with it.
     containers: u32,
+    /// Tasks that stop with it, by the name of their framework; absent where Mesos was not asked
+    /// or did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tasks: Option<BTreeMap<String, u64>>,
 }
 
 /// What is done to a component.
@@ -237,7 +276,8 @@ pub fn schema() -> String {
 impl PlanReport {
     pub(super) fn new(view: &View, plan: &Plan<'_>) -> Self {
         let mut wanted: BTreeMap<&HostName, Rendered> = view.rendered().collect();
-        let host = |host| HostReport::new(host, wanted.remove(host.name));
+        let workload = view.workload.as_ref();
+        let host = |host| HostReport::new(host, wanted.remove(host.name), workload);
         let findings = view.refused.iter().flat_map(|findings| &findings.0);
         Self {
             api_version: ApiVersion::V1,
@@ -260,7 +300,7 @@ impl PlanReport {
 }
 
 impl HostReport {
-    fn new(host: &HostPlan<'_>, wanted: Option<Rendered>) -> Self {
+    fn new(host: &HostPlan<'_>, wanted: Option<Rendered>, workload: Option<&Workload>) -> Self {
         let work = &host.assessment.work;
         let components = wanted.map(|wanted| wanted.components).unwrap_or_default();
         let wanted = |(component, RenderedComponent { hash, version })| {
@@ -268,9 +308,10 @@ impl HostReport {
         };
         Self {
             name: host.name.clone(),
+            agent: host.view.record.agent.condition.into(),
             in_sync: host.reason.is_none(),
             reason: host.reason.as_ref().map(ReasonReport::from),
-            steps: work.steps.iter().map(|step| StepReport::new(*step, host)).collect(),
+            steps: work.steps.iter().map(|step| StepReport::new(*step, host, workload)).collect(),
             tasks: work.launches.clone(),
             wanted: components.into_iter().map(wanted).collect(),
         }
@@ -278,8 +319,12 @@ impl HostReport {
 }
 
 impl StepReport {
-    fn new(step: Step, host: &HostPlan<'_>) -> Self {
+    fn new(step: Step, host: &HostPlan<'_>, workload: Option<&Workload>) -> Self {
         let VersionedStep { step, from, to } = VersionedStep::new(step, host);
+        let tasks = workload.map(|workload| {
+            let stopped = stopped(workload, std::iter::once(host), step.disruption);
+            stopped.into_iter().map(|(name, number)| (name.to_owned(), number)).collect()
+        });
         Self {
             component: step.component,
             action: match step.action {
@@ -300,6 +345,7 @@ impl StepReport {
                 Disruption::ReplaceLibnetwork => DisruptionReport::ReplaceLibnetwork,
             },
             containers: containers(host, step.disruption),
+            tasks,
         }
     }
 }

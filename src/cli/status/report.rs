@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::diff::{FindingReport, ReasonReport, SummaryReport};
+use super::super::diff::{AgentReport, FindingReport, ReasonReport, SummaryReport};
 use super::super::view::View;
 use super::Standing;
 use super::page::ages;
@@ -51,6 +51,8 @@ struct SlotReport {
 #[serde(rename_all = "camelCase")]
 struct HostReport {
     name: HostName,
+    /// What the master says of its agent.
+    agent: AgentReport,
     reason: ReasonReport,
 }
 
@@ -108,6 +110,12 @@ fn slots(plan: &Plan<'_>) -> Vec<SlotReport> {
 }
 
 fn hosts(plan: &Plan<'_>) -> Vec<HostReport> {
-    let hosts = plan.hosts.iter().filter_map(|host| Some((host.name, host.reason.as_ref()?)));
-    hosts.map(|(name, reason)| HostReport { name: name.clone(), reason: reason.into() }).collect()
+    let hosts = plan.hosts.iter().filter_map(|host| Some((host, host.reason.as_ref()?)));
+    hosts
+        .map(|(host, reason)| HostReport {
+            name: host.name.clone(),
+            agent: host.view.record.agent.condition.into(),
+            reason: reason.into(),
+        })
+        .collect()
 }

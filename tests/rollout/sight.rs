@@ -1,0 +1,95 @@
+//! Agents that a master does not let us list, and those that it gives us no role for.
+
+use calico_dcos::mesos::v1::scheduler::{Call, CallType, Event as MesosEvent, Failure};
+use calico_dcos::observed::fleet::{Condition, HostRecord, Part, Share};
+use calico_dcos::rollout::event::Event;
+use calico_dcos::store::keys::Key;
+use calico_dcos::words::HostName;
+
+use super::bench::{Bench, agent};
+
+impl Bench {
+    fn limits(&self) -> String {
+        self.etcd.get(&Key::RolloutMeasures).map(|entry| entry.value).unwrap_or_default()
+    }
+
+    fn condition(&self, host: &str) -> Option<Condition> {
+        let entry = self.etcd.get(&Key::Observed(HostName::from(host)))?;
+        Some(serde_json::from_str::<HostRecord>(&entry.value).unwrap().agent.condition)
+    }
+
+    fn agent_fails(&mut self, host: &str) {
+        self.mesos(MesosEvent::Failure(Failure {
+            agent_id: Some(agent(host)),
+            executor_id: None,
+            status: None,
+        }));
+    }
+}
+
+#[test]
+fn agents_that_may_not_be_listed_are_known_once_they_are_offered() {
+    let mut bench = Bench::without_list(&["a1"]);
+    assert_eq!(bench.condition("a1"), None);
+    assert!(bench.limits().contains("agentsHidden"), "{}", bench.limits());
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    bench.wait(10_000);
+    bench.offer("a1");
+    let kinds: Vec<_> = bench.calls.iter().map(Call::kind).collect();
+    assert!(!kinds.contains(&CallType::Suppress), "another agent may come: {kinds:?}");
+    let decline = bench.calls.iter().rev().find_map(|call| match call {
+        Call::Decline(decline) => decline.filters,
+        _ => None,
+    });
+    assert!(decline.is_some_and(|filters| filters.refuse_seconds >= 3_600.0));
+    let revision = bench.etcd.revision();
+    bench.wait(100_000);
+    assert_eq!(bench.etcd.revision(), revision, "it is said once");
+
+    bench.agent_fails("a1");
+    assert_eq!(bench.condition("a1"), Some(Condition::Unreachable));
+    bench.offer("a1");
+    assert_eq!(bench.condition("a1"), Some(Condition::Active));
+
+    // Somebody gave us the right.
+    bench.hidden = false;
+    bench.wait(61_000);
+    assert!(!bench.limits().contains("agentsHidden"));
+    assert!(bench.calls.iter().any(|call| call.kind() == CallType::Suppress));
+    bench.agent_fails("a1");
+    assert_eq!(bench.condition("a1"), Some(Condition::Active), "the list says more");
+}
+
+#[test]
+fn offers_are_asked_for_again_when_agents_may_not_be_listed_any_more() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    bench.wait(10_000);
+    assert!(bench.calls.iter().any(|call| call.kind() == CallType::Suppress));
+    bench.hidden = true;
+    bench.calls.clear();
+    bench.wait(61_000);
+    let kinds: Vec<_> = bench.calls.iter().map(Call::kind).collect();
+    assert_eq!(kinds, [CallType::Revive]);
+}
+
+#[test]
+fn hosts_that_one_role_does_not_reach_are_named_on_every_surface() {
+    let mut bench = Bench::new(&["a1", "p1"]);
+    let part = |total: u64| Part { total, used: 0, offered: 0 };
+    let share = Share { cpus: part(4_000), mem: part(4_000_000) };
+    bench.rooms.insert("p1".to_owned(), [("slave_public".to_owned(), share)].into());
+    bench.rooms.insert("a1".to_owned(), [("*".to_owned(), share)].into());
+    bench.event(Event::Presented { given_up: vec!["slave_public".to_owned()] });
+    bench.wait(61_000);
+    let limits = bench.limits();
+    assert!(limits.contains("out of reach: p1\""), "{limits}");
+    bench.wait(120_000);
+    assert!(bench.text("p1").contains("upgrade it to 1.3"), "{}", bench.text("p1"));
+    // The master was upgraded.
+    bench.event(Event::Presented { given_up: vec![] });
+    bench.wait(61_000);
+    assert!(!bench.limits().contains("oneRole"), "{}", bench.limits());
+}
