@@ -262,13 +262,60 @@ async fn an_agent_that_comes_is_told_by_the_event_stream_and_is_on_the_list() {
         town.cluster.mesos.add_agent(now, AgentConfig::new("late", ip, "slave_public"));
     })
     .await;
-    tokio::time::timeout(PATIENCE, watch.changed()).await.expect("it is told");
-    let agents = OperatorClient::new(&door.options()).unwrap().agents().await.unwrap();
-    let late = agents.iter().find(|agent| agent.host.as_str() == "late").unwrap();
+    let operator = OperatorClient::new(&door.options()).unwrap();
+    let late = loop {
+        // The others register at this time, too.
+        tokio::time::timeout(PATIENCE, watch.changed()).await.expect("it is told");
+        let agents = operator.agents().await.unwrap();
+        if let Some(late) = agents.into_iter().find(|agent| agent.host.as_str() == "late") {
+            break late;
+        }
+    };
     assert_eq!(late.condition, Condition::Active);
     assert!(late.roles.contains("slave_public"));
     let room = late.room.as_ref().unwrap()["slave_public"];
     assert_eq!((room.cpus.total, room.cpus.used), (4_000, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_17_and_60_a_controller_that_is_asked_to_stop_leaves_its_framework_and_tasks() {
+    let door = Door::open(2).await;
+    let etcd = Etcd::start();
+    let store = declare(&etcd, 2).await;
+    let mut controller = Controller::start(&etcd, &door);
+    let in_sync = |state: &State| {
+        let view = View::new(state.clone(), Vec::new(), clock::now());
+        view.is_ok_and(|view| view.plan().summary.in_sync == 2)
+    };
+    until(&store, "in sync", in_sync).await;
+    let child = rustix::process::Pid::from_child(&controller.0);
+    rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
+    let status = tokio::task::block_in_place(|| controller.0.wait()).unwrap();
+    assert!(status.success(), "{status}");
+    // Another one need not wait for a lease to run out.
+    let state = until(&store, "without a leader", |state| state.leader.is_none()).await;
+    let ours: std::collections::BTreeSet<_> = state
+        .hosts
+        .values()
+        .flat_map(|host| host.tasks.tasks.values().map(|task| task.id.to_string()))
+        .collect();
+    let answer = |kind: &'static str| {
+        door.with(move |town, now| match town.cluster.mesos.operate(now, kind, &json!({})) {
+            Ok(calico_dcos::sim::mesos::OperatorAnswer::Told(told)) => told,
+            other => panic!("{other:?}"),
+        })
+    };
+    let frameworks = answer("GET_FRAMEWORKS").await;
+    let frameworks = frameworks["get_frameworks"]["frameworks"].as_array().unwrap().clone();
+    assert_eq!(frameworks.len(), 1, "{frameworks:?}");
+    let tasks = answer("GET_TASKS").await;
+    let running: std::collections::BTreeSet<_> = tasks["get_tasks"]["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| task["task_id"]["value"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(running, ours);
 }
 
 #[tokio::test(flavor = "multi_thread")]

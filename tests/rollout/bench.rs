@@ -97,9 +97,16 @@ impl Bench {
     }
 
     fn with(hosts: &[&'static str], hidden: bool) -> Self {
+        let mut bench = Self { hidden, ..Self::unled(hosts) };
+        bench.lead();
+        bench
+    }
+
+    /// Nobody leads yet.
+    pub(crate) fn unled(hosts: &[&'static str]) -> Self {
         let mut etcd = EtcdModel::new(7);
         let _ = etcd.txn(&Txn::new().put(Key::DesiredCluster, CLUSTER), None).unwrap();
-        let mut bench = Self {
+        Self {
             machine: Controller::new(config()),
             etcd,
             watched: Revision(0),
@@ -109,17 +116,21 @@ impl Bench {
             offers: 0,
             sequence: BTreeMap::new(),
             txns_held: None,
-            hidden,
+            hidden: false,
             rooms: BTreeMap::new(),
             subscriptions: Vec::new(),
             running: Vec::new(),
-        };
-        bench.lead();
-        bench
+        }
     }
 
     /// A new process takes over; the old one is not heard of again.
     pub(crate) fn lead(&mut self) {
+        self.txns_held = None;
+        self.stand();
+    }
+
+    /// The same, and what it writes may be held.
+    pub(crate) fn stand(&mut self) {
         let mut txn = Txn::new();
         txn.ops.push(Op::Put { key: Key::Leader, value: "{}".into(), lease: false });
         let _ = self.etcd.txn(&Txn::new().delete(Key::Leader), None).unwrap();
@@ -127,7 +138,6 @@ impl Bench {
         let created = self.etcd.get(&Key::Leader).unwrap().create_revision;
         self.machine = Controller::new(config());
         self.calls.clear();
-        self.txns_held = None;
         self.event(Event::Leading { created });
         self.wait(2_100);
     }
@@ -220,11 +230,20 @@ impl Bench {
 
     /// An offer with something odd about it.
     pub(crate) fn offer_with(&mut self, host: &str, odd: impl FnOnce(&mut Offer)) -> OfferId {
+        let mut offer = self.make_offer(host);
+        odd(&mut offer);
+        let id = offer.id.clone();
+        self.mesos(MesosEvent::Offers(vec![offer]));
+        id
+    }
+
+    /// An offer that has not been made yet.
+    pub(crate) fn make_offer(&mut self, host: &str) -> Offer {
         self.offers += 1;
         let id = OfferId(format!("o{}", self.offers));
         let resources = [("cpus", 4.0), ("mem", 4096.0)];
-        let mut offer = Offer {
-            id: id.clone(),
+        Offer {
+            id,
             framework_id: FrameworkId("f1".into()),
             agent_id: agent(host),
             hostname: host.into(),
@@ -234,10 +253,7 @@ impl Bench {
             executor_ids: vec![],
             unavailability: None,
             allocation_info: None,
-        };
-        odd(&mut offer);
-        self.mesos(MesosEvent::Offers(vec![offer]));
-        id
+        }
     }
 
     /// The tasks launched since the last look.

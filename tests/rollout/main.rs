@@ -7,6 +7,7 @@ mod bench;
 mod failures;
 mod maintenance;
 mod offers;
+mod points;
 mod restored;
 mod sight;
 mod slots;

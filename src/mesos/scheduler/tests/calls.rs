@@ -66,6 +66,28 @@ async fn a_refused_call_is_told_and_the_subscription_goes_on() {
 }
 
 #[tokio::test]
+async fn point_11_events_are_read_while_a_call_waits_for_its_answer() {
+    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
+    let (feed, options) = fed(move |_| {
+        asked.send(()).unwrap();
+        events(Bytes::new(), 0, Then::Hang)
+    })
+    .await;
+    let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
+    assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
+    calls.send(kill("t1"));
+    calls.send(kill("t2"));
+    is_asked.recv().await.unwrap();
+    for _ in 0..1_000 {
+        feed.send(Ok(frame(HEARTBEAT.as_bytes()))).unwrap();
+    }
+    for _ in 0..1_000 {
+        assert!(matches!(subscription.next().await, Ok(Event::Heartbeat)));
+    }
+    assert!(is_asked.try_recv().is_err(), "the second call waits for the first");
+}
+
+#[tokio::test]
 async fn a_call_that_finds_the_subscription_gone_ends_it() {
     for (status, body) in [
         (400, "Framework cannot be found"),
