@@ -68,11 +68,15 @@ async fn a_refused_call_is_told_and_the_subscription_goes_on() {
 #[tokio::test]
 async fn point_11_events_are_read_while_a_call_waits_for_its_answer() {
     let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
-    let (feed, options) = fed(move |_| {
+    let (feed, mut options) = fed(move |_| {
         asked.send(()).unwrap();
-        events(Bytes::new(), 0, Then::Hang)
+        // The beginning of a refusal, and nothing after it.
+        let mut answer = events(Bytes::new(), 0, Then::Hang);
+        *answer.status_mut() = StatusCode::BAD_REQUEST;
+        answer
     })
     .await;
+    options.answer_timeout = Duration::from_hours(1);
     let (mut subscription, calls) = connect(&options, framework(), vec![]).await.unwrap();
     assert!(matches!(subscription.next().await, Ok(Event::Subscribed(_))));
     calls.send(kill("t1"));
