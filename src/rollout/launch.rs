@@ -143,7 +143,7 @@ pub(super) fn needed(host: &Host) -> Ask {
     let work = &host.assessment.work;
     let carried = work.carrier.filter(|_| work.disruptive || work.launches.is_empty());
     let kinds = match &carried {
-        Some(carrier) => std::slice::from_ref(carrier),
+        Some(kind) => std::slice::from_ref(kind),
         None => &work.launches[..],
     };
     let runs = host.tasks.tasks.values().any(|task| task.seen == Seen::Running);
