@@ -14,6 +14,7 @@ pub mod get;
 mod input;
 mod logging;
 mod mesos;
+mod node;
 mod publish;
 mod run;
 mod sim;
@@ -56,6 +57,7 @@ enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     Sim(sim::Sim),
+    Node(node::Node),
 }
 
 impl Command {
@@ -73,6 +75,7 @@ impl Command {
             Self::Demo(demo) => demo.execute().await,
             Self::Completions(completions) => completions.execute(),
             Self::Sim(sim) => sim.execute().await,
+            Self::Node(node) => node.execute().await,
         }
     }
 }

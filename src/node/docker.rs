@@ -91,6 +91,20 @@ impl Docker {
         read(answer, "info").await
     }
 
+    /// How many containers of a Mesos agent run: they are named so by its Docker containerizer.
+    pub async fn mesos_containers(&self) -> Result<u32, DockerError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Running {
+            #[serde(default)]
+            names: Vec<String>,
+        }
+        let answer = self.ask(Method::GET, "containers/json", None, "list its containers").await?;
+        let running: Vec<Running> = read(answer, "containers").await?;
+        let of_agent = |running: &&Running| running.names.iter().any(|n| n.starts_with("/mesos-"));
+        Ok(u32::try_from(running.iter().filter(of_agent).count()).unwrap_or(u32::MAX))
+    }
+
     /// A container by its name; none if there is none.
     pub async fn container(&self, name: &str) -> Result<Option<Value>, DockerError> {
         let path = format!("containers/{name}/json");
@@ -109,6 +123,12 @@ impl Docker {
         image: &str,
         mut progress: impl FnMut(&str),
     ) -> Result<(), DockerError> {
+        // One JSON object a line; an error comes as one of them, after a status of 200.
+        #[derive(Deserialize)]
+        struct Line {
+            status: Option<String>,
+            error: Option<String>,
+        }
         let (name, tag) = split(image);
         let failed = |text: String| DockerError::Pull { image: image.to_owned(), text };
         let path = format!("images/create?fromImage={}&tag={}", escape(name), escape(tag));
@@ -116,12 +136,6 @@ impl Docker {
         let mut answer = request.send().await.map_err(DockerError::Silent)?;
         if !answer.status().is_success() {
             return Err(failed(text(answer).await));
-        }
-        // One JSON object a line; an error comes as one of them, after a status of 200.
-        #[derive(Deserialize)]
-        struct Line {
-            status: Option<String>,
-            error: Option<String>,
         }
         let mut rest = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(DockerError::Silent)? {

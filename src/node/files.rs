@@ -1,7 +1,7 @@
 //! Files of the host: read and replaced as root, on a machine that is not ours alone.
 //!
 //! - A file is replaced by renaming a complete, synced one over it, so that a crash leaves the old
-//!   or the new one. Mode, owner and SELinux label of what was there are kept.
+//!   or the new one. Mode, owner and `SELinux` label of what was there are kept.
 //! - A file that is a symbolic link is neither read nor replaced. A folder that is one is entered
 //!   if root has made the link (DC/OS keeps `/opt/mesosphere/etc` so); others could lead anywhere.
 //! - What is equal already is not touched: neither inode nor times change.
@@ -60,7 +60,7 @@ pub struct Attributes {
     /// Owner and group; none: those of this process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<(u32, u32)>,
-    /// SELinux' label, if the file system has one.
+    /// The label of `SELinux`, if the file system has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Vec<u8>>,
 }

@@ -61,22 +61,17 @@ pub fn set(text: &str, key: &str, value: &Value) -> Result<String, serde_json::E
         return Ok(splice(text, member.at.clone(), &value.to_string()));
     }
     let entry = format!("{}: {value}", Value::from(key));
-    Ok(match members.last() {
-        Some(last) => {
-            let before =
-                members.len().checked_sub(2).map_or_else(|| open(text), |at| members[at].at.end);
-            let gap = &text[before..last.at.start];
-            let space: String =
-                gap.trim_start_matches(',').chars().take_while(|c| c.is_whitespace()).collect();
-            // In `{"a": 1}` nothing stands between the brace and the first key.
-            let space = if space.is_empty() && members.len() == 1 { " " } else { &space };
-            splice(text, last.at.end..last.at.end, &format!(",{space}{entry}"))
-        }
-        None => {
-            let inside = open(text)..text.rfind('}').unwrap_or(text.len());
-            splice(text, inside, &format!("\n    {entry}\n"))
-        }
-    })
+    let Some(last) = members.last() else {
+        let inside = open(text)..text.rfind('}').unwrap_or(text.len());
+        return Ok(splice(text, inside, &format!("\n    {entry}\n")));
+    };
+    let before = members.len().checked_sub(2).map_or_else(|| open(text), |at| members[at].at.end);
+    let gap = &text[before..last.at.start];
+    let space: String =
+        gap.trim_start_matches(',').chars().take_while(|c| c.is_whitespace()).collect();
+    // In `{"a": 1}` nothing stands between the brace and the first key.
+    let space = if space.is_empty() && members.len() == 1 { " " } else { &space };
+    Ok(splice(text, last.at.end..last.at.end, &format!(",{space}{entry}")))
 }
 
 /// Takes a key out, with its comma.

@@ -5,9 +5,18 @@
 //! through a [`files::Root`], services and Docker through handles in a host, so that every step
 //! can be tested by an ordinary user on a machine without either.
 
+pub mod agent;
+pub mod boot;
+pub mod dns;
 pub mod docker;
+pub mod download;
+pub mod executor;
 pub mod files;
+pub mod host;
 pub mod json;
+pub mod observer;
+pub mod runner;
 pub mod service;
 pub mod state;
+mod steps;
 pub mod systemd;

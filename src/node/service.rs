@@ -79,6 +79,12 @@ pub struct Transient {
 pub trait Services: Send + Sync + std::fmt::Debug {
     /// The unit; none if there is no such unit.
     fn look<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<Option<Service>, ServiceError>>;
+    /// The words of a process of a unit, joined by blanks, as systemd sees it; none if it has ended.
+    fn command_line<'a>(
+        &'a self,
+        unit: &'a str,
+        pid: u32,
+    ) -> BoxFuture<'a, Result<Option<String>, ServiceError>>;
     /// Starts it; nothing if it runs. Ready when it is up.
     fn start<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<(), ServiceError>>;
     /// Stops it if it runs, and starts it. Ready when it is up.

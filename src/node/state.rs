@@ -99,15 +99,6 @@ struct Manifest {
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "it is the open file that holds the lock")] OwnedFd);
 
-/// Which of the host's locks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// Who changes the host.
-    Runner,
-    /// Who observes it.
-    Observer,
-}
-
 /// The state of one host.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -131,9 +122,9 @@ impl State {
         self.write("journal.json", journal)
     }
 
-    /// Waits for a lock. It blocks: call it where that is allowed.
-    pub fn lock(&self, whose: Whose) -> Result<Lock, StateError> {
-        let file = self.lock_file(whose)?;
+    /// Waits for the lock of who changes the host. It blocks: call it where that is allowed.
+    pub fn lock(&self) -> Result<Lock, StateError> {
+        let file = self.lock_file()?;
         flock(&file, FlockOperation::LockExclusive)
             .map_err(|error| StateError::Lock(error.into()))?;
         Ok(Lock(file))
@@ -262,15 +253,11 @@ impl State {
         Ok(())
     }
 
-    fn lock_file(&self, whose: Whose) -> Result<OwnedFd, StateError> {
+    fn lock_file(&self) -> Result<OwnedFd, StateError> {
         // The folder is made by a write: the lock may be the first thing of all.
-        let name = match whose {
-            Whose::Runner => "runner.lock",
-            Whose::Observer => "observer.lock",
-        };
         self.root.write(&path("README"), README, 0o644, Staging::Beside)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        open(self.root.place(&path(name)), flags, Mode::from_raw_mode(0o600))
+        open(self.root.place(&path("lock")), flags, Mode::from_raw_mode(0o600))
             .map_err(|error| StateError::Lock(error.into()))
     }
 
@@ -349,11 +336,10 @@ mod tests {
     #[test]
     fn the_lock_is_had_by_one_at_a_time() {
         let (_folder, _root, state) = state();
-        let held = state.lock(Whose::Runner).unwrap();
-        let second = state.lock_file(Whose::Runner).unwrap();
+        let held = state.lock().unwrap();
+        let second = state.lock_file().unwrap();
         let try_it = || flock(&second, FlockOperation::NonBlockingLockExclusive);
         assert!(try_it().is_err());
-        state.lock(Whose::Observer).unwrap();
         drop(held);
         assert!(try_it().is_ok());
     }

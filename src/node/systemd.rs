@@ -143,6 +143,8 @@ impl Systemd {
         let Some(program) = unit.command.first() else {
             return Err(ServiceError::Strange { what: "ExecStart" });
         };
+        // One that failed, on a systemd that does not forget it by itself, would be in the way.
+        let _: Result<(), _> = self.manager("ResetFailedUnit", &(unit.name.as_str(),)).await;
         let exec = vec![(program.clone(), unit.command.clone(), false)];
         let mut properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", unit.description.as_str().into()),
@@ -151,7 +153,6 @@ impl Systemd {
             // What has ended is forgotten, so that the name can be used again.
             ("CollectMode", "inactive-or-failed".into()),
             ("KillMode", "process".into()),
-            ("TimeoutStopUSec", 0_u64.into()),
         ];
         let none: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
         // Old systemd (219 on CentOS 7) knows neither `Type=exec` nor `CollectMode`.
@@ -185,6 +186,18 @@ type Changes = Vec<(String, String, String)>;
 impl Services for Systemd {
     fn look<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<Option<Service>, ServiceError>> {
         Box::pin(Systemd::look(self, unit))
+    }
+
+    fn command_line<'a>(
+        &'a self,
+        unit: &'a str,
+        pid: u32,
+    ) -> BoxFuture<'a, Result<Option<String>, ServiceError>> {
+        Box::pin(async move {
+            let processes: Vec<(String, u32, String)> =
+                self.manager("GetUnitProcesses", &(unit,)).await?;
+            Ok(processes.into_iter().find(|(_, of, _)| *of == pid).map(|(.., line)| line))
+        })
     }
 
     fn start<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<(), ServiceError>> {

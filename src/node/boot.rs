@@ -1,0 +1,92 @@
+//! What is left on the host so that an open journal is carried on after a power cut: a copy of
+//! this program, and a unit that runs it before Docker and the agent start.
+
+use super::files::Staging;
+use super::host::{Host, HostError};
+use super::state::FOLDER;
+use crate::words::SpecHash;
+
+/// The unit that is enabled while a journal with a disruptive step is open.
+pub const UNIT: &str = "calico-dcos-boot.service";
+const UNIT_FILE: &str = "/etc/systemd/system/calico-dcos-boot.service";
+const PROGRAMS: &str = "/var/lib/calico-dcos/bin";
+
+/// Copies this program out of the sandbox, which is gone after the executor, once for each
+/// version, and gives the copy's path. Copies that nothing uses any more are removed.
+pub fn copy_program(host: &Host) -> Result<String, HostError> {
+    // The runner is such a copy itself.
+    if let Ok(own) = std::fs::read_link(&host.program)
+        && own.starts_with(host.root.place(PROGRAMS))
+        && own.exists()
+        && let Some(name) = own.file_name()
+    {
+        return Ok(format!("{PROGRAMS}/{}", name.to_string_lossy()));
+    }
+    let bytes = std::fs::read(&host.program).map_err(|error| {
+        HostError::Found(format!("this program's own file cannot be read: {error}"))
+    })?;
+    let name = format!("calico-dcos-{}", SpecHash::of(&bytes).short());
+    let path = format!("{PROGRAMS}/{name}");
+    host.root.write(&path, &bytes, 0o755, Staging::Beside)?;
+    let unit = host.root.text(UNIT_FILE)?.unwrap_or_default();
+    for other in host.root.list(PROGRAMS)? {
+        // A unit that runs keeps its file open; the boot unit's has to stay until it is replaced.
+        if other != name && !unit.contains(&other) {
+            host.root.remove(&format!("{PROGRAMS}/{other}"))?;
+        }
+    }
+    Ok(path)
+}
+
+/// Enables the boot unit.
+pub async fn arm(host: &Host) -> Result<(), HostError> {
+    let program = copy_program(host)?;
+    let written =
+        host.root.write(UNIT_FILE, unit_file(&program).as_bytes(), 0o644, Staging::Beside)?;
+    let enabled = host.services.look(UNIT).await?.is_some_and(|unit| unit.file_state == "enabled");
+    if written || !enabled {
+        host.services.enable(UNIT).await?;
+    }
+    Ok(())
+}
+
+/// Takes the boot unit off again.
+pub async fn disarm(host: &Host) -> Result<(), HostError> {
+    if host.root.read(UNIT_FILE)?.is_some() {
+        host.services.disable(UNIT).await?;
+        host.root.remove(UNIT_FILE)?;
+        host.services.read_files_again().await?;
+    }
+    Ok(())
+}
+
+/// Carries an open journal on, if there is one. Docker and the agent wait for this, so it only
+/// has it started: the unit that it starts needs them.
+pub async fn carry_on(host: &Host) -> Result<bool, HostError> {
+    let Some(journal) = host.state.journal()?.filter(crate::job::journal::Journal::is_open) else {
+        disarm(host).await?;
+        return Ok(false);
+    };
+    super::runner::start_unit(host, journal.attempt(), &journal.run).await?;
+    Ok(true)
+}
+
+fn unit_file(program: &str) -> String {
+    format!(
+        "# Written by calico-dcos; it is removed when the change that is under way has ended.\n\
+         [Unit]\n\
+         Description=calico-dcos: carries on the change that was under way\n\
+         RequiresMountsFor={FOLDER}\n\
+         After=dbus.service local-fs.target\n\
+         Wants=dbus.service\n\
+         Before=docker.service dcos-mesos-slave.service dcos-mesos-slave-public.service mesos-slave.service mesos-agent.service\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         ExecStart={program} node boot\n\
+         TimeoutStartSec=60\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n"
+    )
+}

@@ -1,0 +1,270 @@
+//! The executor as a process: [`crate::job::executor`] decides, this carries out between the agent
+//! and the machine.
+//!
+//! Everything that takes time is a task of its own that ends in an input, so that the agent is
+//! always answered. The process changes nothing on the machine but its own state: the runner does.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
+
+use super::agent::Agent;
+use super::host::{Host, HostError};
+use super::runner::{self, uptime};
+use super::service::Activity;
+use super::{observer, steps};
+use crate::job::executor::{Effect, Executor, Identity, Input};
+use crate::job::order::{Letter, ToHost};
+use crate::mesos::executor::{Client, Ending, Environment, Order, Said};
+use crate::mesos::v1::TaskState;
+use crate::words::{Attempt, HostName, Run, TaskPhase};
+
+/// Between two looks at the machine. What somebody changes by hand is seen within this time.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at a unit that is at work.
+const LOOK_AT_UNIT: Duration = Duration::from_millis(500);
+/// A look that takes longer hangs: the process ends, and Mesos says so to the controller. A host
+/// that is silent for ever would be the worse one.
+const HANGS_AFTER: Duration = Duration::from_mins(3);
+/// For the status of a process that ended because it hung.
+const HUNG: i32 = 70;
+
+/// Runs until the agent wants no more, and says why it ends.
+pub async fn run(
+    host: Host,
+    environment: Environment,
+    agent: Option<Agent>,
+) -> Result<Ending, HostError> {
+    if let Some(agent) = &agent {
+        agent.remember(&host)?;
+    }
+    let mut client =
+        Client::start(environment).map_err(|error| HostError::Found(error.to_string()))?;
+    // Under which name the controller knows this host is for the agent to say.
+    let hostname = loop {
+        match client.next().await {
+            Ok(Order::Subscribed { hostname, .. }) => break hostname,
+            Ok(order) => tracing::warn!(?order, "came before the subscription, and is passed over"),
+            Err(ending) => return Ok(ending),
+        }
+    };
+    let identity = Identity {
+        host: HostName(hostname),
+        run: Run(uuid::Uuid::new_v4().to_string()),
+        boot_id: observer::boot_id(&host)?,
+        starts: host.state.count_start()?,
+    };
+    tracing::info!(host = %identity.host, run = %identity.run, starts = identity.starts, "executor");
+    let (executor, effects) = Executor::start(identity, host.state.journal()?);
+    let (inputs, arrived) = unbounded_channel();
+    let shell = Shell { host, executor, client, inputs, watched: None, surveys: Surveys::None };
+    Ok(shell.live(effects, arrived).await)
+}
+
+/// How many looks at the machine are wanted; one is under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Surveys {
+    None,
+    UnderWay,
+    OneMoreAfterwards,
+}
+
+/// What a task of its own came to.
+enum Arrived {
+    Input(Input),
+    /// A look ended; none if it gave nothing.
+    Surveyed(Option<Input>),
+    /// The unit of this attempt is not watched any more.
+    UnitEnded(Attempt),
+}
+
+struct Shell {
+    host: Host,
+    executor: Executor,
+    client: Client,
+    inputs: UnboundedSender<Arrived>,
+    /// The attempt whose unit is watched.
+    watched: Option<Attempt>,
+    surveys: Surveys,
+}
+
+impl Shell {
+    async fn live(
+        mut self,
+        effects: Vec<Effect>,
+        mut arrived: UnboundedReceiver<Arrived>,
+    ) -> Ending {
+        self.carry_out(effects);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake = self
+                .executor
+                .next_wake()
+                .map(|at| Instant::now() + Duration::from_millis(at.since(uptime())));
+            tokio::select! {
+                order = self.client.next() => match order {
+                    Ok(order) => self.ordered(order),
+                    Err(ending) => return ending,
+                },
+                Some(arrived) = arrived.recv() => self.arrived(arrived),
+                () = async { match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                } } => self.put(Input::Tick),
+                _ = look.tick() => self.survey(),
+            }
+        }
+    }
+
+    fn put(&mut self, input: Input) {
+        let effects = self.executor.handle(uptime(), input);
+        self.carry_out(effects);
+    }
+
+    fn ordered(&mut self, order: Order) {
+        match order {
+            Order::Subscribed { .. } => {}
+            Order::Launch(task) => {
+                let data = task.data.map(|data| data.0).unwrap_or_default();
+                self.put(Input::Launch { task: task.task_id, data });
+            }
+            Order::Kill { task, .. } => self.put(Input::Kill(task)),
+            Order::Message(bytes) => match ToHost::from_bytes(&bytes) {
+                Ok(message) => self.put(Input::Message(message)),
+                Err(error) => tracing::warn!(%error, "a message is passed over"),
+            },
+            Order::Shutdown => self.put(Input::Shutdown),
+        }
+    }
+
+    fn arrived(&mut self, arrived: Arrived) {
+        match arrived {
+            Arrived::Input(input) => self.put(input),
+            Arrived::Surveyed(facts) => {
+                let again = std::mem::replace(&mut self.surveys, Surveys::None);
+                if again == Surveys::OneMoreAfterwards {
+                    self.survey();
+                }
+                if let Some(facts) = facts {
+                    self.put(facts);
+                }
+            }
+            Arrived::UnitEnded(attempt) => {
+                if self.watched == Some(attempt) {
+                    self.watched = None;
+                }
+                self.put(Input::UnitEnded);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Update { task, state, message, data } => {
+                    let data = data.and_then(|data| data.to_bytes().ok());
+                    self.client.report(Said { task, state: mesos_state(state), message, data });
+                }
+                Effect::Send(message) => {
+                    if let Ok(bytes) = message.to_bytes() {
+                        self.client.send(bytes);
+                    }
+                }
+                Effect::Inspect(change) => self.spawn(|host| async move {
+                    let attempt = change.attempt;
+                    let findings = steps::check_all(host, change).await;
+                    Arrived::Input(Input::Inspected { attempt, findings })
+                }),
+                Effect::WriteJournal(journal) => {
+                    let input = match self.host.state.write_journal(&journal) {
+                        Ok(()) => Input::JournalSynced,
+                        Err(error) => {
+                            Input::JournalFailed { why: HostError::from(error).sentence() }
+                        }
+                    };
+                    // Not handled here: the effects after this one come first.
+                    let _ = self.inputs.send(Arrived::Input(input));
+                }
+                Effect::StartUnit { attempt, run } => self.start_unit(attempt, run),
+                Effect::Survey => self.survey(),
+                Effect::Exit => self.client.leave(),
+            }
+        }
+    }
+
+    fn spawn<F: Future<Output = Arrived> + Send + 'static>(&self, work: impl FnOnce(Host) -> F) {
+        let (inputs, work) = (self.inputs.clone(), work(self.host.clone()));
+        // Nobody listens any more: the process is ending.
+        tokio::spawn(async move { inputs.send(work.await).is_ok() });
+    }
+
+    fn survey(&mut self) {
+        if self.surveys != Surveys::None {
+            self.surveys = Surveys::OneMoreAfterwards;
+            return;
+        }
+        self.surveys = Surveys::UnderWay;
+        self.spawn(|host| async move {
+            let Ok(looked) = tokio::time::timeout(HANGS_AFTER, observer::survey(&host)).await
+            else {
+                tracing::error!("the look at this host hangs, so this process ends");
+                // Nothing that hangs could be ended in order.
+                std::process::exit(HUNG);
+            };
+            Arrived::Surveyed(match looked {
+                Ok(facts) => Some(Input::Facts(facts)),
+                Err(error) => {
+                    tracing::error!(error = error.sentence(), "this host cannot be looked at");
+                    None
+                }
+            })
+        });
+    }
+
+    /// Starts the unit and watches it to its end, telling of the journal as it goes.
+    fn start_unit(&mut self, attempt: Attempt, run: Run) {
+        if self.watched == Some(attempt) {
+            return;
+        }
+        self.watched = Some(attempt);
+        let inputs = self.inputs.clone();
+        self.spawn(|host| async move {
+            if let Err(error) = runner::start_unit(&host, attempt, &run).await {
+                tracing::error!(error = error.sentence(), "the unit cannot be started");
+                return Arrived::UnitEnded(attempt);
+            }
+            tracing::info!(%attempt, "the unit is at work");
+            loop {
+                tokio::time::sleep(LOOK_AT_UNIT).await;
+                let unit = host.services.look(&runner::unit_name(attempt)).await;
+                let at_work = match unit {
+                    Ok(Some(unit)) => {
+                        !matches!(unit.activity, Activity::Inactive | Activity::Failed)
+                    }
+                    Ok(None) => false,
+                    // systemd does not answer; the unit is another matter.
+                    Err(_) => true,
+                };
+                // Read after that look: what it wrote last is in it.
+                if let Ok(Some(journal)) = host.state.journal() {
+                    let _ = inputs.send(Arrived::Input(Input::JournalSeen(journal)));
+                }
+                if !at_work {
+                    return Arrived::UnitEnded(attempt);
+                }
+            }
+        });
+    }
+}
+
+fn mesos_state(phase: TaskPhase) -> TaskState {
+    match phase {
+        TaskPhase::Starting => TaskState::Starting,
+        TaskPhase::Running => TaskState::Running,
+        TaskPhase::Finished => TaskState::Finished,
+        TaskPhase::Failed => TaskState::Failed,
+        TaskPhase::Killed => TaskState::Killed,
+    }
+}

@@ -1,0 +1,143 @@
+//! The facts of a host, as found: nothing in here is remembered from an earlier look.
+
+use super::agent::Agent;
+use super::host::{Host, HostError};
+use super::steps;
+use crate::observed::facts::{Cgroups, DockerFacts, FACTS_VERSION, FactOrder, Facts, System};
+use crate::words::Component;
+
+/// Looks at the whole host. The order in the facts is for the executor to fill in.
+pub async fn survey(host: &Host) -> Result<Facts, HostError> {
+    // Read before the rest: what is found cannot be older than the journal it is reported with.
+    let journal = host.state.journal()?.map(|journal| journal.facts());
+    let system = system(host)?;
+    let overview = steps::observe_all(host).await;
+    let mut blocked = overview.blocked;
+    if let Some(why) = steps::host_is_blocked(host).await {
+        blocked = Component::ALL.into_iter().map(|component| (component, why.clone())).collect();
+    }
+    let info = steps::docker_info(host).await;
+    let mesos_version = match Agent::known(host)? {
+        Some(agent) => agent.mesos_version().await,
+        None => None,
+    };
+    Ok(Facts {
+        version: FACTS_VERSION,
+        order: FactOrder { boot_id: String::new(), starts: 0, sequence: 0 },
+        machine_id: line(host, "/etc/machine-id")?,
+        system,
+        docker: info.map(|info| DockerFacts {
+            swarm: info.is_in_swarm(),
+            cluster_store: Some(info.cluster_store).filter(|store| !store.is_empty()),
+            containers: info.containers_running,
+            version: info.server_version,
+        }),
+        // While the agent restarts it does not say; that is no other version.
+        mesos_version: last_known_version(host, mesos_version)?,
+        components: overview.components,
+        journal,
+        agent_containers: host.docker.mesos_containers().await.unwrap_or(0),
+        blocked,
+    })
+}
+
+/// The kernel's name for this boot.
+pub fn boot_id(host: &Host) -> Result<String, HostError> {
+    line(host, "/proc/sys/kernel/random/boot_id")
+}
+
+/// What the agent said last, as it stays the same while the agent is away.
+fn last_known_version(host: &Host, said: Option<String>) -> Result<String, HostError> {
+    #[derive(Default, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Known {
+        version: u32,
+        mesos: String,
+    }
+    let file = "mesos-version.json";
+    let known = host.state.read::<Known>(file)?.unwrap_or_default();
+    match said {
+        Some(mesos) if mesos != known.mesos => {
+            host.state.write(file, &Known { version: 1, mesos: mesos.clone() })?;
+            Ok(mesos)
+        }
+        _ => Ok(known.mesos),
+    }
+}
+
+fn system(host: &Host) -> Result<System, HostError> {
+    let release = match host.root.text("/etc/os-release") {
+        Ok(Some(text)) => Some(text),
+        // A link to ../usr/lib/os-release, on most systems.
+        _ => host.root.text("/usr/lib/os-release")?,
+    };
+    let name = release
+        .as_deref()
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let cgroups = if host.root.read("/sys/fs/cgroup/cgroup.controllers")?.is_some() {
+        Cgroups::V2
+    } else if host.root.read("/sys/fs/cgroup/unified/cgroup.controllers")?.is_some() {
+        Cgroups::Hybrid
+    } else {
+        Cgroups::V1
+    };
+    Ok(System {
+        os: name.unwrap_or("an unnamed system").trim_matches('"').to_owned(),
+        architecture: rustix::system::uname().machine().to_string_lossy().into_owned(),
+        cgroups,
+    })
+}
+
+fn line(host: &Host, path: &str) -> Result<String, HostError> {
+    Ok(host.root.text(path)?.unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::steps::fakes::Fake;
+    use crate::observed::facts::Health;
+
+    #[tokio::test]
+    async fn a_host_is_described_as_found() {
+        let fake = Fake::new();
+        fake.put("/etc/machine-id", "abc\n");
+        fake.put("/usr/lib/os-release", "NAME=x\nPRETTY_NAME=\"CentOS Linux 7 (Core)\"\n");
+        fake.put("/sys/fs/cgroup/unified/cgroup.controllers", "");
+        let facts = survey(&fake.host).await.unwrap();
+        assert_eq!(
+            (facts.machine_id.as_str(), facts.system.os.as_str()),
+            ("abc", "CentOS Linux 7 (Core)")
+        );
+        assert_eq!(facts.system.cgroups, Cgroups::Hybrid);
+        let docker = facts.docker.unwrap();
+        assert_eq!(
+            (docker.version.as_str(), docker.containers, docker.cluster_store),
+            ("20.10.24", 3, None)
+        );
+        let found = &facts.components[&Component::Docker];
+        assert_eq!((found.hash, &found.health, found.running), (None, &Health::Healthy, true));
+        assert_eq!(facts.journal, None);
+    }
+
+    #[tokio::test]
+    async fn a_docker_that_does_not_answer_is_not_well() {
+        let fake = Fake::new();
+        fake.machine().units.get_mut("docker.service").unwrap().activity =
+            crate::node::service::Activity::Failed;
+        let facts = survey(&fake.host).await.unwrap();
+        assert_eq!(facts.docker, None);
+        let health = &facts.components[&Component::Docker].health;
+        assert!(matches!(health, Health::Unhealthy { .. }), "{health:?}");
+    }
+
+    #[tokio::test]
+    async fn a_host_with_a_calico_of_dcos_is_left_alone() {
+        let fake = Fake::new();
+        fake.add_unit("dcos-calico-felix.service", true);
+        let facts = survey(&fake.host).await.unwrap();
+        assert_eq!(facts.blocked.len(), Component::ALL.len());
+        assert!(facts.blocked[&Component::Docker].contains("DC/OS"));
+    }
+}

@@ -1,0 +1,160 @@
+//! The runner as a process: a transient unit that carries out what [`crate::job::runner`] says,
+//! outside the executor's sandbox, whatever becomes of the executor.
+
+use std::time::Duration;
+
+use super::boot;
+use super::host::{Host, HostError};
+use super::service::Transient;
+use super::state::Lock;
+use super::steps;
+use crate::job::Uptime;
+use crate::job::journal::{Journal, Progress};
+use crate::job::runner::{Answer, Command, Outcome, Runner};
+use crate::words::{Attempt, Run};
+
+/// The name of the unit for an attempt.
+pub fn unit_name(attempt: Attempt) -> String {
+    format!("calico-dcos-change-{attempt}.service")
+}
+
+/// Starts the unit for an attempt, unless it runs. It runs a copy of this program that outlives
+/// the sandbox.
+pub async fn start_unit(host: &Host, attempt: Attempt, run: &Run) -> Result<(), HostError> {
+    let program = boot::copy_program(host)?;
+    let command = [
+        program.as_str(),
+        "node",
+        "runner",
+        "--attempt",
+        &attempt.to_string(),
+        "--run",
+        run.as_str(),
+    ];
+    let unit = Transient {
+        name: unit_name(attempt),
+        description: format!(
+            "calico-dcos: attempt {attempt} to bring this host to its declared state"
+        ),
+        command: command.map(str::to_owned).to_vec(),
+    };
+    Ok(host.services.start_transient(&unit).await?)
+}
+
+/// Runs to the end. The lock is held meanwhile, and by the process after this returned.
+pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
+    let mut lock = None;
+    let (mut runner, mut command) = Runner::start(attempt, run);
+    // The journal as it was last written, for what the steps are to be asked.
+    let mut journal = None;
+    let mut answers = 0;
+    loop {
+        tracing::debug!(?command, "next");
+        let answer = match command {
+            Command::Exit(outcome) => {
+                clear_away(host, &outcome, attempt).await;
+                return outcome;
+            }
+            Command::Lock => match take_lock(host).await {
+                Ok((taken, found)) => {
+                    lock = Some(taken);
+                    journal.clone_from(&found);
+                    Answer::Locked(found)
+                }
+                Err(error) => return Outcome::Interrupted { why: error.sentence() },
+            },
+            Command::Check(order) => Answer::Found(steps::check(host, &order).await),
+            Command::ArmBootUnit => Answer::Did(said(boot::arm(host).await)),
+            Command::Write(next) => {
+                let written = host.state.write_journal(&next).map_err(HostError::from);
+                if written.is_ok() {
+                    tracing::info!(attempt = %attempt, progress = ?next.progress, begun = next.begun.len(), "journal");
+                    journal = Some(next);
+                }
+                Answer::Did(said(written))
+            }
+            Command::Apply(order) => {
+                tracing::info!(component = %order.component, "applies");
+                Answer::Did(said(steps::apply(host, attempt, &order).await))
+            }
+            Command::Verify(order) => Answer::Did(steps::verify(host, &order).await),
+            Command::Probe(at) => {
+                sleep_until(at).await;
+                Answer::Did(probe(host, journal.as_ref()).await)
+            }
+            Command::Undo(order) => {
+                tracing::warn!(component = %order.component, "puts back");
+                Answer::Did(said(steps::undo(host, attempt, order.component).await))
+            }
+        };
+        debug_assert!(lock.is_some(), "nothing is done without the lock");
+        stop_point(answers, &answer);
+        answers += 1;
+        command = runner.handle(uptime(), answer);
+    }
+}
+
+/// Milliseconds since boot.
+pub(super) fn uptime() -> Uptime {
+    Uptime(u64::try_from(crate::clock::monotonic().as_millis()).unwrap_or(u64::MAX))
+}
+
+async fn take_lock(host: &Host) -> Result<(Lock, Option<Journal>), HostError> {
+    let state = host.state.clone();
+    let waited = tokio::task::spawn_blocking(move || {
+        let lock = state.lock()?;
+        Ok::<_, HostError>((lock, state.journal()?))
+    });
+    waited.await.unwrap_or_else(|error| {
+        Err(HostError::Found(format!("the wait for the lock broke off: {error}")))
+    })
+}
+
+async fn sleep_until(at: Uptime) {
+    let ms = at.since(uptime());
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// On the way there all has to be in force and well, on the way back what is there has to be well.
+async fn probe(host: &Host, journal: Option<&Journal>) -> Result<(), String> {
+    match journal {
+        Some(journal) if journal.progress == Progress::Forward => {
+            steps::all_in_force(host, &journal.change).await
+        }
+        Some(journal) => steps::all_well(host, &journal.change).await,
+        None => Ok(()),
+    }
+}
+
+/// What a closed journal does not need any more. If it cannot be done it is done next time.
+async fn clear_away(host: &Host, outcome: &Outcome, attempt: Attempt) {
+    if *outcome != Outcome::Closed {
+        return;
+    }
+    let cleared = async {
+        boot::disarm(host).await?;
+        host.state.forget_before(attempt)?;
+        Ok::<_, HostError>(())
+    };
+    if let Err(error) = cleared.await {
+        tracing::warn!(error = error.sentence(), "not all could be cleared away");
+    }
+}
+
+fn said(done: Result<(), HostError>) -> Result<(), String> {
+    done.map_err(|error| error.sentence())
+}
+
+/// For tests of power cuts: the process ends, as if it had been killed, with this answer unheard.
+/// systemd gives the variable to a unit after `systemctl set-environment`.
+fn stop_point(number: u64, answer: &Answer) {
+    let wanted = std::env::var("CALICO_DCOS_STOP_AT_ANSWER").ok();
+    if wanted.is_some_and(|wanted| wanted == number.to_string()) {
+        tracing::warn!(number, ?answer, "stops here, as it was told to");
+        #[expect(clippy::exit, reason = "that is what it was told")]
+        std::process::exit(137);
+    }
+}
+
+#[cfg(test)]
+mod tests;

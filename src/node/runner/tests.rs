@@ -1,0 +1,121 @@
+//! The runner on a machine that is cut off after each answer, one after the other.
+
+use serde_json::json;
+
+use super::*;
+use crate::desired::{ComponentSpec, Spec};
+use crate::job::order::{Change, StepOrder};
+use crate::job::samples;
+use crate::node::steps::fakes::Fake;
+use crate::words::Component;
+
+fn docker(store: &str) -> ComponentSpec {
+    let declared = serde_json::from_value(json!({"clusterStore": store})).unwrap();
+    samples::spec(Component::Docker, Spec::Docker(declared))
+}
+
+fn open(fake: &Fake, attempt: u64, target: ComponentSpec, may_disrupt: bool) {
+    let steps = vec![StepOrder { component: Component::Docker, target }];
+    let change = Change { attempt: Attempt(attempt), may_disrupt, stability_seconds: 0, steps };
+    let current = fake.host.state.journal().unwrap();
+    let journal = Journal::open(current.as_ref(), change, Run::from("r")).unwrap();
+    fake.host.state.write_journal(&journal).unwrap();
+}
+
+fn progress(fake: &Fake) -> Progress {
+    fake.host.state.journal().unwrap().unwrap().progress
+}
+
+#[tokio::test]
+async fn a_change_is_taken_to_its_end_and_cleared_away() {
+    let fake = Fake::new();
+    open(&fake, 5, docker("etcd://127.0.0.1:1"), true);
+    assert_eq!(run(&fake.host, Attempt(5), Run::from("r")).await, Outcome::Closed);
+    assert_eq!(progress(&fake), Progress::Done);
+    assert_eq!(fake.machine().count("restart"), 1);
+    // The boot unit was there meanwhile, and is gone.
+    assert_eq!(fake.machine().count("enable"), 1);
+    assert_eq!(fake.machine().count("disable"), 1);
+    assert_eq!(fake.text("/etc/systemd/system/calico-dcos-boot.service"), None);
+    // It is over: whoever comes late touches nothing.
+    assert_eq!(run(&fake.host, Attempt(5), Run::from("r")).await, Outcome::NotAdmitted);
+    assert_eq!(fake.machine().count("restart"), 1);
+}
+
+#[tokio::test]
+async fn a_unit_of_another_run_touches_nothing() {
+    let fake = Fake::new();
+    open(&fake, 5, docker("etcd://127.0.0.1:1"), true);
+    assert_eq!(run(&fake.host, Attempt(5), Run::from("other")).await, Outcome::NotAdmitted);
+    assert_eq!(fake.machine().done, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_fails_is_put_back_and_the_journal_says_why() {
+    let fake = Fake::new();
+    fake.put("/etc/docker/daemon.json", "{\"debug\": true}");
+    fake.machine().broken.push("restart docker.service".to_owned());
+    open(&fake, 5, docker("etcd://127.0.0.1:1"), true);
+    assert_eq!(run(&fake.host, Attempt(5), Run::from("r")).await, Outcome::Closed);
+    let Progress::Undone { why } = progress(&fake) else { panic!("{:?}", progress(&fake)) };
+    assert!(why.contains("docker.service is not up"), "{why}");
+    assert_eq!(fake.text("/etc/docker/daemon.json").as_deref(), Some("{\"debug\": true}"));
+}
+
+#[tokio::test]
+async fn what_would_have_to_stop_and_may_not_is_left_alone() {
+    let fake = Fake::new();
+    open(&fake, 5, docker("etcd://127.0.0.1:1"), false);
+    assert_eq!(run(&fake.host, Attempt(5), Run::from("r")).await, Outcome::Closed);
+    assert!(matches!(progress(&fake), Progress::Undone { why } if why.contains("may not")));
+    assert_eq!(fake.machine().count("restart"), 0);
+}
+
+/// Every process is cut off after one answer more than the one before: after each, a fresh one
+/// finds a journal from which it can go on, to the same end, and nothing is restarted in vain.
+#[tokio::test]
+async fn a_process_cut_off_anywhere_is_carried_on_to_the_same_end() {
+    for answers in 1..12 {
+        let fake = Fake::new();
+        open(&fake, 5, docker("etcd://127.0.0.1:1"), true);
+        cut_off_after(&fake.host, answers).await;
+        let was_open = fake.host.state.journal().unwrap().unwrap().is_open();
+        let expected = if was_open { Outcome::Closed } else { Outcome::NotAdmitted };
+        assert_eq!(run(&fake.host, Attempt(5), Run::from("r")).await, expected, "{answers}");
+        assert_eq!(progress(&fake), Progress::Done, "{answers}");
+        assert_eq!(fake.machine().count("restart"), 1, "{answers}");
+        let text = fake.text("/etc/docker/daemon.json").unwrap();
+        assert!(text.contains("etcd://127.0.0.1:1"), "{answers}: {text}");
+    }
+}
+
+/// Carries out so many commands and is gone, what it did last unheard.
+async fn cut_off_after(host: &Host, answers: usize) {
+    let (mut runner, mut command) = Runner::start(Attempt(5), Run::from("r"));
+    let mut journal = None;
+    for _ in 0..answers {
+        let answer = match command {
+            Command::Exit(_) => return,
+            Command::Lock => {
+                journal = host.state.journal().unwrap();
+                Answer::Locked(journal.clone())
+            }
+            Command::Check(order) => Answer::Found(steps::check(host, &order).await),
+            Command::ArmBootUnit => Answer::Did(said(boot::arm(host).await)),
+            Command::Write(next) => {
+                host.state.write_journal(&next).unwrap();
+                journal = Some(next);
+                Answer::Did(Ok(()))
+            }
+            Command::Apply(order) => {
+                Answer::Did(said(steps::apply(host, Attempt(5), &order).await))
+            }
+            Command::Verify(order) => Answer::Did(steps::verify(host, &order).await),
+            Command::Probe(_) => Answer::Did(probe(host, journal.as_ref()).await),
+            Command::Undo(order) => {
+                Answer::Did(said(steps::undo(host, Attempt(5), order.component).await))
+            }
+        };
+        command = runner.handle(uptime(), answer);
+    }
+}

@@ -1,0 +1,158 @@
+use super::*;
+use crate::desired::Spec;
+use crate::job::samples;
+use crate::node::steps::fakes::Fake;
+use crate::words::SpecHash;
+
+const NODE: Container = Container(Component::CalicoNode);
+
+fn target(declared: Value) -> ComponentSpec {
+    let spec = Spec::CalicoNode(serde_json::from_value(declared).unwrap());
+    samples::spec(Component::CalicoNode, spec)
+}
+
+fn node(tag: &str) -> ComponentSpec {
+    target(json!({
+        "image": format!("calico/node:{tag}"),
+        "env": {"PASSWORD": {"fromFile": "/etc/calico/password"}, "IP": {"fromRoute": "127.0.0.1"}, "A": "b"},
+        "volumes": [{"hostPath": "/etc/calico", "containerPath": "/certs"}],
+    }))
+}
+
+fn fake() -> Fake {
+    let fake = Fake::new();
+    fake.put("/etc/calico/password", "secret\n");
+    for tag in ["v1", "v2"] {
+        let image = json!({"Id": format!("sha256:{tag}")});
+        fake.machine().registry.insert(format!("calico/node:{tag}"), image);
+    }
+    fake
+}
+
+async fn hash(fake: &Fake) -> Option<SpecHash> {
+    NODE.observe(&fake.host).await.unwrap().and_then(|seen| seen.hash)
+}
+
+#[tokio::test]
+async fn a_container_is_made_as_declared_and_a_second_run_changes_nothing() {
+    let fake = fake();
+    assert_eq!(NODE.observe(&fake.host).await.unwrap(), None);
+    assert_eq!(
+        NODE.check(&fake.host, &node("v1")).await.unwrap(),
+        Finding::Ready { disrupts: false }
+    );
+    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    let made = fake.machine().containers["calico-node"].clone();
+    assert_eq!(made["Config"]["Env"], json!(["A=b", "IP=127.0.0.1", "PASSWORD=secret"]));
+    let binds = made["HostConfig"]["Binds"].as_array().unwrap();
+    assert_eq!(binds.last(), Some(&json!("/etc/calico:/certs:ro")));
+    assert_eq!(made["HostConfig"]["RestartPolicy"]["Name"], "always");
+    assert_eq!(hash(&fake).await, Some(node("v1").hash));
+    assert_eq!(NODE.check(&fake.host, &node("v1")).await.unwrap(), Finding::InForce);
+    let done = fake.machine().done.len();
+    NODE.apply(&fake.host, Attempt(2), &node("v1")).await.unwrap();
+    assert_eq!(fake.machine().done.len(), done);
+    // The secret is in the container, and nowhere in what we keep.
+    let record =
+        serde_json::to_string(&fake.host.state.record(Component::CalicoNode).unwrap()).unwrap();
+    assert!(!record.contains("secret"));
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_had_stops_nothing() {
+    let fake = fake();
+    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    fake.machine().registry.remove("calico/node:v2");
+    let error = NODE.apply(&fake.host, Attempt(2), &node("v2")).await.unwrap_err();
+    assert!(error.to_string().contains("manifest unknown"), "{error}");
+    NODE.undo(&fake.host, Attempt(2)).await.unwrap();
+    assert_eq!(fake.machine().count("remove"), 1, "only before the first was made");
+    assert_eq!(hash(&fake).await, Some(node("v1").hash));
+}
+
+#[tokio::test]
+async fn the_old_container_comes_back_from_its_own_image() {
+    let fake = fake();
+    // Somebody's own, made by hand, whose image has got another meaning since.
+    fake.machine().images.insert("calico/node:latest".to_owned(), json!({"Id": "sha256:theirs"}));
+    let theirs = json!({
+        "Image": "sha256:theirs", "State": {"Running": true},
+        "Config": {"Image": "calico/node:latest", "Env": ["X=y"]}, "HostConfig": {"NetworkMode": "host"},
+    });
+    fake.machine().containers.insert("calico-node".to_owned(), theirs.clone());
+    assert_eq!(
+        NODE.check(&fake.host, &node("v1")).await.unwrap(),
+        Finding::Ready { disrupts: true }
+    );
+    fake.machine().broken.push("run calico-node".to_owned());
+    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap_err();
+    fake.machine().broken.clear();
+    NODE.undo(&fake.host, Attempt(1)).await.unwrap();
+    let back = fake.machine().containers["calico-node"].clone();
+    assert_eq!(
+        (&back["Image"], &back["Config"]["Env"]),
+        (&theirs["Image"], &theirs["Config"]["Env"])
+    );
+    assert_eq!(back["State"]["Running"], true);
+    assert_eq!(hash(&fake).await, None);
+}
+
+#[tokio::test]
+async fn what_differs_in_anything_is_not_in_force() {
+    let fake = fake();
+    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    // The file on the host changed: the container runs with the old password.
+    fake.put("/etc/calico/password", "other\n");
+    assert_eq!(hash(&fake).await, None);
+    fake.put("/etc/calico/password", "secret\n");
+    assert_eq!(hash(&fake).await, Some(node("v1").hash));
+    fake.machine().containers.get_mut("calico-node").unwrap()["Image"] = "sha256:else".into();
+    assert_eq!(hash(&fake).await, None);
+    fake.machine().containers.remove("calico-node");
+    assert_eq!(NODE.observe(&fake.host).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_there_is_said_before_anything_stops() {
+    let fake = Fake::new();
+    let error = NODE.check(&fake.host, &node("v1")).await.unwrap_err();
+    assert!(
+        error.to_string().contains("PASSWORD")
+            && error.to_string().contains("/etc/calico/password"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn taking_it_off_removes_ours_alone() {
+    let fake = fake();
+    let off = samples::spec(Component::CalicoNode, Spec::Off);
+    assert_eq!(NODE.check(&fake.host, &off).await.unwrap(), Finding::InForce);
+    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    assert_eq!(NODE.check(&fake.host, &off).await.unwrap(), Finding::Ready { disrupts: true });
+    NODE.apply(&fake.host, Attempt(2), &off).await.unwrap();
+    assert!(fake.machine().containers.is_empty());
+    assert_eq!(NODE.check(&fake.host, &off).await.unwrap(), Finding::InForce);
+    NODE.undo(&fake.host, Attempt(2)).await.unwrap();
+    assert_eq!(hash(&fake).await, Some(node("v1").hash));
+}
+
+#[test]
+fn how_a_container_is_follows_from_what_docker_says() {
+    for (state, healthy) in [
+        (json!({"Running": true}), Some(true)),
+        (json!({"Running": true, "Restarting": true}), Some(false)),
+        (json!({"Running": false, "ExitCode": 1}), Some(false)),
+        (json!({"Running": true, "Health": {"Status": "healthy"}}), Some(true)),
+        (json!({"Running": true, "Health": {"Status": "unhealthy"}}), Some(false)),
+        (json!({"Running": true, "Health": {"Status": "starting"}}), None),
+    ] {
+        let found = health(Component::CalicoNode, &json!({"State": state}));
+        let expected = match found {
+            Health::Healthy => Some(true),
+            Health::Unhealthy { .. } => Some(false),
+            Health::Unknown => None,
+        };
+        assert_eq!(expected, healthy, "{found:?}");
+    }
+}

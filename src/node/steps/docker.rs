@@ -1,0 +1,256 @@
+//! `docker`: the cluster store of the Docker daemon.
+//!
+//! Three keys of `daemon.json` are ours; everything else in it stays as it is. A store that somebody
+//! else has set, there or on the command line, is left alone and said. Docker 1.11 to 20.10 takes
+//! a first store by SIGHUP if an address to advertise comes with it; all else takes a restart.
+
+mod rules;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Patience, Seen, Step};
+use crate::desired::{ComponentSpec, Docker as Wanted, Spec};
+use crate::job::Finding;
+use crate::node::docker::Info;
+use crate::node::files::Staging;
+use crate::node::host::{Host, HostError};
+use crate::node::service::{Activity, Service};
+use crate::node::state::{Kept, Record};
+use crate::observed::facts::Health;
+use crate::words::{Attempt, Component};
+use rules::{CommandLine, View, Way};
+
+/// The unit of every package of Docker, and of DC/OS.
+const UNIT: &str = "docker.service";
+/// A daemon that takes longer to answer after it is up is not well.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
+/// A daemon that starts is waited for so long, and one that does not answer.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+/// A reload is over in milliseconds; one that shows nothing was not taken.
+const RELOADS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Docker;
+
+impl Step for Docker {
+    async fn observe(&self, host: &Host) -> Result<Option<Seen>, HostError> {
+        let Some(sight) = look(host).await? else { return Ok(None) };
+        let record = host.state.record(Component::Docker)?;
+        let hash = record.as_ref().and_then(|record| {
+            let Spec::Docker(wanted) = &record.target.spec else { return None };
+            sight.view.is_in_force(wanted).then_some(record.target.hash)
+        });
+        let health = match (&sight.view.info, &sight.silence) {
+            (Some(_), _) => Health::Healthy,
+            (None, why) => Health::Unhealthy { why: why.clone().unwrap_or_default() },
+        };
+        Ok(Some(Seen {
+            hash,
+            version: sight.view.info.as_ref().map(|info| info.server_version.clone()),
+            health,
+            running: sight.is_up(),
+            blocked: sight.view.blocked(record.is_some()).err(),
+        }))
+    }
+
+    async fn check(&self, host: &Host, target: &ComponentSpec) -> Result<Finding, HostError> {
+        let Some(sight) = look_settled(host).await? else {
+            return Ok(Finding::Refused {
+                why: "there is no docker.service on this host".to_owned(),
+            });
+        };
+        let record = host.state.record(Component::Docker)?;
+        let way = match sight.view.way(target, record.as_ref()) {
+            Ok(way) => way,
+            Err(why) => return Ok(Finding::Refused { why }),
+        };
+        if let Spec::Docker(wanted) = &target.spec
+            && let Some(why) = v2_is_missing(wanted).await
+        {
+            return Ok(Finding::Refused { why });
+        }
+        Ok(match way {
+            Way::InForce => Finding::InForce,
+            Way::Write | Way::Reload => Finding::Ready { disrupts: false },
+            Way::Restart => Finding::Ready { disrupts: sight.is_up() },
+        })
+    }
+
+    async fn apply(
+        &self,
+        host: &Host,
+        attempt: Attempt,
+        target: &ComponentSpec,
+    ) -> Result<(), HostError> {
+        let Some(sight) = look_settled(host).await? else {
+            return Err(HostError::Found("there is no docker.service on this host".to_owned()));
+        };
+        let file = sight.view.line.config_file.clone();
+        let notes = json!({"startedUs": sight.unit.started_us, "up": sight.is_up()});
+        let kept =
+            host.state.keep(attempt, Component::Docker, std::slice::from_ref(&file), notes)?;
+        let known = host.state.record(Component::Docker)?;
+        let way = sight.view.way(target, known.as_ref()).map_err(HostError::Found)?;
+        let text = sight.view.text(target, known.as_ref()).map_err(HostError::Found)?;
+        if way == Way::Restart {
+            trial::run(host, &sight.unit, &sight.view.line, &text).await?;
+        }
+        // The record comes before the file: by itself it proves nothing, while a file of ours
+        // without a record would be taken as somebody else's.
+        if target.spec != Spec::Off {
+            let before = rules::ours_in(original(&kept, &file).as_deref());
+            let record = Record::new(attempt, target, kept.record.as_ref(), before);
+            host.state.set_record(Component::Docker, Some(&record))?;
+        }
+        host.root.write(&file, text.as_bytes(), 0o644, Staging::Beside)?;
+        match way {
+            Way::InForce | Way::Write => {}
+            Way::Reload => reload(host, target).await?,
+            Way::Restart => restart(host).await?,
+        }
+        if target.spec == Spec::Off {
+            host.state.set_record(Component::Docker, None)?;
+        }
+        Ok(())
+    }
+
+    /// Files first. The daemon is restarted only if it was restarted for this attempt, or does
+    /// not answer: one that took a store by reload keeps it until its next start, harmlessly.
+    async fn undo(&self, host: &Host, attempt: Attempt) -> Result<(), HostError> {
+        let Some(kept) = host.state.kept(attempt, Component::Docker)? else { return Ok(()) };
+        host.state.put_back(Component::Docker, &kept)?;
+        let Some(unit) = host.services.look(UNIT).await? else { return Ok(()) };
+        let was_up = kept.notes["up"].as_bool().unwrap_or(true);
+        let restarted = kept.notes["startedUs"].as_u64() != Some(unit.started_us);
+        let well = unit.activity == Activity::Active && host.docker.info().await.is_ok();
+        match (was_up, restarted, well) {
+            (true, false, true) => Ok(()),
+            (true, ..) => restart(host).await,
+            (false, ..) => Ok(host.services.stop(UNIT).await?),
+        }
+    }
+}
+
+/// What was found on the machine.
+struct Sight {
+    unit: Service,
+    view: View,
+    /// Why the daemon does not answer.
+    silence: Option<String>,
+}
+
+impl Sight {
+    fn is_up(&self) -> bool {
+        matches!(self.unit.activity, Activity::Active | Activity::Changing)
+    }
+}
+
+/// None if there is no Docker on the host.
+async fn look(host: &Host) -> Result<Option<Sight>, HostError> {
+    let Some(unit) = host.services.look(UNIT).await? else { return Ok(None) };
+    let line = host.command_line(UNIT, &unit).await?;
+    let line = line.map_or_else(CommandLine::default, CommandLine::read);
+    let file = host.root.text(&line.config_file)?;
+    let (info, silence) = match host.docker.info().await {
+        Ok(info) => (Some(info), None),
+        Err(error) => (None, Some(HostError::from(error).sentence())),
+    };
+    Ok(Some(Sight { unit, view: View { line, file, info }, silence }))
+}
+
+/// The same once the daemon is neither starting nor stopping: at boot it is not restarted because
+/// it does not answer yet.
+async fn look_settled(host: &Host) -> Result<Option<Sight>, HostError> {
+    let patience = Patience::of(host, SETTLES_WITHIN);
+    loop {
+        let sight = look(host).await?;
+        let settled = sight.as_ref().is_none_or(|sight| match sight.unit.activity {
+            Activity::Changing => false,
+            Activity::Active => sight.view.info.is_some(),
+            Activity::Inactive | Activity::Failed => true,
+        });
+        // What is never answered is for the step to deal with.
+        if settled || !patience.lasts().await {
+            return Ok(sight);
+        }
+    }
+}
+
+fn original(kept: &Kept, file: &str) -> Option<String> {
+    let (_, found) = kept.files.iter().find(|(path, _)| path == file)?;
+    Some(String::from_utf8_lossy(&found.as_ref()?.bytes).into_owned())
+}
+
+async fn reload(host: &Host, target: &ComponentSpec) -> Result<(), HostError> {
+    host.services.reload(UNIT).await?;
+    let Spec::Docker(wanted) = &target.spec else { return Ok(()) };
+    let patience = Patience::of(host, RELOADS_WITHIN);
+    while !host.docker.info().await.is_ok_and(|info| rules::uses(&info, wanted)) {
+        if !patience.lasts().await {
+            let why = "Docker has not taken the cluster store by reload; its log says why";
+            return Err(HostError::Found(why.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// After some failures in a row systemd would not start it any more, so that is cleared first.
+async fn restart(host: &Host) -> Result<(), HostError> {
+    // Where there is nothing to clear, old versions of systemd refuse.
+    let _ = host.services.reset_failed(UNIT).await;
+    host.services.restart(UNIT).await?;
+    let patience = Patience::of(host, ANSWERS_WITHIN);
+    while host.docker.info().await.is_err() {
+        if !patience.lasts().await {
+            let why = "Docker is up and does not answer; `journalctl -u docker` says why";
+            return Err(HostError::Found(why.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Docker starts on a store that answers without etcd's v2 API, and then every network fails. A
+/// store that does not answer yet may be one that this very change brings.
+async fn v2_is_missing(wanted: &Wanted) -> Option<String> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .timeout(Duration::from_secs(2))
+        .build()
+        .ok()?;
+    if !wanted.cluster_store_opts.is_empty() {
+        // It is behind TLS, with certificates that are the daemon's.
+        return None;
+    }
+    let addresses: Vec<&str> = wanted.cluster_store.hosts().collect();
+    for address in addresses {
+        let answer = http.get(format!("http://{address}/v2/members")).send().await;
+        match answer.map(|answer| answer.status().as_u16()) {
+            Ok(404) => {
+                return Some(format!(
+                    "etcd at {address} answers without its v2 API, which Docker's cluster store needs; start etcd with `--enable-v2`"
+                ));
+            }
+            Ok(_) => return None,
+            Err(_) => {}
+        }
+    }
+    None
+}
+
+/// What the node needs to know of Docker beside the component.
+pub(in crate::node) async fn info(host: &Host) -> Option<Info> {
+    host.docker.info().await.ok()
+}
+
+/// Only a value that is there counts.
+fn given(value: &Value) -> Option<&Value> {
+    (!value.is_null()).then_some(value)
+}

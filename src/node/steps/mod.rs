@@ -1,0 +1,250 @@
+//! The components as steps: looked at, changed, put back. One file for each.
+//!
+//! A step decides how its component is changed, never whether or when: that is [`crate::job`]'s.
+//! All of it is idempotent, as a process that died in the middle is followed by another one.
+
+mod container;
+mod docker;
+mod etcd_proxy;
+#[cfg(test)]
+pub(super) mod fakes;
+mod mesos_agent;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::host::{Host, HostError};
+use crate::desired::{ComponentSpec, Spec};
+use crate::job::Finding;
+use crate::job::order::{Change, StepOrder};
+use crate::observed::facts::{ComponentFacts, Health};
+use crate::words::{Attempt, Component, SpecHash};
+
+pub(super) use docker::info as docker_info;
+
+/// What a step has brought about is there within this time, or has failed. calico/node needs the
+/// longest: it waits for etcd, and its health check runs every ten seconds.
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(90);
+
+/// Of DC/OS 2.1 and later.
+const OF_DCOS: &str = "dcos-calico-felix.service";
+
+/// What was found of a component that there is on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    /// The spec that is in force, if all of it was found.
+    hash: Option<SpecHash>,
+    /// As it calls itself.
+    version: Option<String>,
+    /// What it answered.
+    health: Health,
+    /// Something runs that a change could stop.
+    running: bool,
+    /// Why it cannot be changed here.
+    blocked: Option<String>,
+}
+
+/// One component.
+trait Step {
+    /// What is on the machine; none if there is nothing of it.
+    async fn observe(&self, host: &Host) -> Result<Option<Seen>, HostError>;
+
+    /// What changing it to the target would take, without touching anything.
+    async fn check(&self, host: &Host, target: &ComponentSpec) -> Result<Finding, HostError>;
+
+    /// Keeps what is there, once for the attempt, and makes it what the target says.
+    async fn apply(
+        &self,
+        host: &Host,
+        attempt: Attempt,
+        target: &ComponentSpec,
+    ) -> Result<(), HostError>;
+
+    /// Puts back what was kept for the attempt; nothing if nothing was kept.
+    async fn undo(&self, host: &Host, attempt: Attempt) -> Result<(), HostError>;
+}
+
+/// Calls the step of a component. There is no `dyn`: these futures need no box.
+macro_rules! with_step {
+    ($component:expr, $step:ident => $call:expr) => {
+        match $component {
+            Component::Docker => {
+                let $step = docker::Docker;
+                $call
+            }
+            Component::CalicoNode | Component::CalicoLibnetwork => {
+                let $step = container::Container($component);
+                $call
+            }
+            Component::EtcdProxy => {
+                let $step = etcd_proxy::EtcdProxy;
+                $call
+            }
+            Component::MesosAgent => {
+                let $step = mesos_agent::MesosAgent;
+                $call
+            }
+        }
+    };
+}
+
+/// What the components of a host are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Overview {
+    /// Those that there are.
+    pub components: BTreeMap<Component, ComponentFacts>,
+    /// Those that cannot be changed here, and why.
+    pub blocked: BTreeMap<Component, String>,
+}
+
+/// Looks at all components. One that cannot be looked at is not well, and says why.
+pub(super) async fn observe_all(host: &Host) -> Overview {
+    let mut overview = Overview::default();
+    for component in Component::ALL {
+        match observe(host, component).await {
+            Ok(None) => {}
+            Ok(Some(Seen { hash, version, health, running, blocked })) => {
+                let facts = ComponentFacts { hash, version, health, running };
+                overview.components.insert(component, facts);
+                overview.blocked.extend(blocked.map(|why| (component, why)));
+            }
+            Err(error) => {
+                let health = Health::Unhealthy { why: error.sentence() };
+                let facts = ComponentFacts { hash: None, version: None, health, running: true };
+                overview.components.insert(component, facts);
+            }
+        }
+    }
+    overview
+}
+
+async fn observe(host: &Host, component: Component) -> Result<Option<Seen>, HostError> {
+    with_step!(component, step => step.observe(host).await)
+}
+
+/// What keeps us from changing anything on this host.
+pub(super) async fn host_is_blocked(host: &Host) -> Option<String> {
+    let architecture = rustix::system::uname().machine().to_string_lossy().into_owned();
+    if architecture != "x86_64" {
+        return Some(format!(
+            "this processor is {architecture}, and there are builds for x86_64 only"
+        ));
+    }
+    match host.services.look(OF_DCOS).await {
+        Ok(Some(_)) => Some(
+            "DC/OS ships its own Calico on this host (2.1 and later), which is left alone"
+                .to_owned(),
+        ),
+        Ok(None) => None,
+        Err(error) => Some(HostError::from(error).sentence()),
+    }
+}
+
+/// Looks at one step of a change. What cannot be looked at is refused.
+pub(super) async fn check(host: &Host, order: &StepOrder) -> Finding {
+    if let Some(why) = host_is_blocked(host).await {
+        return Finding::Refused { why };
+    }
+    let found = with_step!(order.component, step => step.check(host, &order.target).await);
+    found.unwrap_or_else(|error| Finding::Refused { why: error.sentence() })
+}
+
+/// Looks at all steps of a change before the first is taken.
+pub(super) async fn check_all(host: Host, change: Change) -> Vec<Finding> {
+    let mut findings = Vec::with_capacity(change.steps.len());
+    for order in &change.steps {
+        findings.push(check(&host, order).await);
+    }
+    findings
+}
+
+/// Takes a step.
+pub(super) async fn apply(
+    host: &Host,
+    attempt: Attempt,
+    order: &StepOrder,
+) -> Result<(), HostError> {
+    with_step!(order.component, step => step.apply(host, attempt, &order.target).await)
+}
+
+/// Puts a step back.
+pub(super) async fn undo(
+    host: &Host,
+    attempt: Attempt,
+    component: Component,
+) -> Result<(), HostError> {
+    with_step!(component, step => step.undo(host, attempt).await)
+}
+
+/// Waits until a step is in force, by what is found on the machine.
+pub(super) async fn verify(host: &Host, order: &StepOrder) -> Result<(), String> {
+    let patience = Patience::of(host, IN_FORCE_WITHIN);
+    loop {
+        let there = in_force(host, order).await;
+        if there.is_ok() || !patience.lasts().await {
+            return there;
+        }
+    }
+}
+
+/// Whether all of a change are in force and well.
+pub(super) async fn all_in_force(host: &Host, change: &Change) -> Result<(), String> {
+    for order in &change.steps {
+        in_force(host, order).await?;
+    }
+    Ok(())
+}
+
+/// Whether all that a change was about and that is there is well.
+pub(super) async fn all_well(host: &Host, change: &Change) -> Result<(), String> {
+    for order in &change.steps {
+        let seen = observe(host, order.component).await;
+        if let Some(seen) = seen.map_err(|error| error.sentence())? {
+            well(order.component, &seen)?;
+        }
+    }
+    Ok(())
+}
+
+async fn in_force(host: &Host, order: &StepOrder) -> Result<(), String> {
+    let StepOrder { component, target } = order;
+    let seen = observe(host, *component).await.map_err(|error| error.sentence())?;
+    let hash = seen.as_ref().and_then(|seen| seen.hash);
+    match (&target.spec, seen) {
+        (Spec::Off, _) if hash.is_some() => Err(format!("{component} is still there")),
+        (Spec::Off, _) => Ok(()),
+        (_, Some(seen)) if hash == Some(target.hash) => well(*component, &seen),
+        (_, Some(Seen { health: Health::Unhealthy { why }, .. })) => {
+            Err(format!("{component}: {why}"))
+        }
+        _ => Err(format!("{component} is not in force")),
+    }
+}
+
+fn well(component: Component, seen: &Seen) -> Result<(), String> {
+    match &seen.health {
+        Health::Healthy => Ok(()),
+        Health::Unhealthy { why } => Err(format!("{component}: {why}")),
+        Health::Unknown => Err(format!("{component} has not said yet how it is")),
+    }
+}
+
+/// Time to wait for something that is to become so.
+struct Patience {
+    until: Instant,
+    look_again: Duration,
+}
+
+impl Patience {
+    fn of(host: &Host, time: Duration) -> Self {
+        Self { until: Instant::now() + time, look_again: host.look_again }
+    }
+
+    /// Waits before another look; false once there is no time left for one.
+    async fn lasts(&self) -> bool {
+        tokio::time::sleep(self.look_again).await;
+        Instant::now() < self.until
+    }
+}
