@@ -1,6 +1,6 @@
 # All that is done with this repository, by one word each. `make help` lists them.
 #
-# Everything happens in this folder and in Cargo's cache; nothing needs root.
+# Everything happens in this folder and in Cargo's cache; nothing but the lab needs root.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -38,7 +38,7 @@ demo: build ## a whole cluster on this machine, brought in sync; DEMO_ARGS="--ho
 test: tools lint unit doc deny ## everything that has to be green before a change lands
 
 .PHONY: test-full
-test-full: test long benches fuzz ## test, and what takes long
+test-full: test long lab-test benches fuzz ## test, and what takes long
 
 .PHONY: lint
 lint: tools ## formatting and clippy, warnings are errors
@@ -57,6 +57,18 @@ pymesos: ## pymesos below target/tools, a foreign client for the long tests
 .PHONY: long
 long: tools pymesos ## the tests that are too long for every day
 	@$(stage) --show "long tests" "minutes" tools/test.sh long
+
+.PHONY: lab
+lab: build ## hosts as containers with real systemd and Docker, etcd and the controller; needs root and Docker
+	@$(stage) --show lab "about 30 s; 3 minutes the first time" tools/lab/lab.sh up
+
+.PHONY: lab-down
+lab-down: ## take the lab off again
+	@$(stage) --show lab "seconds" tools/lab/lab.sh down
+
+.PHONY: lab-test
+lab-test: build ## the tests in the lab; passed over, and said so, where there can be none
+	@$(stage) --show "lab tests" "minutes, with root and Docker" tools/lab/lab.sh test
 
 .PHONY: doc
 doc: tools ## the examples in the documentation run, and it has no broken link

@@ -14,7 +14,7 @@ if type -P cargo-nextest >/dev/null; then
   case $1 in
   build) exec "${runner[@]}" --no-run ;;
   quick) exec "${runner[@]}" --cargo-quiet ;;
-  long) exec "${runner[@]}" --cargo-quiet --run-ignored only ;;
+  long) exec "${runner[@]}" --cargo-quiet --run-ignored only -E 'not binary(lab)' ;;
   esac
 else
   case $1 in
@@ -24,7 +24,7 @@ else
     echo "     and slow ones named: cargo install cargo-nextest --locked"
     exec cargo test --locked --quiet --tests
     ;;
-  long) exec cargo test --locked --quiet --tests -- --ignored ;;
+  long) exec cargo test --locked --quiet --tests -- --ignored --skip lab_ ;;
   esac
 fi
 echo "test.sh: build, quick or long, not '$1'" >&2

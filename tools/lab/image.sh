@@ -65,15 +65,15 @@ stand_ins() {
 
 # Adds one image to $work/archive and to $manifest; its layer differs by a file with its name.
 one_image() {
-  local name=${1//[^a-z0-9.]/-} program=calico-node digest
-  [[ $1 != *libnetwork* ]] || program=libnetwork-plugin
+  local name=${1//[^a-z0-9.]/-} entry=calico-node digest
+  [[ $1 != *libnetwork* ]] || entry=libnetwork-plugin
   echo "$1" >"$work/layer/etc/image"
   mkdir -p "$work/archive/$name"
   tar -C "$work/layer" --sort=name --owner=0 --group=0 --mtime=@0 -cf "$work/archive/$name/layer.tar" .
   digest=$(sha256sum "$work/archive/$name/layer.tar" | cut -d ' ' -f 1)
   cat >"$work/archive/$name.json" <<JSON
 {"architecture":"amd64","os":"linux","created":"2026-01-01T00:00:00Z",
- "config":{"Entrypoint":["/bin/$program"],"Env":["PATH=/bin"],"StopSignal":"SIGKILL","Labels":{"$label":"stand-in"}},
+ "config":{"Entrypoint":["/bin/$entry"],"Env":["PATH=/bin"],"StopSignal":"SIGKILL","Labels":{"$label":"stand-in"}},
  "rootfs":{"type":"layers","diff_ids":["sha256:$digest"]}}
 JSON
   manifest+=",{\"Config\":\"$name.json\",\"RepoTags\":[\"$1\"],\"Layers\":[\"$name/layer.tar\"]}"

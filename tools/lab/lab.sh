@@ -2,9 +2,10 @@
 # The lab: hosts as containers with real systemd and Docker, agents of the simulated Mesos on them, a
 # real etcd, and the controller. lab.sh up | down | status | test
 #
-# LAB_HOSTS (3, the last of them public) and LAB_CGROUPS (`v1`: systemd tracks units in the first
-# hierarchy, as on a machine without the second; else as the machine has it) say what is brought up;
-# LAB_CONTROLLER=0 leaves the controller out, LAB_KEEP=1 leaves the lab up after the tests.
+# LAB_HOSTS says how many hosts (3, the last of them public): a1, a2, …, p1. Control groups are as the
+# machine has them; where it has both versions, hosts with an even number see the first alone, as older
+# systems do. LAB_MESOS is the version of Mesos; LAB_CONTROLLER=0 leaves the controller out, LAB_KEEP=1
+# leaves the lab up after the tests, LAB_PROGRAM is another build of the program.
 #
 # Everything is below target/lab and /run/calico-dcos-lab; containers and networks are found again by
 # their label alone. Images are kept between runs, hosts are not.
@@ -56,7 +57,8 @@ start_services() {
 }
 
 start_host() { # NAME [public]
-  local name=$1 data=$lab/hosts/$1
+  local name=$1 data=$lab/hosts/$1 cgroups=
+  [[ $name != a*[02468] ]] || cgroups=v1
   mkdir -p "$data/docker"
   # The inner Docker cannot keep its layers on those of the outer one.
   # shellcheck disable=SC2046 # one word per capability
@@ -65,7 +67,7 @@ start_host() { # NAME [public]
     --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --stop-signal SIGRTMIN+3 \
     --tmpfs /run --tmpfs /run/lock --tmpfs /tmp \
     --volume "$data/docker:/var/lib/docker" --volume "$lab/share:/lab:ro" \
-    --env container=docker --env "LAB_CGROUPS=${LAB_CGROUPS:-}" --env "LAB_PUBLIC=${2:-}" \
+    --env container=docker --env "LAB_CGROUPS=$cgroups" --env "LAB_PUBLIC=${2:-}" \
     "$host_image" /usr/local/sbin/lab-init >/dev/null
 }
 

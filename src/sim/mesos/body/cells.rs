@@ -20,6 +20,11 @@ use crate::mesos::v1::ExecutorInfo;
 const MOVE: &str =
     r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 1; shift; done; shift; exec "$@""#;
 
+/// The first process of a PID namespace, as Mesos has one: the kernel keeps signals from it that it does
+/// not handle, and so from a program in its place. It passes on that it shall end.
+const FIRST: &str = r#""$@" & child=$!; trap 'kill -TERM $child' TERM
+while wait $child; status=$?; kill -0 $child 2>/dev/null; do :; done; exit $status"#;
+
 /// How the processes of containers are kept apart from the agent's.
 #[derive(Debug)]
 pub(crate) struct Cells {
@@ -117,6 +122,7 @@ impl Cells {
         if self.pid_namespace && !shares_pid_namespace(executor) {
             shell.args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]);
             shell.args(["--propagation", "slave", "--"]);
+            shell.args(["/bin/sh", "-c", FIRST, "sh"]);
         }
         // The name under which the program believes to run is lost; nothing here asks for it.
         shell.arg(program.as_std().get_program()).args(program.as_std().get_args());

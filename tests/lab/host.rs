@@ -1,0 +1,96 @@
+//! A host of the lab, from outside: commands in it, and what its agent says.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a test waits for anything at all before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The machine's address towards the hosts. Only `make lab-test` sets it.
+pub(crate) fn gateway() -> String {
+    std::env::var("LAB_GATEWAY").expect("a lab; run these tests by `make lab-test`")
+}
+
+/// What the lab shares with its hosts, where they find it as `/lab`.
+pub(crate) fn share() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab/share")
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Host(pub(crate) String);
+
+impl Host {
+    /// All that the lab has.
+    pub(crate) fn all() -> Vec<Self> {
+        let names =
+            docker(&["ps", "--filter", "label=calico-dcos-lab=host", "--format", "{{.Names}}"]);
+        let mut hosts: Vec<_> = names
+            .lines()
+            .filter_map(|name| Some(Self(name.strip_prefix("calico-dcos-lab-")?.to_owned())))
+            .collect();
+        hosts.sort_by(|a, b| a.0.cmp(&b.0));
+        hosts
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// Runs a line of shell in it; it has to succeed. Returns its output.
+    pub(crate) fn run(&self, line: &str) -> String {
+        docker(&["exec", &format!("calico-dcos-lab-{}", self.0), "sh", "-c", line])
+    }
+
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.0.starts_with('p') { "dcos-mesos-slave-public" } else { "dcos-mesos-slave" }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.run("hostname -i").trim().to_owned()
+    }
+
+    /// Whether systemd tracks its units in the second hierarchy while there is a first one.
+    pub(crate) fn is_hybrid(&self) -> bool {
+        let line = "stat -fc %T /sys/fs/cgroup/unified 2>/dev/null || true";
+        self.run(line).trim() == "cgroup2fs"
+    }
+}
+
+/// Docker on this machine, as the lab uses it.
+pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().expect("docker");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docker {arguments:?}: {}: {text}{error}", output.status);
+    text
+}
+
+/// Asks again until the answer is right; fails with the last answer.
+pub(crate) async fn eventually<T: std::fmt::Debug>(
+    mut ask: impl AsyncFnMut() -> T,
+    is: impl Fn(&T) -> bool,
+) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask().await;
+        if is(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < until, "it stays at {answer:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// GET, as JSON.
+pub(crate) async fn get(url: &str) -> serde_json::Value {
+    // reqwest panics without a provider. If one is installed, this changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client =
+        reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
+    let answer = client.get(url).timeout(Duration::from_secs(10)).send().await;
+    let answer = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
+    answer.json().await.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
