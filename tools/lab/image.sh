@@ -40,6 +40,9 @@ host_image() {
   tar -C "$tree" --exclude=./dev -c . | docker import --change "LABEL $label=image" - "$host_image" \
     >>"$lab/log/image.log" 2>&1 || die "the image of a host cannot be made; see $lab/log/image.log."
   rm -rf "$tree"
+  # Those of earlier versions of this folder; hosts that still have one keep it.
+  docker images --filter "label=$label=image" --format '{{.Repository}}:{{.Tag}}' | grep -vxF "$host_image" |
+    xargs --no-run-if-empty docker rmi >/dev/null 2>&1 || true
 }
 
 # Stand-ins for Calico's images, as an archive for `docker load`, written without a Docker so that
