@@ -72,6 +72,14 @@ impl Attributes {
     }
 }
 
+/// See [`Root::stamp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    file: (u64, u64),
+    changed: (i64, i64),
+    size: i64,
+}
+
 /// Where a file is written before it is renamed into its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Staging {
@@ -123,6 +131,22 @@ impl Root {
             label: label(&file),
         };
         Ok(Some(Found { bytes, attributes }))
+    }
+
+    /// What changes whenever the file does; none if there is none. It saves reading large files
+    /// again and again.
+    pub fn stamp(&self, path: &str) -> Result<Option<Stamp>, FileError> {
+        let Some((folder, name)) = self.folder(path, false)? else { return Ok(None) };
+        match fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            // The time of change cannot be set by a program.
+            Ok(stat) => Ok(Some(Stamp {
+                file: (stat.st_dev, stat.st_ino),
+                changed: (stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
+                size: stat.st_size,
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(failed(path, "looked at")(error.into())),
+        }
     }
 
     /// The text of a file; what is not UTF-8 is replaced, as nothing of ours depends on it.

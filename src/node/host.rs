@@ -1,17 +1,19 @@
 //! One machine, as this room reaches it.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::dns::{Dns, DnsError};
 use super::docker::{Docker, DockerError};
 use super::download::{DownloadError, Downloads};
-use super::files::{FileError, Root};
+use super::files::{FileError, Root, Stamp};
 use super::service::{Service, ServiceError, Services};
 use super::state::{State, StateError};
 use super::systemd::Systemd;
+use crate::words::SpecHash;
 
 /// Docker's socket; `/var/run` is a link of root's to `/run` on every system in use.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -29,6 +31,8 @@ pub struct Host {
     pub docker: Docker,
     /// What it fetches.
     pub downloads: Downloads,
+    /// The SHA-256 of large files, each with the stamp that the file had.
+    digests: Arc<Mutex<BTreeMap<String, (Stamp, SpecHash)>>>,
     /// Where it looks names up.
     pub dns: Dns,
     /// The file of this very program.
@@ -52,6 +56,7 @@ impl Host {
             downloads: Downloads::new(Arc::clone(&root)),
             root,
             services,
+            digests: Arc::default(),
             dns: Dns,
             // Also right when the file was replaced meanwhile.
             program: PathBuf::from("/proc/self/exe"),
@@ -82,6 +87,23 @@ impl Host {
             let words = line.bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
             words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
         }))
+    }
+
+    /// The SHA-256 of a file, read again only if it has changed; none if there is none.
+    pub fn digest(&self, path: &str) -> Result<Option<SpecHash>, HostError> {
+        let Some(stamp) = self.root.stamp(path)? else { return Ok(None) };
+        let known = |digests: &BTreeMap<String, (Stamp, SpecHash)>| {
+            digests.get(path).filter(|(of, _)| *of == stamp).map(|(_, digest)| *digest)
+        };
+        // A panic while it was held leaves nothing half done in it.
+        let digests = || self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = known(&digests()) {
+            return Ok(Some(digest));
+        }
+        let Some(found) = self.root.read(path)? else { return Ok(None) };
+        let digest = SpecHash::of(&found.bytes);
+        digests().insert(path.to_owned(), (stamp, digest));
+        Ok(Some(digest))
     }
 
     /// Whether process numbers here are those of the machine.

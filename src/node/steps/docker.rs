@@ -108,7 +108,11 @@ impl Step for Docker {
             let record = Record::new(attempt, target, kept.record.as_ref(), before);
             host.state.set_record(Component::Docker, Some(&record))?;
         }
-        host.root.write(&file, text.as_bytes(), 0o644, Staging::Beside)?;
+        if target.spec == Spec::Off && View::is_needless(&text, known.as_ref()) {
+            host.root.remove(&file)?;
+        } else {
+            host.root.write(&file, text.as_bytes(), 0o644, Staging::Beside)?;
+        }
         match way {
             Way::InForce | Way::Write => {}
             Way::Reload => reload(host, target).await?,

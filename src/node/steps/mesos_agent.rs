@@ -278,10 +278,8 @@ fn files_are_as_written(host: &Host, record: &Record) -> Result<bool, HostError>
         return Ok(false);
     }
     for (path, digest) in record.notes["plugins"].as_object().into_iter().flatten() {
-        let found = host.root.read(path)?;
-        if found.map(|found| rules::digest(&found.bytes)).as_ref()
-            != digest.as_str().map(str::to_owned).as_ref()
-        {
+        let found = host.digest(path)?.map(|digest| digest.to_string());
+        if found.as_deref() != digest.as_str() {
             return Ok(false);
         }
     }

@@ -164,6 +164,12 @@ impl View {
         Ok(text)
     }
 
+    /// Whether the file is to be gone, as it was there for our sake alone.
+    pub(super) fn is_needless(text: &str, record: Option<&Record>) -> bool {
+        record.is_some_and(|record| record.before.is_null())
+            && json::members(text).is_ok_and(|members| members.is_empty())
+    }
+
     /// Whether file and daemon are as declared.
     pub(super) fn is_in_force(&self, wanted: &Wanted) -> bool {
         let file = self.members().is_ok_and(|members| members == declared(wanted));
@@ -197,9 +203,11 @@ fn declared(wanted: &Wanted) -> Map<String, Value> {
     keys
 }
 
-/// Our keys in a file, as they are kept for the day the component is taken off.
+/// Our keys in a file, as they are kept for the day the component is taken off; null: there was
+/// no file.
 pub(super) fn ours_in(text: Option<&str>) -> Value {
-    let members = text.and_then(|text| json::members(text).ok()).unwrap_or_default();
+    let Some(text) = text else { return Value::Null };
+    let members = json::members(text).unwrap_or_default();
     let ours = members.into_iter().filter(|member| OURS.contains(&member.key.as_str()));
     Value::Object(ours.map(|member| (member.key, member.value)).collect())
 }

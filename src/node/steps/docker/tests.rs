@@ -135,6 +135,14 @@ async fn taking_it_off_leaves_what_was_there_before_and_what_came_since() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_made_for_our_sake_goes_with_us() {
+    let fake = Fake::new();
+    Docker.apply(&fake.host, Attempt(1), &plain()).await.unwrap();
+    Docker.apply(&fake.host, Attempt(2), &off()).await.unwrap();
+    assert_eq!(fake.text(FILE), None);
+}
+
+#[tokio::test]
 async fn a_file_that_the_daemon_would_refuse_is_found_before_anything_stops() {
     let fake = Fake::new();
     // A program that does with its file what dockerd does, in place of it.

@@ -46,6 +46,8 @@ pub(super) async fn run(
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let ended = tokio::time::timeout(PATIENCE, command.output()).await;
+    host.root.remove(&config)?;
+    host.root.remove(&pid)?;
     let said = match &ended {
         Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr).into_owned(),
         // It cannot be started, or does not end: nothing was learned, and the restart is verified.
