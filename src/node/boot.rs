@@ -1,6 +1,11 @@
 //! What is left on the host so that an open journal is carried on after a power cut: a copy of
 //! this program, and a unit that runs it before Docker and the agent start.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use sha2::{Digest, Sha256};
+
 use super::files::Staging;
 use super::host::{Host, HostError};
 use super::state::FOLDER;
@@ -22,12 +27,10 @@ pub fn copy_program(host: &Host) -> Result<String, HostError> {
     {
         return Ok(format!("{PROGRAMS}/{}", name.to_string_lossy()));
     }
-    let bytes = std::fs::read(&host.program).map_err(|error| {
-        HostError::Found(format!("this program's own file cannot be read: {error}"))
-    })?;
-    let name = format!("calico-dcos-{}", SpecHash::of(&bytes).short());
+    let name = copy(host).map_err(|error| {
+        HostError::Found(format!("this program cannot be copied out of its sandbox: {error}"))
+    })??;
     let path = format!("{PROGRAMS}/{name}");
-    host.root.write(&path, &bytes, 0o755, Staging::Beside)?;
     let unit = host.root.text(UNIT_FILE)?.unwrap_or_default();
     for other in host.root.list(PROGRAMS)? {
         // A unit that runs keeps its file open; the boot unit's has to stay until it is replaced.
@@ -36,6 +39,32 @@ pub fn copy_program(host: &Host) -> Result<String, HostError> {
         }
     }
     Ok(path)
+}
+
+/// In pieces: the sandbox of an executor has no memory for all of it at once.
+fn copy(host: &Host) -> io::Result<Result<String, HostError>> {
+    let mut program = File::open(&host.program)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match program.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    let name = format!("calico-dcos-{}", SpecHash(hash.finalize().into()).short());
+    let path = format!("{PROGRAMS}/{name}");
+    // A file gets its name only when it is complete.
+    let known = host.root.stamp(&path);
+    Ok(match known {
+        Ok(Some(_)) => Ok(name),
+        Ok(None) => {
+            program.seek(SeekFrom::Start(0))?;
+            let copied = host.root.write_from(&path, &mut program, 0o755);
+            copied.map(|()| name).map_err(HostError::from)
+        }
+        Err(error) => Err(error.into()),
+    })
 }
 
 /// Enables the boot unit.

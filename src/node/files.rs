@@ -7,7 +7,7 @@
 //! - What is equal already is not touched: neither inode nor times change.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component as Part, Path, PathBuf};
 
@@ -169,8 +169,18 @@ impl Root {
             return Ok(false);
         }
         let attributes = found.map_or_else(|| Attributes::new(mode), |found| found.attributes);
-        self.replace(path, bytes, &attributes, staging)?;
+        self.replace(path, &mut &*bytes, &attributes, staging)?;
         Ok(true)
+    }
+
+    /// Makes a new file of what is read from `source`, however long that is.
+    pub fn write_from(
+        &self,
+        path: &str,
+        source: &mut dyn Read,
+        mode: u32,
+    ) -> Result<(), FileError> {
+        self.replace(path, source, &Attributes::new(mode), Staging::Beside)
     }
 
     /// Makes the file what was found once: that file, or none.
@@ -183,7 +193,9 @@ impl Root {
         match found {
             None => self.remove(path).map(drop),
             Some(found) if self.read(path)?.as_ref() == Some(found) => Ok(()),
-            Some(found) => self.replace(path, &found.bytes, &found.attributes, staging),
+            Some(found) => {
+                self.replace(path, &mut found.bytes.as_slice(), &found.attributes, staging)
+            }
         }
     }
 
@@ -215,7 +227,7 @@ impl Root {
     fn replace(
         &self,
         path: &str,
-        bytes: &[u8],
+        source: &mut dyn Read,
         attributes: &Attributes,
         staging: Staging,
     ) -> Result<(), FileError> {
@@ -235,7 +247,7 @@ impl Root {
             .prefix(".calico-dcos-")
             .tempfile_in(by_descriptor(staged))
             .map_err(&failed)?;
-        file.write_all(bytes).map_err(&failed)?;
+        io::copy(source, &mut file).map_err(&failed)?;
         dress(file.as_file(), attributes).map_err(|error| failed(error.into()))?;
         file.as_file().sync_all().map_err(&failed)?;
         let into = by_descriptor(&folder).join(&name);
