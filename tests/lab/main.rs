@@ -10,6 +10,7 @@
 mod executor;
 mod framework;
 mod host;
+mod product;
 mod witness;
 
 use serde_json::Value;
