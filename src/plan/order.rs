@@ -51,8 +51,10 @@ fn natural(text: &str) -> String {
         let number = digits[..end].trim_start_matches('0');
         key.push_str(&rest[..start]);
         // Two digits for the length: no longer number fits into a host name's label.
-        let digit = |value: usize| char::from(b'0' + (value % 10) as u8);
-        key.extend([digit(number.len() / 10), digit(number.len())]);
+        let length = u32::try_from(number.len()).unwrap_or(u32::MAX);
+        key.extend(
+            [length / 10, length].map(|value| char::from_digit(value % 10, 10)).iter().flatten(),
+        );
         key.push_str(number);
         rest = &digits[end..];
     }

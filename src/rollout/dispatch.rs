@@ -171,7 +171,7 @@ impl Controller {
         for task in &launch.tasks {
             let Some((name, kind)) = self.task_index.remove(&task.task_id) else { continue };
             if let Some(host) = self.hosts.touch(&name) {
-                host.tasks.tasks.remove(&kind);
+                host.drop_task(kind);
                 self.put_tasks(&name);
             }
         }

@@ -105,6 +105,13 @@ impl Host {
         })
     }
 
+    /// The record of a task goes, and with it the wait for an answer about it.
+    pub(super) fn drop_task(&mut self, kind: TaskKind) {
+        if let Some(task) = self.tasks.tasks.remove(&kind) {
+            self.unanswered.remove(&task.id);
+        }
+    }
+
     /// Its machine is announced to be away: nothing is disrupted there.
     pub(super) fn is_maintained(&self, now: Time) -> bool {
         self.record.agent.away.is_some_and(|away| !away.is_over(now))

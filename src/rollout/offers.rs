@@ -268,9 +268,12 @@ impl Offers {
         if self.lacking.is_empty() || self.look.is_none_or(|look| look > now) {
             return false;
         }
-        let long_ago = self.noted.is_none_or(|noted| now.since(noted) >= REVIVE_LOST_MS);
+        // Filters of an earlier subscription may have survived it, and nobody knows of them.
+        let first = self.revived.is_none();
+        let patience = if first { REVIVE_EVERY_MS } else { REVIVE_LOST_MS };
+        let long_ago = self.noted.is_none_or(|noted| now.since(noted) >= patience);
         let lost = long_ago && !self.overdue.is_empty();
-        if lost && !self.overdue.is_subset(&self.starving) {
+        if lost && !first && !self.overdue.is_subset(&self.starving) {
             self.starving.extend(self.overdue.iter().cloned());
             self.starving_moved = true;
         }
@@ -284,7 +287,7 @@ impl Offers {
         let worth_it = hidden * REVIVE_WORTH_HOSTS >= fleet || hidden * 4 >= self.wanted.len();
         let revive = self.suppressed || lost || (hidden > 0 && worth_it);
         let earliest = self.revived.map_or(now, |at| at.plus_ms(REVIVE_EVERY_MS));
-        let next_note = self.noted.map(|noted| noted.plus_ms(REVIVE_LOST_MS));
+        let next_note = self.noted.map(|noted| noted.plus_ms(patience));
         self.look = if revive { Some(earliest) } else { next_note };
         revive && earliest <= now
     }

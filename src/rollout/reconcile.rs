@@ -1,4 +1,5 @@
-//! Explicit reconciliation: after every subscription, and again for those that did not answer.
+//! Reconciliation after every subscription: implicit first, which also tells of tasks that nobody
+//! wrote down; then explicit, again and again, for those that did not answer.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub(super) struct Reconciliation {
     open: BTreeMap<TaskId, AgentId>,
     next: Option<Time>,
     pause_ms: u64,
+    /// All tasks that the master knows have been asked for.
     asked: bool,
 }
 
@@ -38,7 +40,7 @@ impl Reconciliation {
     /// Any update of a task is an answer.
     pub(super) fn answered(&mut self, task: &TaskId) {
         self.open.remove(task);
-        if self.open.is_empty() {
+        if self.open.is_empty() && self.asked {
             self.next = None;
         }
     }
@@ -58,13 +60,15 @@ impl Reconciliation {
         if self.next? > now {
             return None;
         }
-        self.asked = true;
+        let first = !std::mem::replace(&mut self.asked, true);
+        self.next = (!self.open.is_empty()).then(|| now.plus_ms(self.pause_ms));
+        self.pause_ms = (self.pause_ms * 2).min(LONGEST_MS);
+        if first {
+            return Some(Call::Reconcile(Reconcile::default()));
+        }
         if self.open.is_empty() {
-            self.next = None;
             return None;
         }
-        self.next = Some(now.plus_ms(self.pause_ms));
-        self.pause_ms = (self.pause_ms * 2).min(LONGEST_MS);
         let ask = |(task, agent): (&TaskId, &AgentId)| ReconcileTask {
             task_id: task.clone(),
             agent_id: Some(agent.clone()),
@@ -90,7 +94,7 @@ mod tests {
         let tasks = ["t1", "t2", "t3"].map(|t| (TaskId::from(t), AgentId::from("s1")));
         round.start(tasks.into_iter(), Time(0));
         assert!(!round.first_round_is_over());
-        assert_eq!(asked(round.call(Time(0))), Some(3));
+        assert_eq!(asked(round.call(Time(0))), Some(0), "all that the master knows");
         round.answered(&"t1".into());
         assert_eq!(asked(round.call(Time(999))), None);
         assert_eq!(asked(round.call(Time(1_000))), Some(2));
@@ -103,10 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn a_round_without_tasks_is_over_at_once() {
+    fn point_43_a_round_without_tasks_asks_for_strangers_and_is_over() {
         let mut round = Reconciliation::default();
         round.start(std::iter::empty(), Time(0));
-        assert_eq!(asked(round.call(Time(0))), None);
+        assert!(!round.first_round_is_over());
+        assert_eq!(asked(round.call(Time(0))), Some(0), "tasks that nobody wrote down");
+        assert_eq!(round.next_wake(), None);
         assert!(round.first_round_is_over());
     }
 }

@@ -170,7 +170,7 @@ impl Controller {
             task.attempt = None;
             if kind == TaskKind::Change {
                 let id = task.id.clone();
-                host.tasks.tasks.remove(&kind);
+                host.drop_task(kind);
                 self.task_index.remove(&id);
             }
             self.put_tasks(name);
@@ -211,7 +211,7 @@ impl Controller {
         now: Time,
     ) {
         let Some(host) = self.hosts.touch(name) else { return };
-        host.tasks.tasks.remove(&kind);
+        host.drop_task(kind);
         self.task_index.remove(&status.task_id);
         self.put_tasks(name);
         let expected = means == Means::Ended && report(status).is_some();

@@ -2,7 +2,7 @@
 //! with the witness of what really happened. Stepped in virtual time, or served over HTTP.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use serde_json::json;
 
@@ -22,6 +22,8 @@ pub struct Cluster {
     due: BinaryHeap<Reverse<(Time, AgentIndex)>>,
     due_at: Vec<Option<Time>>,
     disrupted: Vec<bool>,
+    /// Hosts that are none any more: nobody counts them.
+    gone: BTreeSet<AgentIndex>,
     witness: Peak,
     power_back: BinaryHeap<Reverse<(Time, AgentIndex)>>,
     launched: u64,
@@ -53,6 +55,7 @@ impl Cluster {
             due: BinaryHeap::new(),
             due_at: Vec::new(),
             disrupted: Vec::new(),
+            gone: BTreeSet::new(),
             witness: Peak::default(),
             power_back: BinaryHeap::new(),
             launched: 0,
@@ -178,7 +181,7 @@ impl Cluster {
                 self.due.push(Reverse((at, index)));
             }
         }
-        let disrupted = host.disrupted();
+        let disrupted = host.disrupted() && !self.gone.contains(&index);
         if disrupted == self.disrupted[index] {
             return;
         }
@@ -209,6 +212,7 @@ impl Cluster {
     pub fn gone(&mut self, now: Time, name: &HostName) {
         if let Some(&index) = self.names.get(name) {
             self.hosts[index].power_off(now);
+            self.gone.insert(index);
             self.look(index);
             self.collect(now, index);
             self.mesos.agent_gone(now, index);

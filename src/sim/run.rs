@@ -350,7 +350,7 @@ impl World {
                     let words = (reason.code().to_owned(), reason.to_string());
                     reasons.insert(host.name.clone(), words);
                 }
-                None => drop(reasons.remove(&host.name)),
+                None => drop(reasons.remove(host.name)),
             }
         }
         let mut report = self.town.report(&reasons, self.now);

@@ -268,8 +268,12 @@ impl Bench {
     /// After all is done the master hears nothing but questions of the operator API; three
     /// heartbeats long.
     pub(crate) async fn quiet(&self) {
-        // SUPPRESS is the last call of all.
-        self.gate.until("a SUPPRESS", |log| log.count("SUPPRESS") > 0).await;
+        // SUPPRESS is the last call of all; there may have been others before it.
+        let last = |log: &crate::gate::Log| {
+            let mut said = log.calls.iter().rev().filter(|(kind, _)| !is_question(kind));
+            said.next().is_some_and(|(kind, _)| kind == "SUPPRESS")
+        };
+        self.gate.until("a SUPPRESS", last).await;
         self.gate.heartbeats(1).await;
         let before = self.gate.look(counts);
         self.gate.heartbeats(3).await;

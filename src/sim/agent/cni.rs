@@ -70,9 +70,10 @@ impl Networks {
         let order: Vec<_> = kept.chain(files.keys().cloned()).collect();
         for file in order {
             let Some(text) = files.get(&file) else { continue };
-            match names(text) {
-                Some(name) => drop(self.known.entry(name).or_insert((file, text.clone()))),
-                None => tracing::error!(file, "not a CNI network; passed over"),
+            if let Some(name) = names(text) {
+                self.known.entry(name).or_insert((file, text.clone()));
+            } else {
+                tracing::error!(file, "not a CNI network; passed over");
             }
         }
     }

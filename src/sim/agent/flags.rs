@@ -145,7 +145,6 @@ impl Flags {
             return Ok(());
         }
         let why = match (self.get("network_cni_config_dir"), self.get("network_cni_plugins_dir")) {
-            (None, None) => return Ok(()),
             (None, Some(_)) => {
                 "Missing required '--network_cni_config_dir' flag for 'network/cni' isolator"
                     .to_owned()
@@ -157,7 +156,7 @@ impl Flags {
             (Some(folder), Some(_)) if !Path::new(folder).is_dir() => {
                 format!("The CNI network configuration directory '{folder}' does not exist")
             }
-            (Some(_), Some(_)) => return Ok(()),
+            (None, None) | (Some(_), Some(_)) => return Ok(()),
         };
         Err(format!("Failed to create isolator 'network/cni': {why}"))
     }
