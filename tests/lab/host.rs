@@ -80,6 +80,7 @@ pub(crate) async fn eventually<T: std::fmt::Debug>(
             return answer;
         }
         assert!(Instant::now() < until, "it stays at {answer:?}");
+        // What is asked runs in another container, and nothing there tells when it changes.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

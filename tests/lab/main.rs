@@ -30,7 +30,7 @@ async fn until_active(host: &Host) -> Value {
 }
 
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_hosts_are_up_and_their_agents_registered() {
     let hosts = Host::all();
     assert!(hosts.len() >= 2 && hosts.iter().any(|host| host.0.starts_with('p')), "{hosts:?}");
@@ -57,7 +57,7 @@ async fn lab_hosts_are_up_and_their_agents_registered() {
 }
 
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_a_stand_in_is_healthy_and_survives_a_restart_of_docker() {
     let host = Host::named("a1");
     host.run(
@@ -79,7 +79,7 @@ async fn lab_a_stand_in_is_healthy_and_survives_a_restart_of_docker() {
 /// As recorded in e31 and e31a: under `KillMode=control-group` an executor survives where systemd tracks
 /// units in the hierarchy that Mesos moves executors in, and only there.
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_an_executor_is_recovered_after_a_restart_of_the_unit() {
     let mut framework = Framework::start().await;
     for host in Host::all() {
@@ -113,7 +113,7 @@ async fn lab_an_executor_is_recovered_after_a_restart_of_the_unit() {
 
 /// `KillMode=process` saves it under either layout; an agent that is killed comes back by itself.
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_an_executor_outlives_an_agent_that_is_killed() {
     let host = Host::named("a1");
     let unit = host.unit();
@@ -137,7 +137,7 @@ async fn lab_an_executor_outlives_an_agent_that_is_killed() {
 }
 
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_an_agent_refuses_what_a_real_one_refuses() {
     let host = Host::named("a1");
     let before = until_active(&host).await;
@@ -160,7 +160,7 @@ async fn lab_an_agent_refuses_what_a_real_one_refuses() {
 }
 
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_a_network_is_known_as_soon_as_its_file_is_there() {
     let host = Host::named("a1");
     let mut framework = Framework::start().await;
@@ -177,7 +177,7 @@ async fn lab_a_network_is_known_as_soon_as_its_file_is_there() {
 }
 
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_a_host_that_loses_power_comes_back_as_the_same_agent() {
     let host = Host::named("a1");
     let before = until_active(&host).await;
@@ -200,7 +200,7 @@ async fn lab_a_host_that_loses_power_comes_back_as_the_same_agent() {
 }
 
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_the_witness_sees_who_is_down_together() {
     let (one, other) = (Host::named("a1"), Host::named("p1"));
     let both = [one.clone(), other.clone()];

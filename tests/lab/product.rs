@@ -44,7 +44,7 @@ fn status() -> Value {
 /// From bare hosts to all components in sync under a budget of one, and then nothing more. Its name
 /// makes it the last one: it leaves the hosts as declared.
 #[tokio::test]
-#[ignore = "lab: make lab-test"]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_three_bare_hosts_become_as_declared() {
     let hosts = Host::all();
     let (since, declared) = (witness::now(), tempfile::NamedTempFile::new().unwrap());
