@@ -1,13 +1,15 @@
 //! Tasks: what their updates mean, and which are killed, adopted or launched again.
 
+use calico_dcos::job::order::FromHost;
 use calico_dcos::mesos::v1::TaskState;
 use calico_dcos::mesos::v1::scheduler::Call;
+use calico_dcos::observed::facts::{JournalFacts, JournalState};
 use calico_dcos::observed::fleet::Condition;
 use calico_dcos::rollout::event::Event;
 use calico_dcos::store::keys::Key;
-use calico_dcos::words::TaskId;
+use calico_dcos::words::{TaskId, TaskKind};
 
-use super::bench::{Bench, CLUSTER, attempt_of, listed};
+use super::bench::{Bench, CLUSTER, attempt_of, job, listed};
 
 #[test]
 fn nothing_is_answered_while_a_task_of_ours_is_on_its_way_to_the_host() {
@@ -126,6 +128,32 @@ fn s71_a_task_that_nobody_wrote_down_is_killed_until_it_has_ended_and_a_known_on
         bench.wait(60_000);
         assert_eq!(bench.kills(), []);
     }
+}
+
+#[test]
+fn s74_nobody_waits_for_the_answer_of_a_change_that_has_ended_by_its_journal() {
+    let mut bench = Bench::new(&["a1"]);
+    let off = CLUSTER.replace("{image: \"calico/node:v1\"}", "{enabled: false}");
+    bench.write(Some(&off));
+    bench.wait(5_000);
+    let observer = bench.observe("a1");
+    bench.offer("a1");
+    let change = bench.launched().pop().expect("it is taken off");
+    assert_eq!(job(&change).work.kind(), Some(TaskKind::Change));
+    let attempt = attempt_of(&change);
+    bench.update(&change.task_id, "a1", TaskState::Starting, None);
+    bench.is_admitted("a1", attempt);
+    bench.lead();
+    let journal = JournalFacts { attempt, run: "r1".into(), state: JournalState::Done };
+    let facts = Box::new(bench.facts("a1", None, Some(journal)));
+    bench.update(&observer, "a1", TaskState::Running, Some(&FromHost::Facts { facts }));
+    assert_eq!((bench.slot("a1"), bench.reason("a1")), (None, "in sync".into()));
+    bench.launched();
+    bench.write(Some(CLUSTER));
+    bench.wait(5_000);
+    bench.offer("a1");
+    bench.wait(60_000);
+    assert_eq!(bench.launched().len(), 1, "though Mesos never said how the change's task ended");
 }
 
 #[test]
