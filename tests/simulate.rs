@@ -51,6 +51,8 @@ fn assert_safe(report: &Report) {
     assert!(report.peak_disrupted <= report.budget, "{}", told());
     assert_eq!(report.second_supervisors, 0, "{}", told());
     assert_eq!(report.restarted_twice, 0, "{}", told());
+    let (launched, fewest) = (report.tasks_launched, report.tasks_minimum);
+    assert!(launched >= fewest, "{launched} tasks were launched, and {fewest} were needed");
 }
 
 #[track_caller]

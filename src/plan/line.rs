@@ -9,7 +9,7 @@ use super::gate::{Gate, Phase, PoolTotals, held_back, host_held_back, not_yet, p
 use super::reason::Reason;
 
 /// What is left to give out while the line moves.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Line<'a> {
     rollout: &'a Rollout,
     held_back: Option<Reason>,
@@ -35,23 +35,23 @@ impl<'a> Line<'a> {
         self.held_back.is_some() || self.gate.open == 0
     }
 
-    /// The next host's turn: none if it may start, else why not.
-    pub fn admit(&mut self, spec: &HostSpec, disruptive: bool) -> Option<Reason> {
+    /// What a host would wait for if it were its turn now; none if it may start.
+    #[must_use]
+    pub fn waits(&self, spec: &HostSpec, disruptive: bool) -> Option<Reason> {
         let waits = self.held_back.clone().or_else(|| host_held_back(spec));
         if waits.is_some() || !disruptive {
             return waits;
         }
-        let waits = not_yet(self.rollout, spec).or_else(|| pool_full(spec, &self.pools));
-        if waits.is_some() {
-            return waits;
-        }
-        if self.gate.open == 0 {
-            return Some(self.gate.then.clone());
-        }
-        self.gate.open -= 1;
+        not_yet(self.rollout, spec)
+            .or_else(|| pool_full(spec, &self.pools))
+            .or_else(|| (self.gate.open == 0).then(|| self.gate.then.clone()))
+    }
+
+    /// A host starts a disruption: one that waits for nothing.
+    pub fn start(&mut self, spec: &HostSpec) {
+        self.gate.open = self.gate.open.saturating_sub(1);
         for pool in &spec.pools {
             self.pools.entry(pool.clone()).or_default().holders += 1;
         }
-        None
     }
 }

@@ -19,6 +19,9 @@ pub mod reason;
 pub mod step;
 pub mod summary;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::budget::pace::Permits;
 use crate::desired::Rollout;
 use crate::words::{HostName, Time};
@@ -100,27 +103,42 @@ fn give_reasons(
     limits: Limits,
     totals: &Totals,
 ) {
-    let mut waiting: Vec<(OrderKey, usize)> = hosts
-        .iter()
-        .enumerate()
-        .filter(|(_, host)| host.reason.is_none() && !host.assessment.work.is_empty())
-        .filter_map(|(at, host)| Some((order_key(host.name, host.view, fleet.own_host)?, at)))
-        .collect();
-    waiting.sort();
+    let waits = |host: &HostPlan<'_>| host.reason.is_none() && !host.assessment.work.is_empty();
     let open = gate(limits, totals, fleet.permits);
     let mut line = Line::new(fleet.rollout, &fleet.phase, open, totals.pools.clone());
-    for (_, at) in waiting {
-        let host = &mut hosts[at];
-        let Ok(spec) = host.view.spec else { continue };
-        let mut behind = line.clone();
-        let waits = behind.admit(spec, host.assessment.work.disruptive);
-        let waits = waits.unwrap_or_else(|| wants_offer(host.view));
-        // Who cannot start for want of resources takes nobody's turn.
-        if !matches!(waits, Reason::InsufficientResources { .. }) {
-            line = behind;
+    if !line.is_closed() {
+        // Who comes first counts only until the line closes: a heap gives just those.
+        let mut turns: BinaryHeap<_> = hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, host)| waits(host))
+            .filter_map(|(at, host)| {
+                Some(Reverse((order_key(host.name, host.view, fleet.own_host)?, at)))
+            })
+            .collect();
+        while !line.is_closed()
+            && let Some(Reverse((_, at))) = turns.pop()
+        {
+            give_reason(&mut hosts[at], &mut line);
         }
-        host.reason = Some(waits);
     }
+    for host in hosts.iter_mut().filter(|host| waits(host)) {
+        give_reason(host, &mut line);
+    }
+}
+
+/// A host's turn.
+fn give_reason(host: &mut HostPlan<'_>, line: &mut Line<'_>) {
+    let Ok(spec) = host.view.spec else { return };
+    let disruptive = host.assessment.work.disruptive;
+    host.reason = Some(line.waits(spec, disruptive).unwrap_or_else(|| {
+        let offer = wants_offer(host.view);
+        // Who cannot start for want of resources takes nobody's turn.
+        if disruptive && !matches!(offer, Reason::InsufficientResources { .. }) {
+            line.start(spec);
+        }
+        offer
+    }));
 }
 
 /// Why a host that may start has not: it takes an offer of Mesos.

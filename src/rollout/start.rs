@@ -156,8 +156,7 @@ impl Controller {
             if !host.can_launch(now) || self.offers.of(&name).next().is_none() {
                 continue;
             }
-            let mut behind = line.clone();
-            if behind.admit(&spec, true).is_some() {
+            if line.waits(&spec, true).is_some() {
                 continue;
             }
             let mut guard = draft.guard.clone();
@@ -170,7 +169,7 @@ impl Controller {
                 continue;
             };
             // Only who starts takes the turn of those behind.
-            line = behind;
+            line.start(&spec);
             guard.hosts = u32::try_from(self.hosts.totals.registered).unwrap_or(u32::MAX);
             draft.guard = guard;
             draft.txn = std::mem::take(&mut draft.txn)

@@ -17,10 +17,11 @@ use crate::desired::{ComponentSpec, HostSpec, Spec};
 use crate::job::Uptime;
 use crate::job::executor::{Effect, Executor, Identity, Input};
 use crate::job::journal::Journal;
-use crate::job::order::{Job, Letter, StepOrder, ToHost};
+use crate::job::order::{Job, Letter, StepOrder, ToHost, Work};
 use crate::observed::facts::{Cgroups, DockerFacts, FACTS_VERSION, FactOrder, Facts, System};
+use crate::observed::tasks::Supervised;
 use crate::sim::wire::{FromExecutor, HostSignal, ToExecutor};
-use crate::words::{Component, HostName, Run, SpecHash, TaskKind, Time};
+use crate::words::{Component, HostName, Run, SpecHash, Time};
 use machine::Machine;
 use unit::Units;
 use witness::Witness;
@@ -141,7 +142,7 @@ impl HostModel {
         self.advance(now);
         let input = match from_agent {
             ToExecutor::Launch { task, data } => {
-                self.count_second_supervisor(&data);
+                self.witness_launch(&data);
                 if self.executor.is_none() {
                     self.start_executor(now);
                 }
@@ -390,18 +391,20 @@ impl HostModel {
         }
     }
 
-    /// The controller may launch a supervising task only when the one before has ended.
-    fn count_second_supervisor(&mut self, data: &[u8]) {
-        let Some(executor) = &self.executor else { return };
-        let supervises = |kind: &TaskKind| kind.component().is_some();
-        let mut running = executor.tasks().map(|(_, kind)| kind).filter(supervises).peekable();
-        if running.peek().is_none() {
-            return;
-        }
-        let kind = Job::from_bytes(data).ok().and_then(|job| job.work.kind());
-        if running.any(|running| Some(running) == kind) {
+    fn witness_launch(&mut self, data: &[u8]) {
+        let Ok(work) = Job::from_bytes(data).map(|job| job.work) else { return };
+        let Some(kind) = work.kind() else { return };
+        // The controller may launch a supervising task only when the one before has ended.
+        let supervises = kind.component().is_some();
+        let runs = |executor: &Executor| executor.tasks().any(|(_, running)| running == kind);
+        if supervises && self.executor.as_ref().is_some_and(runs) {
             self.witness.second_supervisors += 1;
         }
+        let supervised = match &work {
+            Work::Supervise { target, .. } => Some(Supervised::from(target)),
+            Work::Observe { .. } | Work::Change(_) => None,
+        };
+        self.witness.launched.insert(kind, supervised);
     }
 
     fn send(&mut self, message: FromExecutor) {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::slot::Slot;
 use crate::desired::{HostSpec, Spec};
+use crate::observed::tasks::Supervised;
 use crate::sim::cluster::Cluster;
 use crate::sim::host::HostModel;
 use crate::store::keys::Key;
 use crate::store::txn::Change;
-use crate::words::{Attempt, Component, Generation, HostName, Time};
+use crate::words::{Attempt, Generation, HostName, TaskKind, Time};
 
 use super::report::{Happening, Report};
 
@@ -134,25 +135,31 @@ fn seconds(ms: u64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// The fewest tasks that make a host what it should be: one for all that has no supervisor, and
-/// one for each supervised component that changes.
+/// The fewest tasks that make a host what it should be: an observer, one for all that has no
+/// supervisor, and one for each supervised component that changes or has nobody to supervise it
+/// as it is. Without a spec, because it is left alone, it is the observer.
 #[must_use]
-pub fn tasks_needed(host: &HostModel, spec: &HostSpec) -> u64 {
-    let differs = |component: Component| {
-        spec.components.get(&component).is_some_and(|wanted| {
-            let expected = (wanted.spec != Spec::Off).then_some(wanted.hash);
-            host.in_force(component) != expected
-        })
-    };
-    let off = |component: Component| {
-        spec.components.get(&component).is_some_and(|wanted| wanted.spec == Spec::Off)
-    };
+pub fn tasks_needed(host: &HostModel, spec: Option<&HostSpec>) -> u64 {
+    let launched = &host.witness().launched;
     let mut kinds = BTreeSet::new();
-    for component in Component::ALL.into_iter().filter(|component| differs(*component)) {
-        match component.supervisor().filter(|_| !off(component)) {
-            Some(kind) => kinds.insert(kind),
-            None => kinds.insert(crate::words::TaskKind::Change),
-        };
+    if !launched.contains_key(&TaskKind::Observer) {
+        kinds.insert(TaskKind::Observer);
+    }
+    for (component, wanted) in spec.iter().flat_map(|spec| &spec.components) {
+        let off = wanted.spec == Spec::Off;
+        let differs = host.in_force(*component) != (!off).then_some(wanted.hash);
+        match component.supervisor().filter(|_| !off) {
+            Some(kind) => {
+                let supervised = launched.get(&kind) == Some(&Some(Supervised::from(wanted)));
+                if differs || !supervised {
+                    kinds.insert(kind);
+                }
+            }
+            None if differs => {
+                kinds.insert(TaskKind::Change);
+            }
+            None => {}
+        }
     }
     kinds.len() as u64
 }

@@ -69,10 +69,8 @@ impl Town {
             town.cluster.add(now, host, member.agent);
             town.identities.insert(member.identity.name.clone(), member.identity);
         }
-        // An observer on each host, whatever is declared.
-        let observers = town.identities.len() as u64;
         let needed = town.needed();
-        town.meter.need(observers + needed, 0);
+        town.meter.need(needed, 0);
         town.limits();
         town
     }
@@ -107,10 +105,9 @@ impl Town {
 
     fn needed_by(&mut self, name: &HostName) -> u64 {
         let Some(identity) = self.identities.get(name) else { return 0 };
-        match (self.resolver.resolve(identity), self.cluster.host(name)) {
-            (Ok(spec), Some(host)) if !self.desired.excludes(name) => tasks_needed(host, &spec),
-            _ => 0,
-        }
+        let Some(host) = self.cluster.host(name) else { return 0 };
+        let spec = self.resolver.resolve(identity).ok().filter(|_| !self.desired.excludes(name));
+        tasks_needed(host, spec.as_deref())
     }
 
     fn is_as_declared(&mut self, name: &HostName) -> bool {

@@ -1,7 +1,10 @@
 //! What really happened on a host, counted by the host's own model and told to nobody but the
 //! report: what the controller believes plays no part in it.
 
-use crate::words::{Attempt, Component, Run, SpecHash, Time};
+use std::collections::BTreeMap;
+
+use crate::observed::tasks::Supervised;
+use crate::words::{Attempt, Component, Run, SpecHash, TaskKind, Time};
 
 /// One stop of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Witness {
     /// Stops of a service for a target that it was stopped for before, with no fault and no other
     /// target in between: a breach.
     pub restarted_twice: u32,
+    /// The newest task of each kind that was launched here, ended or not, and what it supervises.
+    pub launched: BTreeMap<TaskKind, Option<Supervised>>,
     last_target: [Option<SpecHash>; 5],
 }
 
