@@ -520,9 +520,12 @@ fn a_demo_that_cannot_work_says_so_before_it_starts_anything() {
         (vec!["--scenario", "/nowhere.yaml"], 4, "cannot read `/nowhere.yaml`"),
     ] {
         let mut command = Command::new(BINARY);
-        command.arg("demo").args(&arguments);
+        let temporary = tempfile::tempdir().unwrap();
+        command.arg("demo").args(&arguments).env("TMPDIR", temporary.path());
         let (ended, said) = ends(command);
         assert_eq!(ended, Some(code), "{arguments:?}: {said}");
         assert!(said.contains(hint), "{arguments:?}: {said}");
+        let left = temporary.path().read_dir().unwrap().count();
+        assert_eq!(left, 0, "{arguments:?} left something behind: {said}");
     }
 }

@@ -124,6 +124,11 @@ struct Play {
     quiet: Duration,
 }
 
+/// Whether nothing was written into a directory.
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 impl Demo {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         logging::start(logging::LogFormat::Text, "error")?;
@@ -149,7 +154,7 @@ impl Demo {
                 Ok(exit)
             }
             // Nothing has run yet that has anything to say.
-            Err(failure) if failure.exit() == Exit::Input => Err(failure),
+            Err(failure) if is_empty(dir.path()) => Err(failure),
             Err(failure) => {
                 let logs = dir.keep();
                 Err(failure.with_hint(format!("the logs are in {}", logs.display())))
