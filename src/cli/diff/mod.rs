@@ -21,7 +21,7 @@ use crate::store::Space;
 
 pub(super) use group::rank;
 pub use report::schema;
-pub(super) use report::{AgentReport, FindingReport, ReasonReport, SummaryReport};
+pub(super) use report::{FindingReport, ReasonReport, SummaryReport};
 pub(super) use text::{census, colour, text};
 
 const EXAMPLES: &str = "\

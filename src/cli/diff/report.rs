@@ -142,7 +142,7 @@ struct HostReport {
     /// The agent's hostname.
     name: HostName,
     /// What the master says of its agent.
-    agent: AgentReport,
+    agent: Condition,
     /// It is as it should be, and nothing is under way.
     in_sync: bool,
     /// Why it does not move now; null exactly if it is in sync.
@@ -154,37 +154,6 @@ struct HostReport {
     /// What it is to have, equal to `rendered/HOST` in etcd. A component that is absent is not
     /// managed. Empty if its pools do not go together.
     wanted: BTreeMap<Component, Wanted>,
-}
-
-/// What the master says of an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::cli) enum AgentReport {
-    /// Registered, connected, in use.
-    Active,
-    /// Registered, not connected.
-    Disconnected,
-    /// An operator has deactivated it.
-    Deactivated,
-    /// An operator drains it, or has.
-    Draining,
-    /// Not on the master's list, and nobody has said that it is gone.
-    Unreachable,
-    /// Gone for good.
-    Gone,
-}
-
-impl From<Condition> for AgentReport {
-    fn from(condition: Condition) -> Self {
-        match condition {
-            Condition::Active => Self::Active,
-            Condition::Disconnected => Self::Disconnected,
-            Condition::Deactivated => Self::Deactivated,
-            Condition::Draining => Self::Draining,
-            Condition::Unreachable => Self::Unreachable,
-            Condition::Gone => Self::Gone,
-        }
-    }
 }
 
 /// Why a host does not move now.
@@ -308,7 +277,7 @@ impl HostReport {
         };
         Self {
             name: host.name.clone(),
-            agent: host.view.record.agent.condition.into(),
+            agent: host.view.record.agent.condition,
             in_sync: host.reason.is_none(),
             reason: host.reason.as_ref().map(ReasonReport::from),
             steps: work.steps.iter().map(|step| StepReport::new(*step, host, workload)).collect(),

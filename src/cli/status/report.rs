@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::super::diff::{AgentReport, FindingReport, ReasonReport, SummaryReport};
+use super::super::diff::{FindingReport, ReasonReport, SummaryReport};
 use super::super::view::View;
 use super::Standing;
 use super::page::ages;
 use crate::budget::slot::SlotState;
+use crate::observed::fleet::Condition;
 use crate::plan::Plan;
 use crate::plan::gate::Phase;
 use crate::words::{Attempt, Generation, HostName, Revision, Time};
@@ -52,7 +53,7 @@ struct SlotReport {
 struct HostReport {
     name: HostName,
     /// What the master says of its agent.
-    agent: AgentReport,
+    agent: Condition,
     reason: ReasonReport,
 }
 
@@ -114,7 +115,7 @@ fn hosts(plan: &Plan<'_>) -> Vec<HostReport> {
     hosts
         .map(|(host, reason)| HostReport {
             name: host.name.clone(),
-            agent: host.view.record.agent.condition.into(),
+            agent: host.view.record.agent.condition,
             reason: reason.into(),
         })
         .collect()
