@@ -179,6 +179,7 @@ fn fresh(name: &HostName) -> Facts {
             swarm: false,
             cluster_store: None,
             containers: 0,
+            foreign: serde_json::Map::new(),
         }),
         mesos_version: "1.1.0".to_owned(),
         components: BTreeMap::from([

@@ -40,8 +40,8 @@ pub use types::{
     CalicoLibnetwork, CalicoNode, Canary, Cluster, ClusterSpec, Cni, CniNetwork, Cpus, Day,
     Declared, Docker, Download, Drain, DrainMode, EnvValue, EtcdProxy, Gate, Managed, MesosAgent,
     NetModules, OneOf, Override, Pace, PermitRate, Plugin, Pool, PoolRollout, PoolSpec,
-    PrometheusGate, Promote, ProxyMode, Resources, Rollout, Selector, Start, Tls, Upstream, Volume,
-    Window,
+    PrometheusGate, Promote, ProxyMode, Resources, Rollout, STORE_KEYS, Selector, Start, Tls,
+    Upstream, Volume, Window,
 };
 
 use crate::words::HostName;

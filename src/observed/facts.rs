@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::words::{Attempt, Component, Run, SpecHash};
 
@@ -95,6 +96,10 @@ pub struct DockerFacts {
     /// Running containers, which a restart of the daemon stops.
     #[serde(default)]
     pub containers: u32,
+    /// What `daemon.json` says of the cluster store by the hand of somebody else. It is left alone;
+    /// if it is what is declared, and in force, it is ours from then on.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub foreign: Map<String, Value>,
 }
 
 /// What was found of one component.

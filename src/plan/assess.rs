@@ -11,7 +11,7 @@ use crate::observed::tasks::{HostTasks, Supervised};
 use crate::words::{Attempt, Component, Generation, TaskKind, Time};
 
 use super::reason::{Progress, Reason};
-use super::step::{Step, carrier, steps};
+use super::step::{Step, carrier, left_alone, steps};
 
 /// Facts that nobody has confirmed for so long are too old to act on, in seconds. An observer
 /// confirms its facts every [`CONFIRM_SECONDS`].
@@ -293,9 +293,13 @@ fn excluded(host: HostView<'_>) -> Option<Reason> {
     host.excluded.then_some(Reason::Excluded)
 }
 
-fn blocked(_host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
-    let blocked = |step: &Step| facts.blocked.get(&step.component);
-    work.steps.iter().find_map(blocked).map(|why| Reason::Blocked { why: why.clone() })
+fn blocked(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
+    let wanted = |step: &Step| host.spec.ok()?.components.get(&step.component);
+    let blocked = |step: &Step| {
+        let known = facts.blocked.get(&step.component).cloned();
+        known.or_else(|| left_alone(wanted(step)?, facts))
+    };
+    work.steps.iter().find_map(blocked).map(|why| Reason::Blocked { why })
 }
 
 fn failed(host: HostView<'_>, now: Time) -> Option<Reason> {

@@ -154,11 +154,31 @@ fn disruption(
         Component::EtcdProxy | Component::CalicoNode | Component::CalicoLibnetwork => {
             Disruption::None
         }
+        Component::Docker if is_adopted(wanted, facts) => Disruption::None,
         Component::Docker if takes_store_by_reload(wanted, facts) => Disruption::ReloadDocker,
         Component::Docker => Disruption::RestartDocker,
         Component::MesosAgent if reads_cni_live(wanted, facts) => Disruption::None,
         Component::MesosAgent => Disruption::RestartAgent,
     }
+}
+
+/// Somebody else has set the very store that is declared.
+fn is_adopted(wanted: &ComponentSpec, facts: &Facts) -> bool {
+    let (Spec::Docker(wanted), Some(found)) = (&wanted.spec, &facts.docker) else { return false };
+    found.foreign == wanted.keys()
+        && found.cluster_store.as_deref() == Some(wanted.cluster_store.as_str())
+}
+
+/// The store that somebody else has set, and that is left alone.
+pub(super) fn left_alone(wanted: &ComponentSpec, facts: &Facts) -> Option<String> {
+    let found = facts.docker.as_ref().filter(|found| !found.foreign.is_empty())?;
+    let Spec::Docker(_) = &wanted.spec else { return None };
+    let key = found.foreign.keys().next()?;
+    (!is_adopted(wanted, facts)).then(|| {
+        format!(
+            "somebody else has set `{key}` in Docker's daemon.json, which is left alone; take it out to have the store managed, or declare what is there"
+        )
+    })
 }
 
 /// Docker 1.11 to 20.10 takes a *first* store by reload, if an advertise address comes with it

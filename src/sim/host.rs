@@ -57,6 +57,7 @@ impl HostConfig {
             swarm: false,
             cluster_store: None,
             containers: 0,
+            foreign: serde_json::Map::new(),
         };
         Self {
             name: name.into(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::{Managed, Resources};
 use crate::desired::text::{Advertise, ClusterStore, Known};
@@ -30,6 +31,25 @@ impl Default for Docker {
             cluster_advertise: None,
             cluster_store_opts: BTreeMap::new(),
         }
+    }
+}
+
+/// The keys of `daemon.json` that are about the cluster store.
+pub const STORE_KEYS: [&str; 3] = ["cluster-store", "cluster-advertise", "cluster-store-opts"];
+
+impl Docker {
+    /// What `daemon.json` is to say of the cluster store, by [`STORE_KEYS`].
+    pub fn keys(&self) -> Map<String, Value> {
+        let [store, advertise, options] = STORE_KEYS;
+        let mut keys = Map::new();
+        keys.insert(store.to_owned(), self.cluster_store.as_str().into());
+        if let Some(address) = &self.cluster_advertise {
+            keys.insert(advertise.to_owned(), address.as_str().into());
+        }
+        if !self.cluster_store_opts.is_empty() {
+            keys.insert(options.to_owned(), json!(self.cluster_store_opts));
+        }
+        keys
     }
 }
 

@@ -14,7 +14,7 @@ mod rollout;
 mod section;
 
 pub use calico::{CalicoLibnetwork, CalicoNode, EnvValue, Volume};
-pub use docker::Docker;
+pub use docker::{Docker, STORE_KEYS};
 pub use download::Download;
 pub use etcd_proxy::{EtcdProxy, ProxyMode, Tls, Upstream};
 pub use mesos_agent::{Cni, CniNetwork, MesosAgent, NetModules, Plugin};
