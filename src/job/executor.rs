@@ -43,6 +43,10 @@ pub struct Identity {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 pub enum Input {
     /// Mesos launched a task; `data` is `TaskInfo.data`.
     Launch {
@@ -77,6 +81,8 @@ pub enum Input {
     /// The node was surveyed, by [`Effect::Survey`] or because something changed. The order in it
     /// is filled in here.
     Facts(Facts),
+    /// Another executor, which started later, reports of this host.
+    Superseded,
     /// Time has passed.
     Tick,
     /// Mesos wants the process ended.
@@ -157,6 +163,7 @@ impl Executor {
             Input::JournalSeen(journal) => self.journal_seen(journal),
             Input::UnitEnded => self.unit_ended(now),
             Input::Facts(facts) => self.report(now, facts, &mut effects),
+            Input::Superseded => self.end_observers(&mut effects),
             Input::Tick => {}
             Input::Shutdown => {
                 self.shut_down(&mut effects);

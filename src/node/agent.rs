@@ -43,13 +43,21 @@ impl Agent {
 
     /// Its version, such as `1.11.0`; `/version` is open also where the rest is not.
     pub async fn mesos_version(&self) -> Option<String> {
-        let answer = self.get("version").await?;
-        answer.get("version")?.as_str().map(str::to_owned)
+        self.field("version", "version").await?.as_str().map(str::to_owned)
     }
 
     /// The flags that it runs with; none if it does not answer or wants to know who asks.
     pub async fn flags(&self) -> Option<Value> {
-        self.get("flags").await?.get("flags").cloned()
+        self.field("flags", "flags").await
+    }
+
+    /// One field of an answer. Agents before 1.0 have some of it in their state alone, which in
+    /// newer ones is large.
+    async fn field(&self, path: &str, name: &str) -> Option<Value> {
+        if let Some(answer) = self.get(path).await {
+            return answer.get(name).cloned();
+        }
+        self.get("state").await?.get(name).cloned()
     }
 
     /// The address that the agent registered with, without its port.

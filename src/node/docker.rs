@@ -1,12 +1,15 @@
 //! Docker's API on its socket: what the steps need, and no more. Paths carry no version, so the
 //! daemon answers with its own newest; the fields that are read have been the same since 1.10.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::watch::Sign;
 
 /// For an answer that costs the daemon nothing.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -37,6 +40,8 @@ pub enum DockerError {
 #[derive(Clone, Debug)]
 pub struct Docker {
     http: Client,
+    /// For an answer that may be silent for days.
+    patient: Client,
 }
 
 /// What the daemon says of itself (`GET /info`).
@@ -75,14 +80,47 @@ impl Docker {
     pub fn new(socket: &Path) -> Result<Self, DockerError> {
         // reqwest panics without a provider, and refuses to start without certificates.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder()
-            .unix_socket(socket)
-            .no_proxy()
-            .tls_certs_only([])
-            .read_timeout(PULL_SILENCE)
-            .build()
-            .map_err(DockerError::Silent)?;
-        Ok(Self { http })
+        let client = || Client::builder().unix_socket(socket).no_proxy().tls_certs_only([]);
+        let http = client().read_timeout(PULL_SILENCE).build().map_err(DockerError::Silent)?;
+        let patient = client().build().map_err(DockerError::Silent)?;
+        Ok(Self { http, patient })
+    }
+
+    /// Says whenever something happens to one of these containers, until the daemon ends.
+    pub async fn watch(
+        &self,
+        containers: &[&'static str],
+        sign: &Sign,
+    ) -> Result<Infallible, DockerError> {
+        // Without those of the health check, which come every few seconds and change nothing.
+        let events = [
+            "create",
+            "destroy",
+            "die",
+            "health_status",
+            "kill",
+            "oom",
+            "pause",
+            "rename",
+            "start",
+            "stop",
+            "unpause",
+            "update",
+        ];
+        let filters = json!({"type": ["container"], "container": containers, "event": events});
+        let url = Url::parse_with_params(&url("events"), [("filters", filters.to_string())]);
+        let url = url.map_err(|_| DockerError::Strange { what: "events", source: None })?;
+        let mut answer = self.patient.get(url).send().await.map_err(DockerError::Silent)?;
+        if !answer.status().is_success() {
+            let status = answer.status().as_u16();
+            let text = text(answer).await;
+            return Err(DockerError::Refused { what: "tell of its containers", status, text });
+        }
+        sign.up();
+        while answer.chunk().await.map_err(DockerError::Silent)?.is_some() {
+            sign.changed();
+        }
+        Err(DockerError::Strange { what: "events", source: None })
     }
 
     /// What the daemon says of itself.

@@ -13,15 +13,15 @@ use super::agent::Agent;
 use super::host::{Host, HostError};
 use super::runner::{self, uptime};
 use super::service::Activity;
+use super::watch::{Changes, FileSigns};
+use super::watchdog::Watchdog;
 use super::{observer, steps};
 use crate::job::executor::{Effect, Executor, Identity, Input};
 use crate::job::order::{Letter, ToHost};
 use crate::mesos::executor::{Client, Ending, Environment, Order, Said};
 use crate::mesos::v1::TaskState;
-use crate::words::{Attempt, HostName, Run, TaskPhase};
+use crate::words::{Attempt, HostName, Run, TaskKind, TaskPhase};
 
-/// Between two looks at the machine. What somebody changes by hand is seen within this time.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks at a unit that is at work.
 const LOOK_AT_UNIT: Duration = Duration::from_millis(500);
 /// A look that takes longer hangs: the process ends, and Mesos says so to the controller. A host
@@ -56,10 +56,13 @@ pub async fn run(
         starts: host.state.count_start()?,
     };
     tracing::info!(host = %identity.host, run = %identity.run, starts = identity.starts, "executor");
+    let starts = identity.starts;
     let (executor, effects) = Executor::start(identity, host.state.journal()?);
     let (inputs, arrived) = unbounded_channel();
-    let shell = Shell { host, executor, client, inputs, watched: None, surveys: Surveys::None };
-    Ok(shell.live(effects, arrived).await)
+    let changes = Changes::start(&host);
+    let (files, watched, surveys) = (changes.files(), None, Surveys::None);
+    let shell = Shell { host, starts, executor, client, inputs, watched, surveys, files };
+    Ok(shell.live(effects, arrived, changes).await)
 }
 
 /// How many looks at the machine are wanted; one is under way at a time.
@@ -81,12 +84,15 @@ enum Arrived {
 
 struct Shell {
     host: Host,
+    /// How many executors have started here before this one.
+    starts: u64,
     executor: Executor,
     client: Client,
     inputs: UnboundedSender<Arrived>,
     /// The attempt whose unit is watched.
     watched: Option<Attempt>,
     surveys: Surveys,
+    files: FileSigns,
 }
 
 impl Shell {
@@ -94,10 +100,9 @@ impl Shell {
         mut self,
         effects: Vec<Effect>,
         mut arrived: UnboundedReceiver<Arrived>,
+        mut changes: Changes,
     ) -> Ending {
         self.carry_out(effects);
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let wake = self
                 .executor
@@ -113,7 +118,7 @@ impl Shell {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 } } => self.put(Input::Tick),
-                _ = look.tick() => self.survey(),
+                () = changes.next() => self.survey(),
             }
         }
     }
@@ -206,12 +211,18 @@ impl Shell {
             return;
         }
         self.surveys = Surveys::UnderWay;
+        self.claim_reports();
+        let files = self.files.clone();
         self.spawn(|host| async move {
-            let Ok(looked) = tokio::time::timeout(HANGS_AFTER, observer::survey(&host)).await
-            else {
+            let _watchdog = Watchdog::over(HANGS_AFTER, || {
                 tracing::error!("the look at this host hangs, so this process ends");
                 // Nothing that hangs could be ended in order.
                 std::process::exit(HUNG);
+            });
+            // Before the look, so that nothing changes between the two.
+            let looked = match files.watch(&host) {
+                Ok(()) => observer::survey(&host).await,
+                Err(error) => Err(error),
             };
             Arrived::Surveyed(match looked {
                 Ok(facts) => Some(Input::Facts(facts)),
@@ -221,6 +232,21 @@ impl Shell {
                 }
             })
         });
+    }
+
+    /// One process of a host reports.
+    fn claim_reports(&mut self) {
+        if !self.executor.tasks().any(|(_, kind)| kind == TaskKind::Observer) {
+            return;
+        }
+        match self.host.state.claim_reports(self.starts) {
+            Ok(true) => {}
+            Ok(false) => self.put(Input::Superseded),
+            Err(error) => {
+                let error = HostError::from(error).sentence();
+                tracing::error!(error, "whether another process reports cannot be known");
+            }
+        }
     }
 
     /// Starts the unit and watches it to its end, telling of the journal as it goes.

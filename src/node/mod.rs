@@ -20,3 +20,5 @@ pub mod service;
 pub mod state;
 mod steps;
 pub mod systemd;
+pub mod watch;
+mod watchdog;

@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use super::host::{Host, HostError};
 use super::steps;
-use crate::observed::facts::{Cgroups, DockerFacts, FACTS_VERSION, FactOrder, Facts, System};
+use crate::observed::facts::{Cgroups, FACTS_VERSION, FactOrder, Facts, System};
 use crate::words::Component;
 
 /// Looks at the whole host. The order in the facts is for the executor to fill in.
@@ -16,7 +16,7 @@ pub async fn survey(host: &Host) -> Result<Facts, HostError> {
     if let Some(why) = steps::host_is_blocked(host).await {
         blocked = Component::ALL.into_iter().map(|component| (component, why.clone())).collect();
     }
-    let info = steps::docker_info(host).await;
+    let docker = steps::docker_facts(host).await?;
     let mesos_version = match Agent::known(host)? {
         Some(agent) => agent.mesos_version().await,
         None => None,
@@ -26,12 +26,7 @@ pub async fn survey(host: &Host) -> Result<Facts, HostError> {
         order: FactOrder { boot_id: String::new(), starts: 0, sequence: 0 },
         machine_id: line(host, "/etc/machine-id")?,
         system,
-        docker: info.map(|info| DockerFacts {
-            swarm: info.is_in_swarm(),
-            cluster_store: Some(info.cluster_store).filter(|store| !store.is_empty()),
-            containers: info.containers_running,
-            version: info.server_version,
-        }),
+        docker,
         // While the agent restarts it does not say; that is no other version.
         mesos_version: last_known_version(host, mesos_version)?,
         components: overview.components,

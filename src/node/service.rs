@@ -1,6 +1,10 @@
 //! The services of a machine, as the steps see them.
 
+use std::convert::Infallible;
+
 use futures_util::future::BoxFuture;
+
+use super::watch::Sign;
 
 /// What went wrong with a service.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,13 @@ pub struct Service {
     pub started_us: u64,
 }
 
+impl Service {
+    /// Something runs that a stop or restart would end.
+    pub fn is_up(&self) -> bool {
+        matches!(self.activity, Activity::Active | Activity::Changing)
+    }
+}
+
 /// A unit without a file, for one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transient {
@@ -85,6 +96,13 @@ pub trait Services: Send + Sync + std::fmt::Debug {
         unit: &'a str,
         pid: u32,
     ) -> BoxFuture<'a, Result<Option<String>, ServiceError>>;
+    /// Says whenever one of these units, or what files units have, has changed. Ends when that
+    /// cannot be known any more.
+    fn watch<'a>(
+        &'a self,
+        units: &'a [&'static str],
+        sign: &'a Sign,
+    ) -> BoxFuture<'a, Result<Infallible, ServiceError>>;
     /// Starts it; nothing if it runs. Ready when it is up.
     fn start<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<(), ServiceError>>;
     /// Stops it if it runs, and starts it. Ready when it is up.

@@ -124,10 +124,25 @@ impl State {
 
     /// Waits for the lock of who changes the host. It blocks: call it where that is allowed.
     pub fn lock(&self) -> Result<Lock, StateError> {
-        let file = self.lock_file()?;
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|error| StateError::Lock(error.into()))?;
-        Ok(Lock(file))
+        self.lock_of("lock")
+    }
+
+    /// Claims the reports of this host for the executor before which so many have started. No if
+    /// one that started later has claimed them: two may run for a while, when Mesos takes one for
+    /// lost that is not.
+    pub fn claim_reports(&self, starts: u64) -> Result<bool, StateError> {
+        #[derive(Serialize, Deserialize)]
+        struct Claim {
+            version: u32,
+            starts: u64,
+        }
+        let _lock = self.lock_of("observer.lock")?;
+        let claimed = self.read::<Claim>("observer.json")?.map(|claim| claim.starts);
+        if claimed.is_some_and(|claimed| claimed > starts) {
+            return Ok(false);
+        }
+        self.write("observer.json", &Claim { version: VERSION, starts })?;
+        Ok(true)
     }
 
     /// Counts a start of an executor, and gives how many there were before it.
@@ -232,7 +247,10 @@ impl State {
     pub fn put_back(&self, component: Component, kept: &Kept) -> Result<(), StateError> {
         self.set_record(component, None)?;
         for (file, found) in &kept.files {
-            self.root.restore(file, found.as_ref(), Staging::Beside)?;
+            // From above, as there are folders in which every file counts; that does not work if
+            // the folder is mounted.
+            let from = |staging| self.root.restore(file, found.as_ref(), staging);
+            from(Staging::Above).or_else(|_| from(Staging::Beside))?;
         }
         self.set_record(component, kept.record.as_ref())
     }
@@ -253,12 +271,15 @@ impl State {
         Ok(())
     }
 
-    fn lock_file(&self) -> Result<OwnedFd, StateError> {
+    fn lock_of(&self, name: &str) -> Result<Lock, StateError> {
         // The folder is made by a write: the lock may be the first thing of all.
         self.root.write(&path("README"), README, 0o644, Staging::Beside)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        open(self.root.place(&path("lock")), flags, Mode::from_raw_mode(0o600))
-            .map_err(|error| StateError::Lock(error.into()))
+        let failed = |error: rustix::io::Errno| StateError::Lock(error.into());
+        let place = self.root.place(&path(name));
+        let file = open(place, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(failed)?;
+        Ok(Lock(file))
     }
 
     /// Reads a file of the state.
@@ -327,6 +348,14 @@ mod tests {
     }
 
     #[test]
+    fn the_executor_that_started_last_has_the_reports() {
+        let (_folder, _, state) = state();
+        for (starts, has_them) in [(4, true), (4, true), (6, true), (4, false), (6, true)] {
+            assert_eq!(state.claim_reports(starts).unwrap(), has_them, "{starts}");
+        }
+    }
+
+    #[test]
     fn starts_are_counted_over_processes() {
         let (_folder, root, state) = state();
         assert_eq!([state.count_start().unwrap(), state.count_start().unwrap()], [0, 1]);
@@ -337,7 +366,8 @@ mod tests {
     fn the_lock_is_had_by_one_at_a_time() {
         let (_folder, _root, state) = state();
         let held = state.lock().unwrap();
-        let second = state.lock_file().unwrap();
+        let place = state.root.place(&path("lock"));
+        let second = open(place, OFlags::RDWR, Mode::empty()).unwrap();
         let try_it = || flock(&second, FlockOperation::NonBlockingLockExclusive);
         assert!(try_it().is_err());
         drop(held);

@@ -1,12 +1,16 @@
 //! systemd over the D-Bus system bus. In a PID namespace, as DC/OS gives every task, `systemctl`
 //! fails while the bus works (measured), so nothing here starts a program.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
+use futures_util::stream::SelectAll;
+use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::service::{Activity, Service, ServiceError, Services, Transient};
+use super::watch::Sign;
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -139,6 +143,36 @@ impl Systemd {
         }
     }
 
+    /// On a connection of its own, which ends with the bus. Signals of the units alone are asked
+    /// for: on some hosts timers and mounts make hundreds a minute.
+    async fn watch(&self, units: &[&'static str], sign: &Sign) -> Result<Infallible, ServiceError> {
+        let bus = Connection::system().await.map_err(no_bus)?;
+        bus.call_method(Some(NAME), PATH, Some(MANAGER), "Subscribe", &()).await.map_err(no_bus)?;
+        let signal = format!("type='signal',sender='{NAME}'");
+        let mut rules: Vec<String> = ["Reloading", "UnitFilesChanged"]
+            .map(|member| format!("{signal},interface='{MANAGER}',member='{member}'"))
+            .into();
+        for unit in units {
+            let path = self.load(unit).await?;
+            let member = "PropertiesChanged";
+            rules.push(format!(
+                "{signal},interface='{PROPERTIES}',member='{member}',path='{}'",
+                path.as_str()
+            ));
+        }
+        let mut signals = SelectAll::new();
+        for rule in &rules {
+            let stream = MessageStream::for_match_rule(rule.as_str(), &bus, None).await;
+            signals.push(stream.map_err(no_bus)?);
+        }
+        sign.up();
+        while let Some(signal) = signals.next().await {
+            signal.map_err(no_bus)?;
+            sign.changed();
+        }
+        Err(ServiceError::Silent { what: "signals" })
+    }
+
     async fn transient(&self, unit: &Transient) -> Result<(), ServiceError> {
         let Some(program) = unit.command.first() else {
             return Err(ServiceError::Strange { what: "ExecStart" });
@@ -198,6 +232,14 @@ impl Services for Systemd {
                 self.manager("GetUnitProcesses", &(unit,)).await?;
             Ok(processes.into_iter().find(|(_, of, _)| *of == pid).map(|(.., line)| line))
         })
+    }
+
+    fn watch<'a>(
+        &'a self,
+        units: &'a [&'static str],
+        sign: &'a Sign,
+    ) -> BoxFuture<'a, Result<Infallible, ServiceError>> {
+        Box::pin(Systemd::watch(self, units, sign))
     }
 
     fn start<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<(), ServiceError>> {

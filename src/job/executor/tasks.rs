@@ -205,6 +205,15 @@ impl Executor {
         effects.push(update(id, TaskPhase::Killed, None, None));
     }
 
+    /// Ends what only one process of a host may do.
+    pub(super) fn end_observers(&mut self, effects: &mut Vec<Effect>) {
+        let ended = self.tasks.extract_if(.., |task| matches!(task.role, Role::Observer(_)));
+        let why = "another executor, which started later, reports of this host";
+        effects.extend(
+            ended.map(|task| update(&task.id, TaskPhase::Failed, Some(why.to_owned()), None)),
+        );
+    }
+
     /// Ends all tasks and the process. An open journal is its unit's affair.
     pub(super) fn shut_down(&mut self, effects: &mut Vec<Effect>) {
         for task in self.tasks.drain(..) {

@@ -19,9 +19,10 @@ use crate::desired::{ComponentSpec, EnvValue};
 use crate::job::Finding;
 use crate::node::agent::Agent;
 use crate::node::host::{Host, HostError};
-use crate::node::state::Record;
+use crate::node::state::{Kept, Record};
 use crate::observed::facts::Health;
 use crate::words::{Attempt, Component};
+pub(super) use plan::name;
 use plan::{DIGEST, Plan, Resolved};
 
 /// The step of one of the two components.
@@ -29,8 +30,15 @@ use plan::{DIGEST, Plan, Resolved};
 pub(super) struct Container(pub Component);
 
 impl Step for Container {
-    async fn observe(&self, host: &Host) -> Result<Option<Seen>, HostError> {
-        let record = host.state.record(self.0)?;
+    fn component(&self) -> Component {
+        self.0
+    }
+
+    async fn observe(
+        &self,
+        host: &Host,
+        record: Option<&Record>,
+    ) -> Result<Option<Seen>, HostError> {
         // A host without Docker has no container; a Docker that does not answer may have one.
         if record.is_none() && host.services.look("docker.service").await?.is_none() {
             return Ok(None);
@@ -45,7 +53,7 @@ impl Step for Container {
             }
         };
         let mut hash = None;
-        if let Some(record) = &record
+        if let Some(record) = record
             && let Some(plan) = Plan::of(self.0, &record.target)
         {
             // While a name cannot be looked up, nothing has changed.
@@ -66,12 +74,14 @@ impl Step for Container {
         }))
     }
 
-    async fn check(&self, host: &Host, target: &ComponentSpec) -> Result<Finding, HostError> {
+    async fn check(
+        &self,
+        host: &Host,
+        target: &ComponentSpec,
+        _: Option<&Record>,
+    ) -> Result<Finding, HostError> {
         let Some(plan) = Plan::of(self.0, target) else {
-            return Ok(match host.state.record(self.0)? {
-                None => Finding::InForce,
-                Some(_) => Finding::Ready { disrupts: self.runs(host).await? },
-            });
+            return Ok(Finding::Ready { disrupts: self.runs(host).await });
         };
         if host.services.look("docker.service").await?.is_none() {
             let why = format!("there is no Docker on this host to run {}", self.0);
@@ -79,14 +89,7 @@ impl Step for Container {
         }
         // What cannot be resolved would only fail once the old container is gone.
         self.resolve(host, &plan).await?;
-        let seen = self.observe(host).await?;
-        Ok(match seen {
-            Some(seen) if seen.hash == Some(target.hash) && seen.health == Health::Healthy => {
-                Finding::InForce
-            }
-            Some(seen) => Finding::Ready { disrupts: seen.running },
-            None => Finding::Ready { disrupts: false },
-        })
+        Ok(Finding::Ready { disrupts: self.runs(host).await })
     }
 
     async fn apply(
@@ -118,9 +121,18 @@ impl Step for Container {
         Ok(())
     }
 
-    async fn undo(&self, host: &Host, attempt: Attempt) -> Result<(), HostError> {
-        let Some(kept) = host.state.kept(attempt, self.0)? else { return Ok(()) };
-        host.state.put_back(self.0, &kept)?;
+    fn files(&self, record: Option<&Record>) -> Vec<String> {
+        let plan = record.and_then(|record| Plan::of(self.0, &record.target));
+        let values = plan.into_iter().flat_map(|plan| plan.env.values());
+        let file = |value: &EnvValue| match value {
+            EnvValue::FromFile(path) => Some(path.to_string()),
+            _ => None,
+        };
+        values.filter_map(file).collect()
+    }
+
+    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError> {
+        host.state.put_back(self.0, kept)?;
         self.make_again(host, &kept.notes["container"]).await
     }
 }
@@ -130,9 +142,12 @@ impl Container {
         plan::name(self.0)
     }
 
-    async fn runs(self, host: &Host) -> Result<bool, HostError> {
-        let found = host.docker.container(self.name()).await?;
-        Ok(found.is_some_and(|found| found["State"]["Running"] == true))
+    /// Under a Docker that does not answer one may run.
+    async fn runs(self, host: &Host) -> bool {
+        match host.docker.container(self.name()).await {
+            Ok(found) => found.is_some_and(|found| found["State"]["Running"] == true),
+            Err(_) => true,
+        }
     }
 
     /// Takes ours off; what was there before us comes back.

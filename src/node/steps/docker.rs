@@ -16,17 +16,16 @@ use serde_json::{Value, json};
 use super::{Patience, Seen, Step};
 use crate::desired::{ComponentSpec, Docker as Wanted, Spec};
 use crate::job::Finding;
-use crate::node::docker::Info;
 use crate::node::files::Staging;
 use crate::node::host::{Host, HostError};
 use crate::node::service::{Activity, Service};
 use crate::node::state::{Kept, Record};
-use crate::observed::facts::Health;
+use crate::observed::facts::{DockerFacts, Health};
 use crate::words::{Attempt, Component};
 use rules::{CommandLine, View, Way};
 
 /// The unit of every package of Docker, and of DC/OS.
-const UNIT: &str = "docker.service";
+pub(super) const UNIT: &str = "docker.service";
 /// A daemon that takes longer to answer after it is up is not well.
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 /// A daemon that starts is waited for so long, and one that does not answer.
@@ -39,10 +38,17 @@ const RELOADS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Docker;
 
 impl Step for Docker {
-    async fn observe(&self, host: &Host) -> Result<Option<Seen>, HostError> {
+    fn component(&self) -> Component {
+        Component::Docker
+    }
+
+    async fn observe(
+        &self,
+        host: &Host,
+        record: Option<&Record>,
+    ) -> Result<Option<Seen>, HostError> {
         let Some(sight) = look(host).await? else { return Ok(None) };
-        let record = host.state.record(Component::Docker)?;
-        let hash = record.as_ref().and_then(|record| {
+        let hash = record.and_then(|record| {
             let Spec::Docker(wanted) = &record.target.spec else { return None };
             sight.view.is_in_force(wanted).then_some(record.target.hash)
         });
@@ -54,19 +60,23 @@ impl Step for Docker {
             hash,
             version: sight.view.info.as_ref().map(|info| info.server_version.clone()),
             health,
-            running: sight.is_up(),
-            blocked: sight.view.blocked(record.is_some()).err(),
+            running: sight.unit.is_up(),
+            blocked: sight.view.blocked().err(),
         }))
     }
 
-    async fn check(&self, host: &Host, target: &ComponentSpec) -> Result<Finding, HostError> {
+    async fn check(
+        &self,
+        host: &Host,
+        target: &ComponentSpec,
+        record: Option<&Record>,
+    ) -> Result<Finding, HostError> {
         let Some(sight) = look_settled(host).await? else {
             return Ok(Finding::Refused {
                 why: "there is no docker.service on this host".to_owned(),
             });
         };
-        let record = host.state.record(Component::Docker)?;
-        let way = match sight.view.way(target, record.as_ref()) {
+        let way = match sight.view.way(target, record) {
             Ok(way) => way,
             Err(why) => return Ok(Finding::Refused { why }),
         };
@@ -78,7 +88,7 @@ impl Step for Docker {
         Ok(match way {
             Way::InForce => Finding::InForce,
             Way::Write | Way::Reload => Finding::Ready { disrupts: false },
-            Way::Restart => Finding::Ready { disrupts: sight.is_up() },
+            Way::Restart => Finding::Ready { disrupts: sight.unit.is_up() },
         })
     }
 
@@ -92,7 +102,7 @@ impl Step for Docker {
             return Err(HostError::Found("there is no docker.service on this host".to_owned()));
         };
         let file = sight.view.line.config_file.clone();
-        let notes = json!({"startedUs": sight.unit.started_us, "up": sight.is_up()});
+        let notes = json!({"startedUs": sight.unit.started_us, "up": sight.unit.is_up()});
         let kept =
             host.state.keep(attempt, Component::Docker, std::slice::from_ref(&file), notes)?;
         let known = host.state.record(Component::Docker)?;
@@ -124,11 +134,14 @@ impl Step for Docker {
         Ok(())
     }
 
+    fn files(&self, _: Option<&Record>) -> Vec<String> {
+        vec![rules::CONFIG.to_owned()]
+    }
+
     /// Files first. The daemon is restarted only if it was restarted for this attempt, or does
     /// not answer: one that took a store by reload keeps it until its next start, harmlessly.
-    async fn undo(&self, host: &Host, attempt: Attempt) -> Result<(), HostError> {
-        let Some(kept) = host.state.kept(attempt, Component::Docker)? else { return Ok(()) };
-        host.state.put_back(Component::Docker, &kept)?;
+    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError> {
+        host.state.put_back(Component::Docker, kept)?;
         let Some(unit) = host.services.look(UNIT).await? else { return Ok(()) };
         let was_up = kept.notes["up"].as_bool().unwrap_or(true);
         let restarted = kept.notes["startedUs"].as_u64() != Some(unit.started_us);
@@ -147,12 +160,6 @@ struct Sight {
     view: View,
     /// Why the daemon does not answer.
     silence: Option<String>,
-}
-
-impl Sight {
-    fn is_up(&self) -> bool {
-        matches!(self.unit.activity, Activity::Active | Activity::Changing)
-    }
 }
 
 /// None if there is no Docker on the host.
@@ -249,9 +256,18 @@ async fn v2_is_missing(wanted: &Wanted) -> Option<String> {
     None
 }
 
-/// What the node needs to know of Docker beside the component.
-pub(in crate::node) async fn info(host: &Host) -> Option<Info> {
-    host.docker.info().await.ok()
+/// What the node says of Docker beside the component; none if it does not answer.
+pub(in crate::node) async fn facts(host: &Host) -> Result<Option<DockerFacts>, HostError> {
+    let record = host.state.record(Component::Docker)?;
+    let Some(Sight { view, .. }) = look(host).await? else { return Ok(None) };
+    let foreign = view.foreign(record.as_ref());
+    Ok(view.info.map(|info| DockerFacts {
+        swarm: info.is_in_swarm(),
+        cluster_store: Some(info.cluster_store).filter(|store| !store.is_empty()),
+        containers: info.containers_running,
+        version: info.server_version,
+        foreign,
+    }))
 }
 
 /// Only a value that is there counts.

@@ -22,13 +22,13 @@ use crate::desired::{ComponentSpec, EtcdProxy as Wanted, Spec, Upstream};
 use crate::job::Finding;
 use crate::node::files::Staging;
 use crate::node::host::{Host, HostError};
-use crate::node::service::{Activity, Service};
-use crate::node::state::Record;
+use crate::node::service::Service;
+use crate::node::state::{Kept, Record};
 use crate::observed::facts::Health;
 use crate::words::{Attempt, Component};
 
 /// Our unit, and its file.
-const UNIT: &str = "calico-dcos-etcd-proxy.service";
+pub(super) const UNIT: &str = "calico-dcos-etcd-proxy.service";
 const FILE: &str = "/etc/systemd/system/calico-dcos-etcd-proxy.service";
 /// An etcd whose members elect a leader answers later than this, and is not well.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -42,18 +42,25 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct EtcdProxy;
 
 impl Step for EtcdProxy {
-    async fn observe(&self, host: &Host) -> Result<Option<Seen>, HostError> {
+    fn component(&self) -> Component {
+        Component::EtcdProxy
+    }
+
+    async fn observe(
+        &self,
+        host: &Host,
+        record: Option<&Record>,
+    ) -> Result<Option<Seen>, HostError> {
         let Some(unit) = host.services.look(UNIT).await? else { return Ok(None) };
-        let record = host.state.record(Component::EtcdProxy)?;
         let mut seen = Seen {
             hash: None,
             version: None,
             health: Health::Unhealthy { why: "the proxy does not run".to_owned() },
-            running: is_up(&unit),
+            running: unit.is_up(),
             blocked: None,
         };
         let Some((record, wanted)) =
-            record.as_ref().and_then(|record| Some((record, wanted(&record.target)?)))
+            record.and_then(|record| Some((record, wanted(&record.target)?)))
         else {
             return Ok(Some(seen));
         };
@@ -68,7 +75,7 @@ impl Step for EtcdProxy {
         if !moved && runs.as_ref() == Some(&command) && file == Some(command::unit_file(&command)) {
             seen.hash = Some(record.target.hash);
         }
-        if is_up(&unit) {
+        if unit.is_up() {
             seen.health = match ask(wanted).await {
                 Ok(()) => Health::Healthy,
                 Err(why) => Health::Unhealthy { why },
@@ -77,18 +84,14 @@ impl Step for EtcdProxy {
         Ok(Some(seen))
     }
 
-    async fn check(&self, host: &Host, target: &ComponentSpec) -> Result<Finding, HostError> {
-        let unit = host.services.look(UNIT).await?;
-        let runs = unit.as_ref().is_some_and(is_up);
-        let Some(wanted) = wanted(target) else {
-            let ours = host.state.record(Component::EtcdProxy)?.is_some();
-            return Ok(if ours { Finding::Ready { disrupts: runs } } else { Finding::InForce });
-        };
-        let seen = self.observe(host).await?;
-        if seen.is_some_and(|seen| seen.hash == Some(target.hash) && seen.health == Health::Healthy)
-        {
-            return Ok(Finding::InForce);
-        }
+    async fn check(
+        &self,
+        host: &Host,
+        target: &ComponentSpec,
+        _: Option<&Record>,
+    ) -> Result<Finding, HostError> {
+        let runs = host.services.look(UNIT).await?.is_some_and(|unit| unit.is_up());
+        let Some(wanted) = wanted(target) else { return Ok(Finding::Ready { disrupts: runs }) };
         // Both would otherwise fail only once the old proxy is gone.
         members(host, wanted).await?;
         if !runs && let Some(why) = port_taken(host, wanted) {
@@ -118,13 +121,16 @@ impl Step for EtcdProxy {
         listens(host, wanted).await
     }
 
-    async fn undo(&self, host: &Host, attempt: Attempt) -> Result<(), HostError> {
-        let Some(kept) = host.state.kept(attempt, Component::EtcdProxy)? else { return Ok(()) };
+    fn files(&self, _: Option<&Record>) -> Vec<String> {
+        vec![FILE.to_owned()]
+    }
+
+    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError> {
         let Some(before) = &kept.record else {
             take_off(host).await?;
-            return Ok(host.state.put_back(Component::EtcdProxy, &kept)?);
+            return Ok(host.state.put_back(Component::EtcdProxy, kept)?);
         };
-        host.state.put_back(Component::EtcdProxy, &kept)?;
+        host.state.put_back(Component::EtcdProxy, kept)?;
         bring_up(host, &recorded_command(before)).await
     }
 }
@@ -136,10 +142,6 @@ fn wanted(target: &ComponentSpec) -> Option<&Wanted> {
     }
 }
 
-fn is_up(unit: &Service) -> bool {
-    matches!(unit.activity, Activity::Active | Activity::Changing)
-}
-
 fn recorded_command(record: &Record) -> Vec<String> {
     serde_json::from_value(record.notes["command"].clone()).unwrap_or_default()
 }
@@ -149,7 +151,7 @@ async fn bring_up(host: &Host, command: &[String]) -> Result<(), HostError> {
     host.services.read_files_again().await?;
     host.services.enable(UNIT).await?;
     let unit = host.services.look(UNIT).await?;
-    if let Some(unit) = unit.filter(is_up)
+    if let Some(unit) = unit.filter(Service::is_up)
         && host.command_line(UNIT, &unit).await?.is_some_and(|runs| runs == command)
     {
         return Ok(());

@@ -2,6 +2,7 @@
 //! that are counted and not run.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,9 +14,14 @@ use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::{Seen, Step};
+use crate::desired::ComponentSpec;
+use crate::job::Finding;
 use crate::node::files::{Root, Staging};
 use crate::node::host::Host;
 use crate::node::service::{Activity, Service, ServiceError, Services, Transient};
+use crate::node::watch::Sign;
+use crate::words::Attempt;
 
 /// What the machine is, and what was done to it.
 #[derive(Debug, Default)]
@@ -37,6 +43,8 @@ pub(in crate::node) struct Machine {
     pub clock: u64,
     /// What systemd says of the words of any process.
     pub line: Option<String>,
+    /// Who wants to know of changes of units.
+    signs: Vec<Sign>,
     root: PathBuf,
 }
 
@@ -105,6 +113,11 @@ impl Fake {
         self.machine.lock().unwrap()
     }
 
+    /// For a server that has to know what was done.
+    pub(in crate::node) fn share(&self) -> Arc<Mutex<Machine>> {
+        Arc::clone(&self.machine)
+    }
+
     pub(in crate::node) fn add_unit(&self, name: &str, up: bool) {
         let activity = if up { Activity::Active } else { Activity::Inactive };
         let file_state = "enabled".to_owned();
@@ -118,6 +131,18 @@ impl Fake {
 
     pub(in crate::node) fn text(&self, path: &str) -> Option<String> {
         self.host.root.text(path).unwrap()
+    }
+
+    pub(super) async fn observe(&self, step: &impl Step) -> Option<Seen> {
+        super::look_at(step, &self.host).await.unwrap()
+    }
+
+    pub(super) async fn check(&self, step: &impl Step, target: &ComponentSpec) -> Finding {
+        super::find(step, &self.host, target).await.unwrap()
+    }
+
+    pub(super) async fn undo(&self, step: &impl Step, attempt: Attempt) {
+        super::put_back(step, &self.host, attempt).await.unwrap();
     }
 }
 
@@ -134,6 +159,7 @@ impl FakeServices {
             return Box::pin(std::future::ready(not_up));
         }
         machine.done.push(done);
+        machine.signs.iter().for_each(Sign::changed);
         machine.clock += 1;
         let now = machine.clock;
         let starts = matches!(verb, "start" | "restart");
@@ -163,6 +189,15 @@ impl Services for FakeServices {
         _: u32,
     ) -> BoxFuture<'a, Result<Option<String>, ServiceError>> {
         Box::pin(std::future::ready(Ok(self.0.lock().unwrap().line.clone())))
+    }
+    fn watch<'a>(
+        &'a self,
+        _: &'a [&'static str],
+        sign: &'a Sign,
+    ) -> BoxFuture<'a, Result<Infallible, ServiceError>> {
+        self.0.lock().unwrap().signs.push(sign.clone());
+        sign.up();
+        Box::pin(std::future::pending())
     }
     fn start<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<(), ServiceError>> {
         self.act("start", unit)

@@ -16,13 +16,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::host::{Host, HostError};
+use super::state::{FOLDER, Kept, Record};
 use crate::desired::{ComponentSpec, Spec};
 use crate::job::Finding;
 use crate::job::order::{Change, StepOrder};
 use crate::observed::facts::{ComponentFacts, Health};
 use crate::words::{Attempt, Component, SpecHash};
 
-pub(super) use docker::info as docker_info;
+pub(super) use docker::facts as docker_facts;
 
 /// What a step has brought about is there within this time, or has failed. calico/node needs the
 /// longest: it waits for etcd, and its health check runs every ten seconds.
@@ -46,13 +47,28 @@ struct Seen {
     blocked: Option<String>,
 }
 
-/// One component.
+/// One component. What all have in common (the record, what is in force already, what was kept) is
+/// looked up before a step is asked.
 trait Step {
-    /// What is on the machine; none if there is nothing of it.
-    async fn observe(&self, host: &Host) -> Result<Option<Seen>, HostError>;
+    /// Which one.
+    fn component(&self) -> Component;
 
-    /// What changing it to the target would take, without touching anything.
-    async fn check(&self, host: &Host, target: &ComponentSpec) -> Result<Finding, HostError>;
+    /// What is on the machine, going by the record of what was last put in force; none if there is
+    /// nothing of it.
+    async fn observe(
+        &self,
+        host: &Host,
+        record: Option<&Record>,
+    ) -> Result<Option<Seen>, HostError>;
+
+    /// What changing it to the target would take, without touching anything. The target is not in
+    /// force and well; what was never ours is not asked to be taken off.
+    async fn check(
+        &self,
+        host: &Host,
+        target: &ComponentSpec,
+        record: Option<&Record>,
+    ) -> Result<Finding, HostError>;
 
     /// Keeps what is there, once for the attempt, and makes it what the target says.
     async fn apply(
@@ -62,8 +78,11 @@ trait Step {
         target: &ComponentSpec,
     ) -> Result<(), HostError>;
 
-    /// Puts back what was kept for the attempt; nothing if nothing was kept.
-    async fn undo(&self, host: &Host, attempt: Attempt) -> Result<(), HostError>;
+    /// The files of which a change is to be noticed; of a path with `/` at its end all in it.
+    fn files(&self, record: Option<&Record>) -> Vec<String>;
+
+    /// Puts back what was kept.
+    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError>;
 }
 
 /// Calls the step of a component. There is no `dyn`: these futures need no box.
@@ -121,7 +140,54 @@ pub(super) async fn observe_all(host: &Host) -> Overview {
 }
 
 async fn observe(host: &Host, component: Component) -> Result<Option<Seen>, HostError> {
-    with_step!(component, step => step.observe(host).await)
+    with_step!(component, step => look_at(&step, host).await)
+}
+
+async fn look_at(step: &impl Step, host: &Host) -> Result<Option<Seen>, HostError> {
+    let record = host.state.record(step.component())?;
+    step.observe(host, record.as_ref()).await
+}
+
+async fn find(step: &impl Step, host: &Host, target: &ComponentSpec) -> Result<Finding, HostError> {
+    let record = host.state.record(step.component())?;
+    if target.spec == Spec::Off && record.is_none() {
+        return Ok(Finding::InForce);
+    }
+    let seen = step.observe(host, record.as_ref()).await?;
+    if seen.is_some_and(|seen| seen.hash == Some(target.hash) && seen.health == Health::Healthy) {
+        return Ok(Finding::InForce);
+    }
+    step.check(host, target, record.as_ref()).await
+}
+
+async fn put_back(step: &impl Step, host: &Host, attempt: Attempt) -> Result<(), HostError> {
+    match host.state.kept(attempt, step.component())? {
+        Some(kept) => step.undo(host, &kept).await,
+        // It was not begun.
+        None => Ok(()),
+    }
+}
+
+/// The units of which a change is to be noticed.
+pub(super) fn units() -> Vec<&'static str> {
+    let agents = mesos_agent::units();
+    agents.chain([docker::UNIT, etcd_proxy::UNIT, OF_DCOS]).collect()
+}
+
+/// The containers of which a change is to be noticed.
+pub(super) fn containers() -> Vec<&'static str> {
+    [Component::CalicoNode, Component::CalicoLibnetwork].map(container::name).to_vec()
+}
+
+/// The files of which a change is to be noticed, as far as records say which.
+pub(super) fn files(host: &Host) -> Result<Vec<String>, HostError> {
+    // A record is written by each step.
+    let mut files = vec![format!("{FOLDER}/in-force/")];
+    for component in Component::ALL {
+        let record = host.state.record(component)?;
+        files.extend(with_step!(component, step => step.files(record.as_ref())));
+    }
+    Ok(files)
 }
 
 /// What keeps us from changing anything on this host.
@@ -147,7 +213,7 @@ pub(super) async fn check(host: &Host, order: &StepOrder) -> Finding {
     if let Some(why) = host_is_blocked(host).await {
         return Finding::Refused { why };
     }
-    let found = with_step!(order.component, step => step.check(host, &order.target).await);
+    let found = with_step!(order.component, step => find(&step, host, &order.target).await);
     found.unwrap_or_else(|error| Finding::Refused { why: error.sentence() })
 }
 
@@ -175,7 +241,7 @@ pub(super) async fn undo(
     attempt: Attempt,
     component: Component,
 ) -> Result<(), HostError> {
-    with_step!(component, step => step.undo(host, attempt).await)
+    with_step!(component, step => put_back(&step, host, attempt).await)
 }
 
 /// Waits until a step is in force, by what is found on the machine.

@@ -26,7 +26,7 @@ pub(super) struct Plan<'a> {
 }
 
 /// The container's name, under which Calico's own tools look for it.
-pub(super) fn name(component: Component) -> &'static str {
+pub(in crate::node::steps) fn name(component: Component) -> &'static str {
     match component {
         Component::CalicoLibnetwork => "calico-libnetwork",
         _ => "calico-node",

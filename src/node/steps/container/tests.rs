@@ -30,17 +30,14 @@ fn fake() -> Fake {
 }
 
 async fn hash(fake: &Fake) -> Option<SpecHash> {
-    NODE.observe(&fake.host).await.unwrap().and_then(|seen| seen.hash)
+    fake.observe(&NODE).await.and_then(|seen| seen.hash)
 }
 
 #[tokio::test]
 async fn a_container_is_made_as_declared_and_a_second_run_changes_nothing() {
     let fake = fake();
-    assert_eq!(NODE.observe(&fake.host).await.unwrap(), None);
-    assert_eq!(
-        NODE.check(&fake.host, &node("v1")).await.unwrap(),
-        Finding::Ready { disrupts: false }
-    );
+    assert_eq!(fake.observe(&NODE).await, None);
+    assert_eq!(fake.check(&NODE, &node("v1")).await, Finding::Ready { disrupts: false });
     NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
     let made = fake.machine().containers["calico-node"].clone();
     assert_eq!(made["Config"]["Env"], json!(["A=b", "IP=127.0.0.1", "PASSWORD=secret"]));
@@ -48,7 +45,7 @@ async fn a_container_is_made_as_declared_and_a_second_run_changes_nothing() {
     assert_eq!(binds.last(), Some(&json!("/etc/calico:/certs:ro")));
     assert_eq!(made["HostConfig"]["RestartPolicy"]["Name"], "always");
     assert_eq!(hash(&fake).await, Some(node("v1").hash));
-    assert_eq!(NODE.check(&fake.host, &node("v1")).await.unwrap(), Finding::InForce);
+    assert_eq!(fake.check(&NODE, &node("v1")).await, Finding::InForce);
     let done = fake.machine().done.len();
     NODE.apply(&fake.host, Attempt(2), &node("v1")).await.unwrap();
     assert_eq!(fake.machine().done.len(), done);
@@ -65,7 +62,7 @@ async fn an_image_that_cannot_be_had_stops_nothing() {
     fake.machine().registry.remove("calico/node:v2");
     let error = NODE.apply(&fake.host, Attempt(2), &node("v2")).await.unwrap_err();
     assert!(error.to_string().contains("manifest unknown"), "{error}");
-    NODE.undo(&fake.host, Attempt(2)).await.unwrap();
+    fake.undo(&NODE, Attempt(2)).await;
     assert_eq!(fake.machine().count("remove"), 1, "only before the first was made");
     assert_eq!(hash(&fake).await, Some(node("v1").hash));
 }
@@ -80,14 +77,11 @@ async fn the_old_container_comes_back_from_its_own_image() {
         "Config": {"Image": "calico/node:latest", "Env": ["X=y"]}, "HostConfig": {"NetworkMode": "host"},
     });
     fake.machine().containers.insert("calico-node".to_owned(), theirs.clone());
-    assert_eq!(
-        NODE.check(&fake.host, &node("v1")).await.unwrap(),
-        Finding::Ready { disrupts: true }
-    );
+    assert_eq!(fake.check(&NODE, &node("v1")).await, Finding::Ready { disrupts: true });
     fake.machine().broken.push("run calico-node".to_owned());
     NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap_err();
     fake.machine().broken.clear();
-    NODE.undo(&fake.host, Attempt(1)).await.unwrap();
+    fake.undo(&NODE, Attempt(1)).await;
     let back = fake.machine().containers["calico-node"].clone();
     assert_eq!(
         (&back["Image"], &back["Config"]["Env"]),
@@ -109,13 +103,13 @@ async fn what_differs_in_anything_is_not_in_force() {
     fake.machine().containers.get_mut("calico-node").unwrap()["Image"] = "sha256:else".into();
     assert_eq!(hash(&fake).await, None);
     fake.machine().containers.remove("calico-node");
-    assert_eq!(NODE.observe(&fake.host).await.unwrap(), None);
+    assert_eq!(fake.observe(&NODE).await, None);
 }
 
 #[tokio::test]
 async fn a_value_that_is_not_there_is_said_before_anything_stops() {
     let fake = Fake::new();
-    let error = NODE.check(&fake.host, &node("v1")).await.unwrap_err();
+    let error = NODE.check(&fake.host, &node("v1"), None).await.unwrap_err();
     assert!(
         error.to_string().contains("PASSWORD")
             && error.to_string().contains("/etc/calico/password"),
@@ -127,13 +121,13 @@ async fn a_value_that_is_not_there_is_said_before_anything_stops() {
 async fn taking_it_off_removes_ours_alone() {
     let fake = fake();
     let off = samples::spec(Component::CalicoNode, Spec::Off);
-    assert_eq!(NODE.check(&fake.host, &off).await.unwrap(), Finding::InForce);
+    assert_eq!(fake.check(&NODE, &off).await, Finding::InForce);
     NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
-    assert_eq!(NODE.check(&fake.host, &off).await.unwrap(), Finding::Ready { disrupts: true });
+    assert_eq!(fake.check(&NODE, &off).await, Finding::Ready { disrupts: true });
     NODE.apply(&fake.host, Attempt(2), &off).await.unwrap();
     assert!(fake.machine().containers.is_empty());
-    assert_eq!(NODE.check(&fake.host, &off).await.unwrap(), Finding::InForce);
-    NODE.undo(&fake.host, Attempt(2)).await.unwrap();
+    assert_eq!(fake.check(&NODE, &off).await, Finding::InForce);
+    fake.undo(&NODE, Attempt(2)).await;
     assert_eq!(hash(&fake).await, Some(node("v1").hash));
 }
 

@@ -1,19 +1,17 @@
 //! What follows from what was found of Docker, without touching anything.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::given;
-use crate::desired::{ComponentSpec, Docker as Wanted, Spec};
+use crate::desired::{ComponentSpec, Docker as Wanted, STORE_KEYS, Spec};
 use crate::node::docker::Info;
 use crate::node::json;
 use crate::node::state::Record;
 
-const STORE: &str = "cluster-store";
-const ADVERTISE: &str = "cluster-advertise";
-const OPTIONS: &str = "cluster-store-opts";
 /// The keys that are ours once we have set a store.
-const OURS: [&str; 3] = [STORE, ADVERTISE, OPTIONS];
-const CONFIG: &str = "/etc/docker/daemon.json";
+const OURS: [&str; 3] = STORE_KEYS;
+const STORE: &str = OURS[0];
+pub(super) const CONFIG: &str = "/etc/docker/daemon.json";
 
 /// What matters of the daemon's command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,19 +73,12 @@ pub(super) enum Way {
 }
 
 impl View {
-    /// Whether the store can be managed here at all; else why not. `ours`: we have set one before.
-    pub(super) fn blocked(&self, ours: bool) -> Result<(), String> {
-        let members = self.members()?;
+    /// Whether a store can be managed here at all; else why not.
+    pub(super) fn blocked(&self) -> Result<(), String> {
+        self.members()?;
         if let Some(flag) = &self.line.store_flag {
             return Err(format!(
                 "Docker is started with {flag}, which is left alone; take it out of its unit to have the store managed"
-            ));
-        }
-        let set = OURS.iter().find(|key| members.contains_key(**key));
-        if let (false, Some(key)) = (ours, set) {
-            return Err(format!(
-                "somebody else has set `{key}` in {}, which is left alone; take it out to have the store managed",
-                self.line.config_file
             ));
         }
         let Some(info) = &self.info else { return Ok(()) };
@@ -108,6 +99,12 @@ impl View {
         }
     }
 
+    /// What the file says of a store that we have not set.
+    pub(super) fn foreign(&self, record: Option<&Record>) -> Map<String, Value> {
+        let members = if record.is_none() { self.members().ok() } else { None };
+        members.unwrap_or_default()
+    }
+
     /// What has to be done for a target, or why it cannot be.
     pub(super) fn way(
         &self,
@@ -115,12 +112,19 @@ impl View {
         record: Option<&Record>,
     ) -> Result<Way, String> {
         let Spec::Docker(wanted) = &target.spec else { return self.way_off(record) };
-        self.blocked(record.is_some())?;
+        self.blocked()?;
+        let foreign = self.foreign(record);
+        if let Some(key) = foreign.keys().next().filter(|_| !self.is_in_force(wanted)) {
+            return Err(format!(
+                "somebody else has set `{key}` in {}, which is left alone; take it out to have the store managed, or declare what is there",
+                self.line.config_file
+            ));
+        }
         let recorded = record.is_some_and(|record| record.target.hash == target.hash);
         if recorded && self.is_in_force(wanted) {
             return Ok(Way::InForce);
         }
-        let file_differs = self.members()? != declared(wanted);
+        let file_differs = self.members()? != wanted.keys();
         let options_change = record.is_some_and(|record| {
             matches!(&record.target.spec, Spec::Docker(old) if old.cluster_store_opts != wanted.cluster_store_opts)
         });
@@ -150,7 +154,7 @@ impl View {
         record: Option<&Record>,
     ) -> Result<String, String> {
         let wanted = match &target.spec {
-            Spec::Docker(wanted) => declared(wanted),
+            Spec::Docker(wanted) => wanted.keys(),
             _ => record.and_then(|record| record.before.as_object().cloned()).unwrap_or_default(),
         };
         let mut text = self.file.clone().unwrap_or_else(|| "{}\n".to_owned());
@@ -172,7 +176,7 @@ impl View {
 
     /// Whether file and daemon are as declared.
     pub(super) fn is_in_force(&self, wanted: &Wanted) -> bool {
-        let file = self.members().is_ok_and(|members| members == declared(wanted));
+        let file = self.members().is_ok_and(|members| members == wanted.keys());
         file && self.info.as_ref().is_some_and(|info| uses(info, wanted))
     }
 
@@ -188,19 +192,6 @@ impl View {
         let file = &self.line.config_file;
         format!("{file} cannot be read ({error}), and Docker would not start with it; correct it")
     }
-}
-
-/// Our keys as declared.
-fn declared(wanted: &Wanted) -> Map<String, Value> {
-    let mut keys = Map::new();
-    keys.insert(STORE.to_owned(), wanted.cluster_store.as_str().into());
-    if let Some(advertise) = &wanted.cluster_advertise {
-        keys.insert(ADVERTISE.to_owned(), advertise.as_str().into());
-    }
-    if !wanted.cluster_store_opts.is_empty() {
-        keys.insert(OPTIONS.to_owned(), json!(wanted.cluster_store_opts));
-    }
-    keys
 }
 
 /// Our keys in a file, as they are kept for the day the component is taken off; null: there was
@@ -237,6 +228,8 @@ fn release(version: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::job::samples;
     use crate::words::{Attempt, Component};
@@ -336,17 +329,38 @@ mod tests {
             (view("20.10.24", Some("{"), "", ""), "cannot be read"),
             (view("20.10.24", Some(""), "", ""), "cannot be read"),
             (view("20.10.24", Some(r#"{"a":1,"a":2}"#), "", ""), "twice"),
-            (
-                view("20.10.24", Some(r#"{"cluster-store":"etcd://x:1"}"#), "etcd://x:1", ""),
-                "left alone",
-            ),
-            (view("20.10.24", Some(r#"{"cluster-advertise":"eth0:1"}"#), "", ""), "left alone"),
         ] {
             let why = view.way(&plain, None).unwrap_err();
             assert!(why.contains(text), "{why}");
-            assert_eq!(view.blocked(false), Err(why));
+            assert_eq!(view.blocked(), Err(why));
         }
-        assert_eq!(swarm("inactive").blocked(false), Ok(()));
+        assert_eq!(swarm("inactive").blocked(), Ok(()));
+    }
+
+    #[test]
+    fn a_store_of_somebody_else_is_left_alone_unless_it_is_the_declared_one() {
+        let plain = wanted(json!({}));
+        let ours = r#"{"cluster-store":"etcd://127.0.0.1:2379"}"#;
+        for (file, store, adopted) in [
+            (r#"{"cluster-store":"etcd://x:1"}"#, "etcd://x:1", false),
+            (r#"{"cluster-advertise":"eth0:1"}"#, "", false),
+            (
+                r#"{"cluster-store":"etcd://127.0.0.1:2379","cluster-advertise":"eth0:1"}"#,
+                STORE_URL,
+                false,
+            ),
+            // Written, and not in force: whose it is to bring it there is not known.
+            (ours, "", false),
+            (ours, STORE_URL, true),
+        ] {
+            let view = view("20.10.24", Some(file), store, "");
+            match view.way(&plain, None) {
+                Ok(way) => assert_eq!((adopted, way), (true, Way::Write), "{file}"),
+                Err(why) => assert!(!adopted && why.contains("left alone"), "{file}: {why}"),
+            }
+            assert!(!view.foreign(None).is_empty());
+            assert!(view.foreign(Some(&record(&plain))).is_empty());
+        }
     }
 
     #[test]

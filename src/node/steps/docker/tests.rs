@@ -26,7 +26,7 @@ fn advertised() -> ComponentSpec {
 }
 
 async fn hash(fake: &Fake) -> Option<crate::words::SpecHash> {
-    Docker.observe(&fake.host).await.unwrap().unwrap().hash
+    fake.observe(&Docker).await.unwrap().hash
 }
 
 #[tokio::test]
@@ -35,13 +35,13 @@ async fn a_store_comes_by_one_restart_and_a_second_run_changes_nothing() {
     fake.put(FILE, "{\n  \"debug\": true\n}\n");
     let target = plain();
     let ready = Finding::Ready { disrupts: true };
-    assert_eq!(Docker.check(&fake.host, &target).await.unwrap(), ready);
+    assert_eq!(fake.check(&Docker, &target).await, ready);
     Docker.apply(&fake.host, Attempt(1), &target).await.unwrap();
     assert_eq!(fake.machine().done, ["reset-failed docker.service", "restart docker.service"]);
     let text = "{\n  \"debug\": true,\n  \"cluster-store\": \"etcd://127.0.0.1:1\"\n}\n";
     assert_eq!(fake.text(FILE).as_deref(), Some(text));
     assert_eq!(hash(&fake).await, Some(target.hash));
-    assert_eq!(Docker.check(&fake.host, &target).await.unwrap(), Finding::InForce);
+    assert_eq!(fake.check(&Docker, &target).await, Finding::InForce);
     let before = std::fs::metadata(fake.host.root.place(FILE)).unwrap();
     Docker.apply(&fake.host, Attempt(2), &target).await.unwrap();
     let after = std::fs::metadata(fake.host.root.place(FILE)).unwrap();
@@ -54,7 +54,7 @@ async fn with_an_advertise_address_a_first_store_comes_by_reload() {
     let fake = Fake::new();
     let target = advertised();
     let ready = Finding::Ready { disrupts: false };
-    assert_eq!(Docker.check(&fake.host, &target).await.unwrap(), ready);
+    assert_eq!(fake.check(&Docker, &target).await, ready);
     Docker.apply(&fake.host, Attempt(1), &target).await.unwrap();
     assert_eq!(fake.machine().done, ["reload docker.service"]);
     assert_eq!(hash(&fake).await, Some(target.hash));
@@ -80,13 +80,29 @@ async fn a_marker_alone_proves_nothing() {
 async fn what_somebody_else_has_set_is_left_alone_and_said() {
     let fake = Fake::new();
     fake.put(FILE, r#"{"cluster-store": "etcd://theirs:2379"}"#);
-    let found = Docker.check(&fake.host, &plain()).await.unwrap();
+    let found = fake.check(&Docker, &plain()).await;
     assert!(matches!(&found, Finding::Refused { why } if why.contains("left alone")), "{found:?}");
-    let seen = Docker.observe(&fake.host).await.unwrap().unwrap();
-    assert!(seen.blocked.is_some_and(|why| why.contains("left alone")));
+    let facts = facts(&fake.host).await.unwrap().unwrap();
+    assert_eq!(facts.foreign["cluster-store"], "etcd://theirs:2379");
     assert!(Docker.apply(&fake.host, Attempt(1), &plain()).await.is_err());
     assert_eq!(fake.machine().done, [""; 0]);
     assert_eq!(fake.text(FILE).unwrap(), r#"{"cluster-store": "etcd://theirs:2379"}"#);
+}
+
+#[tokio::test]
+async fn a_store_that_is_the_declared_one_already_is_ours_from_then_on() {
+    let fake = Fake::new();
+    let file = r#"{"cluster-store": "etcd://127.0.0.1:1"}"#;
+    fake.put(FILE, file);
+    fake.machine().info["ClusterStore"] = "etcd://127.0.0.1:1".into();
+    assert_eq!(fake.check(&Docker, &plain()).await, Finding::Ready { disrupts: false });
+    Docker.apply(&fake.host, Attempt(1), &plain()).await.unwrap();
+    assert_eq!(hash(&fake).await, Some(plain().hash));
+    assert!(facts(&fake.host).await.unwrap().unwrap().foreign.is_empty());
+    // And theirs again once it is taken off.
+    Docker.apply(&fake.host, Attempt(2), &off()).await.unwrap();
+    assert_eq!(fake.text(FILE).as_deref(), Some(file));
+    assert_eq!(fake.machine().done, [""; 0]);
 }
 
 #[tokio::test]
@@ -98,9 +114,9 @@ async fn a_restart_that_fails_is_undone_and_docker_is_up_as_before() {
     Docker.apply(&fake.host, Attempt(1), &plain()).await.unwrap_err();
     fake.machine().broken.clear();
     fake.machine().units.get_mut(UNIT).unwrap().activity = Activity::Failed;
-    Docker.undo(&fake.host, Attempt(1)).await.unwrap();
+    fake.undo(&Docker, Attempt(1)).await;
     assert_eq!(fake.text(FILE).as_deref(), Some("{\"debug\": true}"));
-    let seen = Docker.observe(&fake.host).await.unwrap().unwrap();
+    let seen = fake.observe(&Docker).await.unwrap();
     assert_eq!((seen.hash, seen.health), (None, Health::Healthy));
     assert_eq!(fake.host.state.record(Component::Docker).unwrap(), None);
 }
@@ -111,11 +127,11 @@ async fn an_undo_before_the_restart_does_not_restart() {
     fake.machine().broken.push("reload docker.service".to_owned());
     Docker.apply(&fake.host, Attempt(1), &advertised()).await.unwrap_err();
     fake.machine().broken.clear();
-    Docker.undo(&fake.host, Attempt(1)).await.unwrap();
+    fake.undo(&Docker, Attempt(1)).await;
     assert_eq!(fake.machine().count("restart"), 0);
     assert_eq!(fake.text(FILE), None);
     // Nothing was begun for another attempt.
-    Docker.undo(&fake.host, Attempt(9)).await.unwrap();
+    fake.undo(&Docker, Attempt(9)).await;
 }
 
 #[tokio::test]
@@ -124,13 +140,13 @@ async fn taking_it_off_leaves_what_was_there_before_and_what_came_since() {
     fake.put(FILE, "{\"debug\": true}");
     Docker.apply(&fake.host, Attempt(1), &plain()).await.unwrap();
     fake.put(FILE, &fake.text(FILE).unwrap().replace("true", "false"));
-    assert_eq!(Docker.check(&fake.host, &off()).await.unwrap(), Finding::Ready { disrupts: true });
+    assert_eq!(fake.check(&Docker, &off()).await, Finding::Ready { disrupts: true });
     Docker.apply(&fake.host, Attempt(2), &off()).await.unwrap();
     assert_eq!(fake.text(FILE).as_deref(), Some("{\"debug\": false}"));
     assert_eq!(fake.machine().info["ClusterStore"], "");
-    assert_eq!(Docker.check(&fake.host, &off()).await.unwrap(), Finding::InForce);
+    assert_eq!(fake.check(&Docker, &off()).await, Finding::InForce);
     // Going back again brings the store back.
-    Docker.undo(&fake.host, Attempt(2)).await.unwrap();
+    fake.undo(&Docker, Attempt(2)).await;
     assert_eq!(hash(&fake).await, Some(plain().hash));
 }
 

@@ -84,24 +84,21 @@ async fn a_proxy_comes_as_a_unit_and_a_second_run_changes_nothing() {
     let fake = Fake::new();
     fake.put("/usr/bin/etcd", "program");
     let target = gateway(etcd().await, "http://10.0.0.1:2379");
-    assert_eq!(EtcdProxy.observe(&fake.host).await.unwrap(), None);
+    assert_eq!(fake.observe(&EtcdProxy).await, None);
     fake.add_unit(UNIT, false);
     EtcdProxy.apply(&fake.host, Attempt(1), &target).await.unwrap();
     // It was started with something else: written is not in force.
-    assert_eq!(EtcdProxy.observe(&fake.host).await.unwrap().unwrap().hash, None);
+    assert_eq!(fake.observe(&EtcdProxy).await.unwrap().hash, None);
     run_unit(&fake);
-    let seen = EtcdProxy.observe(&fake.host).await.unwrap().unwrap();
+    let seen = fake.observe(&EtcdProxy).await.unwrap();
     assert_eq!((seen.hash, seen.health), (Some(target.hash), Health::Healthy));
-    assert_eq!(EtcdProxy.check(&fake.host, &target).await.unwrap(), Finding::InForce);
+    assert_eq!(fake.check(&EtcdProxy, &target).await, Finding::InForce);
     EtcdProxy.apply(&fake.host, Attempt(2), &target).await.unwrap();
     assert_eq!(fake.machine().count("restart"), 1);
     // Other members: what runs is not in force any more.
     let other =
         gateway(wanted(&target).unwrap().listen.as_str().parse().unwrap(), "http://10.0.0.2:2379");
-    assert_eq!(
-        EtcdProxy.check(&fake.host, &other).await.unwrap(),
-        Finding::Ready { disrupts: true }
-    );
+    assert_eq!(fake.check(&EtcdProxy, &other).await, Finding::Ready { disrupts: true });
 }
 
 #[tokio::test]
@@ -123,8 +120,7 @@ async fn a_taken_port_is_refused_naming_who_holds_it() {
     std::fs::create_dir_all(fake.host.root.place("/proc/712/fd")).unwrap();
     std::os::unix::fs::symlink(format!("socket:[{inode}]"), fake.host.root.place("/proc/712/fd/3"))
         .unwrap();
-    let found =
-        EtcdProxy.check(&fake.host, &gateway(address, "http://10.0.0.1:2379")).await.unwrap();
+    let found = fake.check(&EtcdProxy, &gateway(address, "http://10.0.0.1:2379")).await;
     let Finding::Refused { why } = found else { panic!("{found:?}") };
     assert!(why.contains("taken by etcd (process 712)"), "{why}");
 }
@@ -140,9 +136,9 @@ async fn what_was_not_there_before_is_gone_after_an_undo_and_after_taking_it_off
         if off {
             let off = samples::spec(Component::EtcdProxy, Spec::Off);
             EtcdProxy.apply(&fake.host, Attempt(2), &off).await.unwrap();
-            assert_eq!(EtcdProxy.check(&fake.host, &off).await.unwrap(), Finding::InForce);
+            assert_eq!(fake.check(&EtcdProxy, &off).await, Finding::InForce);
         } else {
-            EtcdProxy.undo(&fake.host, Attempt(1)).await.unwrap();
+            fake.undo(&EtcdProxy, Attempt(1)).await;
         }
         assert_eq!(fake.text(FILE), None);
         assert_eq!(fake.host.state.record(Component::EtcdProxy).unwrap(), None);

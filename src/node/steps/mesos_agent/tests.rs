@@ -1,5 +1,15 @@
+//! The step on a machine whose agent reads its environment when it starts.
+
+mod changing;
+mod modules;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
 use super::*;
 use crate::job::samples;
+use crate::node::agent::Agent;
 use crate::node::steps::fakes::Fake;
 use crate::words::SpecHash;
 
@@ -7,26 +17,58 @@ const UNIT: &str = "dcos-mesos-slave.service";
 const DOCUMENT: &str = "/etc/cni/net.d/calico.conf";
 const OVERRIDE: &str = "/var/lib/dcos/mesos-slave-common";
 
-fn spec(cni: Value) -> Cni {
-    serde_json::from_value(cni).unwrap()
+fn target(cni: &Value) -> ComponentSpec {
+    declared(&json!({"networking": "cni", "cni": cni}))
 }
 
-fn target(cni: &Value) -> ComponentSpec {
-    let wanted: Wanted = serde_json::from_value(json!({"networking": "cni", "cni": cni})).unwrap();
+fn declared(agent: &Value) -> ComponentSpec {
+    let wanted: Wanted = serde_json::from_value(agent.clone()).unwrap();
     samples::spec(Component::MesosAgent, Spec::MesosAgent(wanted))
 }
 
-/// An agent of this version with these flags, that answers over HTTP and runs as a unit.
+fn off() -> ComponentSpec {
+    samples::spec(Component::MesosAgent, Spec::Off)
+}
+
+/// An agent of this version with these flags, that answers over HTTP and runs as a unit. When it
+/// is started it reads the file of its environment. One before 1.0 says it all in its state.
 async fn agent(version: &'static str, flags: &Value) -> Fake {
     let fake = Fake::new();
     fake.add_unit(UNIT, true);
+    for program in ["calico", "calico-ipam"] {
+        fake.put(&format!("/opt/x/{program}"), "plugin");
+    }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let get =
-        |body: Value| axum::routing::get(move || std::future::ready(axum::Json(body.clone())));
-    let router = axum::Router::new()
-        .route("/version", get(json!({"version": version})))
-        .route("/flags", get(json!({"flags": flags.clone()})));
+    let (root, machine, base) = (Arc::clone(&fake.host.root), fake.share(), flags.clone());
+    let read = Arc::new(Mutex::new((1, base.clone())));
+    let flags = move || {
+        let started = machine.lock().unwrap().units[UNIT].started_us;
+        let mut read = read.lock().unwrap();
+        if read.0 != started {
+            let text = root.text(OVERRIDE).unwrap().unwrap_or_default();
+            let mut flags = base.clone();
+            for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+                if let Some(name) = name.strip_prefix("MESOS_") {
+                    flags[name.to_lowercase()] = value.into();
+                }
+            }
+            *read = (started, flags);
+        }
+        read.1.clone()
+    };
+    let get = |answer: Arc<dyn Fn() -> Value + Send + Sync>| {
+        axum::routing::get(move || std::future::ready(axum::Json(answer())))
+    };
+    let flags: Arc<dyn Fn() -> Value + Send + Sync> = Arc::new(flags);
+    let router = if version.starts_with("0.") {
+        let state = move || json!({"version": version, "flags": flags()});
+        axum::Router::new().route("/state", get(Arc::new(state)))
+    } else {
+        axum::Router::new()
+            .route("/version", get(Arc::new(move || json!({"version": version}))))
+            .route("/flags", get(Arc::new(move || json!({"flags": flags()}))))
+    };
     tokio::spawn(async move { axum::serve(listener, router).await });
     Agent { version: 1, url }.remember(&fake.host).unwrap();
     fake
@@ -39,8 +81,14 @@ fn with_cni() -> Value {
     })
 }
 
+async fn with_folder(version: &'static str) -> Fake {
+    let fake = agent(version, &with_cni()).await;
+    std::fs::create_dir_all(fake.host.root.place("/etc/cni/net.d")).unwrap();
+    fake
+}
+
 async fn hash(fake: &Fake) -> Option<SpecHash> {
-    MesosAgent.observe(&fake.host).await.unwrap().unwrap().hash
+    fake.observe(&MesosAgent).await.unwrap().hash
 }
 
 #[tokio::test]
@@ -49,11 +97,11 @@ async fn a_new_agent_reads_the_network_live() {
     fake.put("/srv/calico", "plugin");
     let target = target(&json!({"plugins": [{"name": "calico", "path": "/srv/calico"}]}));
     let ready = Finding::Ready { disrupts: false };
-    assert_eq!(MesosAgent.check(&fake.host, &target).await.unwrap(), ready);
+    assert_eq!(fake.check(&MesosAgent, &target).await, ready);
     MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
     assert_eq!(fake.machine().done, [""; 0]);
     assert_eq!(hash(&fake).await, Some(target.hash));
-    assert_eq!(MesosAgent.check(&fake.host, &target).await.unwrap(), Finding::InForce);
+    assert_eq!(fake.check(&MesosAgent, &target).await, Finding::InForce);
     assert_eq!(fake.host.root.list("/etc/cni/net.d").unwrap(), ["calico.conf"]);
     let plugin = fake.host.root.read("/opt/cni/bin/calico").unwrap().unwrap();
     assert_eq!(plugin.attributes.mode, 0o755);
@@ -67,30 +115,30 @@ async fn a_new_agent_reads_the_network_live() {
 
 #[tokio::test]
 async fn an_old_agent_is_restarted_once() {
-    let fake = agent("1.1.0", &with_cni()).await;
+    let fake = with_folder("1.1.0").await;
     let target = target(&json!({}));
     let ready = Finding::Ready { disrupts: true };
-    assert_eq!(MesosAgent.check(&fake.host, &target).await.unwrap(), ready);
+    assert_eq!(fake.check(&MesosAgent, &target).await, ready);
     MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
     assert_eq!(fake.machine().count("restart"), 1);
     assert_eq!(hash(&fake).await, Some(target.hash));
     MesosAgent.apply(&fake.host, Attempt(2), &target).await.unwrap();
     assert_eq!(fake.machine().count("restart"), 1);
+    // It would know the network until its next start.
+    MesosAgent.apply(&fake.host, Attempt(3), &off()).await.unwrap();
+    assert_eq!((fake.machine().count("restart"), fake.text(DOCUMENT)), (2, None));
 }
 
 #[tokio::test]
 async fn what_was_written_before_a_crash_is_not_in_force_until_the_restart() {
-    let fake = agent("1.1.0", &with_cni()).await;
+    let fake = with_folder("1.1.0").await;
     fake.machine().broken.push(format!("restart {UNIT}"));
     let target = target(&json!({}));
     MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap_err();
     assert_eq!(hash(&fake).await, None);
     // The same attempt carried on.
     fake.machine().broken.clear();
-    assert_eq!(
-        MesosAgent.check(&fake.host, &target).await.unwrap(),
-        Finding::Ready { disrupts: true }
-    );
+    assert_eq!(fake.check(&MesosAgent, &target).await, Finding::Ready { disrupts: true });
     MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
     assert_eq!(hash(&fake).await, Some(target.hash));
 }
@@ -98,22 +146,31 @@ async fn what_was_written_before_a_crash_is_not_in_force_until_the_restart() {
 #[tokio::test]
 async fn missing_flags_go_into_the_override_and_come_out_again() {
     let fake = agent("1.11.0", &json!({"isolation": "cgroups/cpu"})).await;
+    fake.put("/opt/cni/bin/calico", "");
+    fake.put("/opt/cni/bin/calico-ipam", "");
     fake.put(OVERRIDE, "# ours\nMESOS_ATTRIBUTES=rack:r1\n");
     let target = target(&json!({}));
+    // The attribute waits for a restart, which the agent would not survive.
+    let found = fake.check(&MesosAgent, &target).await;
+    assert!(
+        matches!(&found, Finding::Refused { why } if why.contains("MESOS_ATTRIBUTES")),
+        "{found:?}"
+    );
+    fake.put(OVERRIDE, "# ours\nMESOS_CREDENTIAL=/c\n");
+    assert_eq!(fake.check(&MesosAgent, &target).await, Finding::Ready { disrupts: true });
     MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
     assert_eq!(
         fake.text(OVERRIDE).unwrap(),
-        "# ours\nMESOS_ATTRIBUTES=rack:r1\nMESOS_ISOLATION=cgroups/cpu,network/cni\n\
+        "# ours\nMESOS_CREDENTIAL=/c\nMESOS_ISOLATION=cgroups/cpu,network/cni\n\
          MESOS_NETWORK_CNI_CONFIG_DIR=/etc/cni/net.d\nMESOS_NETWORK_CNI_PLUGINS_DIR=/opt/cni/bin\n"
     );
     assert_eq!(fake.machine().count("restart"), 1);
-    // The agent's answer is what counts, and this one has not changed.
-    assert_eq!(hash(&fake).await, None);
-    let off = samples::spec(Component::MesosAgent, Spec::Off);
-    MesosAgent.apply(&fake.host, Attempt(2), &off).await.unwrap();
-    assert_eq!(fake.text(OVERRIDE).unwrap(), "# ours\nMESOS_ATTRIBUTES=rack:r1\n");
+    assert_eq!(hash(&fake).await, Some(target.hash));
+    MesosAgent.apply(&fake.host, Attempt(2), &off()).await.unwrap();
+    assert_eq!(fake.text(OVERRIDE).unwrap(), "# ours\nMESOS_CREDENTIAL=/c\n");
+    assert_eq!(fake.machine().count("restart"), 2);
     assert_eq!(fake.text(DOCUMENT), None);
-    assert_eq!(MesosAgent.check(&fake.host, &off).await.unwrap(), Finding::InForce);
+    assert_eq!(fake.check(&MesosAgent, &off()).await, Finding::InForce);
 }
 
 #[tokio::test]
@@ -122,7 +179,7 @@ async fn an_undo_puts_files_back_and_restarts_only_what_was_restarted() {
         let fake = agent(version, &with_cni()).await;
         fake.put(DOCUMENT, "{\"name\": \"calico\", \"type\": \"theirs\"}");
         MesosAgent.apply(&fake.host, Attempt(1), &target(&json!({}))).await.unwrap();
-        MesosAgent.undo(&fake.host, Attempt(1)).await.unwrap();
+        fake.undo(&MesosAgent, Attempt(1)).await;
         assert_eq!(fake.text(DOCUMENT).unwrap(), "{\"name\": \"calico\", \"type\": \"theirs\"}");
         assert_eq!(fake.machine().count("restart"), restarts, "{version}");
     }
@@ -131,34 +188,24 @@ async fn an_undo_puts_files_back_and_restarts_only_what_was_restarted() {
 #[tokio::test]
 async fn what_cannot_work_is_refused() {
     let fake = agent("1.11.0", &with_cni()).await;
-    let check = async |cni: Value| MesosAgent.check(&fake.host, &target(&cni)).await.unwrap();
-    let network = json!({"network": {"name": "calico", "type": "calico", "cniVersion": "0.3.1"}});
-    assert!(matches!(check(network).await, Finding::Refused { why } if why.contains("0.2.0")));
+    let refused = async |cni: Value, text: &str| {
+        let found = fake.check(&MesosAgent, &target(&cni)).await;
+        assert!(matches!(&found, Finding::Refused { why } if why.contains(text)), "{found:?}");
+    };
+    let network = |version: &str, kind: &str| json!({"network": {"name": "calico", "type": kind, "cniVersion": version}});
+    refused(network("0.3.1", "calico"), "0.2.0").await;
+    refused(network("0.1.0", "flannel"), "`flannel`").await;
     fake.put("/etc/cni/net.d/old.bak", "{\"name\": \"calico\", \"type\": \"x\"}");
-    assert!(matches!(check(json!({})).await, Finding::Refused { why } if why.contains("old.bak")));
+    refused(json!({}), "old.bak").await;
     let old = agent("0.28.1", &with_cni()).await;
-    let found = MesosAgent.check(&old.host, &target(&json!({}))).await.unwrap();
+    let found = old.check(&MesosAgent, &target(&json!({}))).await;
     assert!(matches!(found, Finding::Refused { why } if why.contains("0.28.1")));
 }
 
-#[test]
-fn flags_are_read_from_the_process_too() {
-    let line = b"mesos-slave\0--isolation=posix/cpu\0";
-    let environment = b"MESOS_ISOLATION=x\0MESOS_NETWORK_CNI_CONFIG_DIR=/etc/cni/net.d\0";
-    let missing = Flags::of_process(line, environment).missing(&spec(json!({})));
-    let expected = [
-        ("MESOS_ISOLATION", "posix/cpu,network/cni"),
-        ("MESOS_NETWORK_CNI_PLUGINS_DIR", "/opt/cni/bin"),
-    ];
-    assert!(missing.iter().map(|(n, v)| (n.as_str(), v.as_str())).eq(expected), "{missing:?}");
-}
-
-#[test]
-fn an_environment_keeps_what_is_not_ours() {
-    let set = |text: &str| rules::set_environment(text, &[("A".to_owned(), "1".to_owned())]);
-    assert_eq!(set(""), "A=1\n");
-    assert_eq!(set("AB=2\n# A=3\nA=4\nC=5\n"), "AB=2\n# A=3\nA=1\nC=5\n");
-    let restore = |text: &str, old: &str| rules::restore_environment(text, old, ["A"].into_iter());
-    assert_eq!(restore("A=1\nC=5\n", "A=4\n"), "A=4\nC=5\n");
-    assert_eq!(restore("A=1\nC=5\n", ""), "C=5\n");
+#[tokio::test]
+async fn a_host_without_an_agent_is_refused() {
+    let fake = Fake::new();
+    let found = fake.check(&MesosAgent, &target(&json!({}))).await;
+    assert_eq!(found, Finding::Refused { why: NO_UNIT.to_owned() });
+    assert_eq!(fake.observe(&MesosAgent).await, None);
 }
