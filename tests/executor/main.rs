@@ -4,6 +4,8 @@
 
 mod child;
 mod histories;
+mod node;
+mod paper;
 mod site;
 
 use std::time::Duration;

@@ -44,6 +44,8 @@ impl World for Bare {
 }
 
 pub(crate) struct Site {
+    /// The test that is the executor's process.
+    process: &'static str,
     folder: TempDir,
     desk: Desk,
     server: SimServer<Bare>,
@@ -57,6 +59,13 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start(change: impl FnOnce(&mut Processes)) -> Self {
+        Self::start_with("executor_process", change).await
+    }
+
+    pub(crate) async fn start_with(
+        process: &'static str,
+        change: impl FnOnce(&mut Processes),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let desk = Desk::open(folder.path());
         let mut config = MesosConfig::new(semver::Version::new(1, 12, 0), 7);
@@ -86,7 +95,17 @@ impl Site {
         };
         let (events, calls) = connect(&Options::new(masters), framework, Vec::new()).await.unwrap();
         let (waiting, seen) = (VecDeque::new(), Vec::new());
-        Self { folder, desk, server, events, calls, waiting, seen, offer: None, agent: None }
+        let (offer, agent) = (None, None);
+        Self { process, folder, desk, server, events, calls, waiting, seen, offer, agent }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Passes over what executors have said so far beside updates.
+    pub(crate) fn forget_messages(&mut self) {
+        self.waiting.retain(|event| !matches!(event, Event::Message(_)));
     }
 
     pub(crate) fn call(&self, call: Call) {
@@ -185,8 +204,10 @@ impl Site {
     /// What the agent fetches: it becomes this very program, as the executor.
     pub(crate) fn script(&self) -> String {
         let path = self.folder.path().join("script.sh");
-        let text = "#!/bin/sh\nTEST_PROGRAM=$0 exec \"$TEST_EXECUTABLE\" --ignored --exact \
-                    executor_process --nocapture\n";
+        let text = format!(
+            "#!/bin/sh\nTEST_PROGRAM=$0 exec \"$TEST_EXECUTABLE\" --ignored --exact {} --nocapture\n",
+            self.process
+        );
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
