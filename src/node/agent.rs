@@ -1,10 +1,12 @@
 //! The Mesos agent of this host, as it answers on its own address.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::dns::Dns;
 use super::host::{Host, HostError};
 
 /// An agent answers at once, or is starting.
@@ -68,7 +70,8 @@ impl Agent {
 
     async fn get(&self, path: &str) -> Option<Value> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().no_proxy().timeout(ANSWER);
+        let builder = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(Dns));
+        let builder = builder.timeout(ANSWER);
         let http = if self.url.starts_with("http:") {
             builder.tls_certs_only([]).build()
         } else {

@@ -1,6 +1,8 @@
 //! Names, looked up without the C library: a static program must not load its modules.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -72,6 +74,14 @@ impl Dns {
         }
         Err(DnsError::Nothing { names: all.into_iter().map(|(_, name)| name).collect() })
     }
+}
+
+/// A client for what is near and speaks plain HTTP, whose every request ends within `limit`.
+pub fn http(limit: Duration) -> reqwest::Result<reqwest::Client> {
+    // Without a provider the client panics, and with certificates to read it may not start.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let plain = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    plain.dns_resolver(Arc::new(Dns)).timeout(limit).build()
 }
 
 /// For downloads.

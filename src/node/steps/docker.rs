@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{Patience, Seen, Step};
 use crate::desired::{ComponentSpec, Docker as Wanted, Spec};
 use crate::job::Finding;
+use crate::node::dns;
 use crate::node::files::Staging;
 use crate::node::host::{Host, HostError};
 use crate::node::service::{Activity, Service};
@@ -229,13 +230,7 @@ async fn restart(host: &Host) -> Result<(), HostError> {
 /// Docker starts on a store that answers without etcd's v2 API, and then every network fails. A
 /// store that does not answer yet may be one that this very change brings.
 async fn v2_is_missing(wanted: &Wanted) -> Option<String> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .timeout(Duration::from_secs(2))
-        .build()
-        .ok()?;
+    let http = dns::http(Duration::from_secs(2)).ok()?;
     if !wanted.cluster_store_opts.is_empty() {
         // It is behind TLS, with certificates that are the daemon's.
         return None;

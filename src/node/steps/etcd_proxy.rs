@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use super::{Patience, Seen, Step};
 use crate::desired::{ComponentSpec, EtcdProxy as Wanted, Spec, Upstream};
 use crate::job::Finding;
+use crate::node::dns;
 use crate::node::files::Staging;
 use crate::node::host::{Host, HostError};
 use crate::node::service::Service;
@@ -238,9 +239,7 @@ async fn ask(wanted: &Wanted) -> Result<(), String> {
             Ok(_) => Err(failed("it closes connections; no member can be reached".to_owned())),
         };
     }
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(ANSWER).build();
-    let answer = match http {
+    let answer = match dns::http(ANSWER) {
         Ok(http) => http.get(format!("http://{address}/health")).send().await,
         Err(error) => Err(error),
     };

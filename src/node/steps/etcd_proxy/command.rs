@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::desired::{EtcdProxy as Wanted, ProxyMode};
-use crate::node::dns::Records;
+use crate::node::dns::{self, Records};
 use crate::node::host::HostError;
 use crate::words::SpecHash;
 
@@ -125,12 +125,7 @@ pub(super) async fn peers_of(endpoints: &[String]) -> Result<Vec<String>, HostEr
         #[serde(rename = "peerURLs")]
         peers: Vec<String>,
     }
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .timeout(std::time::Duration::from_secs(3))
-        .build()
+    let http = dns::http(std::time::Duration::from_secs(3))
         .map_err(|error| HostError::Found(format!("no HTTP client: {error}")))?;
     for endpoint in endpoints {
         let Ok(answer) = http.get(format!("{endpoint}/v2/members")).send().await else { continue };
