@@ -16,7 +16,7 @@ pub async fn survey(host: &Host) -> Result<Facts, HostError> {
     if let Some(why) = steps::host_is_blocked(host).await {
         blocked = Component::ALL.into_iter().map(|component| (component, why.clone())).collect();
     }
-    let docker = steps::docker_facts(host).await?;
+    let docker = steps::docker_facts(host).await;
     let mesos_version = match Agent::known(host)? {
         Some(agent) => agent.mesos_version().await,
         None => None,
@@ -125,6 +125,38 @@ mod tests {
         assert_eq!(facts.docker, None);
         let health = &facts.components[&Component::Docker].health;
         assert!(matches!(health, Health::Unhealthy { .. }), "{health:?}");
+    }
+
+    #[tokio::test]
+    async fn a_docker_that_takes_no_store_is_blocked_and_says_why() {
+        let blocked = async |change: fn(&Fake), text: &str| {
+            let fake = Fake::new();
+            change(&fake);
+            let facts = survey(&fake.host).await.unwrap();
+            let why = facts.blocked.get(&Component::Docker).cloned().unwrap_or_default();
+            assert!(why.contains(text), "{text}: {why}");
+            // What needs no store goes on.
+            assert_eq!(facts.blocked.len(), 1);
+        };
+        let version = |fake: &Fake| fake.machine().info["ServerVersion"] = "23.0.1".into();
+        blocked(version, "Docker 23.0.1 knows no cluster store").await;
+        let swarm = |fake: &Fake| fake.machine().info["Swarm"]["LocalNodeState"] = "active".into();
+        blocked(swarm, "swarm").await;
+        let flag = |fake: &Fake| {
+            fake.put("/proc/7/cmdline", "dockerd\0--cluster-store\0etcd://x:1\0");
+            fake.machine().units.get_mut("docker.service").unwrap().main_pid = 7;
+        };
+        blocked(flag, "started with --cluster-store").await;
+        blocked(|fake| fake.put("/etc/docker/daemon.json", "{"), "cannot be read").await;
+    }
+
+    #[tokio::test]
+    async fn a_system_without_systemd_is_not_supported() {
+        let fake = Fake::new();
+        fake.machine().without_systemd = true;
+        let facts = survey(&fake.host).await.unwrap();
+        assert_eq!(facts.blocked.len(), Component::ALL.len());
+        assert!(facts.blocked[&Component::CalicoNode].contains("systemd"), "{:?}", facts.blocked);
     }
 
     #[tokio::test]

@@ -251,18 +251,19 @@ async fn v2_is_missing(wanted: &Wanted) -> Option<String> {
     None
 }
 
-/// What the node says of Docker beside the component; none if it does not answer.
-pub(in crate::node) async fn facts(host: &Host) -> Result<Option<DockerFacts>, HostError> {
-    let record = host.state.record(Component::Docker)?;
-    let Some(Sight { view, .. }) = look(host).await? else { return Ok(None) };
+/// What the node says of Docker beside the component; none if it cannot be known, which the
+/// component says.
+pub(in crate::node) async fn facts(host: &Host) -> Option<DockerFacts> {
+    let record = host.state.record(Component::Docker).ok()?;
+    let Sight { view, .. } = look(host).await.ok()??;
     let foreign = view.foreign(record.as_ref());
-    Ok(view.info.map(|info| DockerFacts {
+    view.info.map(|info| DockerFacts {
         swarm: info.is_in_swarm(),
         cluster_store: Some(info.cluster_store).filter(|store| !store.is_empty()),
         containers: info.containers_running,
         version: info.server_version,
         foreign,
-    }))
+    })
 }
 
 /// Only a value that is there counts.

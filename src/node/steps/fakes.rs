@@ -43,6 +43,8 @@ pub(in crate::node) struct Machine {
     pub clock: u64,
     /// What systemd says of the words of any process.
     pub line: Option<String>,
+    /// There is no systemd.
+    pub without_systemd: bool,
     /// Who wants to know of changes of units.
     signs: Vec<Sign>,
     root: PathBuf,
@@ -181,7 +183,12 @@ impl FakeServices {
 
 impl Services for FakeServices {
     fn look<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<Option<Service>, ServiceError>> {
-        Box::pin(std::future::ready(Ok(self.0.lock().unwrap().units.get(unit).cloned())))
+        let machine = self.0.lock().unwrap();
+        let found = match machine.without_systemd {
+            true => Err(ServiceError::NoBus { source: "no such file".into() }),
+            false => Ok(machine.units.get(unit).cloned()),
+        };
+        Box::pin(std::future::ready(found))
     }
     fn command_line<'a>(
         &'a self,

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::host::{Host, HostError};
+use super::service::ServiceError;
 use super::state::{FOLDER, Kept, Record};
 use crate::desired::{ComponentSpec, Spec};
 use crate::job::Finding;
@@ -192,11 +193,8 @@ pub(super) fn files(host: &Host) -> Result<Vec<String>, HostError> {
 
 /// What keeps us from changing anything on this host.
 pub(super) async fn host_is_blocked(host: &Host) -> Option<String> {
-    let architecture = rustix::system::uname().machine().to_string_lossy().into_owned();
-    if architecture != "x86_64" {
-        return Some(format!(
-            "this processor is {architecture}, and there are builds for x86_64 only"
-        ));
+    if let Some(why) = foreign_processor(&rustix::system::uname().machine().to_string_lossy()) {
+        return Some(why);
     }
     match host.services.look(OF_DCOS).await {
         Ok(Some(_)) => Some(
@@ -204,8 +202,16 @@ pub(super) async fn host_is_blocked(host: &Host) -> Option<String> {
                 .to_owned(),
         ),
         Ok(None) => None,
+        Err(ServiceError::NoBus { source }) => Some(format!(
+            "this system is not run by systemd, or it does not answer on the system bus, and no other is supported: {source}"
+        )),
         Err(error) => Some(HostError::from(error).sentence()),
     }
+}
+
+fn foreign_processor(name: &str) -> Option<String> {
+    (name != "x86_64")
+        .then(|| format!("this processor is {name}, and there are builds for x86_64 only"))
 }
 
 /// Looks at one step of a change. What cannot be looked at is refused.
@@ -312,5 +318,18 @@ impl Patience {
     async fn lasts(&self) -> bool {
         tokio::time::sleep(self.look_again).await;
         Instant::now() < self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_builds_for_one_processor() {
+        assert_eq!(foreign_processor("x86_64"), None);
+        for name in ["aarch64", "i686", ""] {
+            assert!(foreign_processor(name).is_some_and(|why| why.contains("x86_64")), "{name}");
+        }
     }
 }

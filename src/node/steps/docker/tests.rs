@@ -82,11 +82,29 @@ async fn what_somebody_else_has_set_is_left_alone_and_said() {
     fake.put(FILE, r#"{"cluster-store": "etcd://theirs:2379"}"#);
     let found = fake.check(&Docker, &plain()).await;
     assert!(matches!(&found, Finding::Refused { why } if why.contains("left alone")), "{found:?}");
-    let facts = facts(&fake.host).await.unwrap().unwrap();
+    let facts = facts(&fake.host).await.unwrap();
     assert_eq!(facts.foreign["cluster-store"], "etcd://theirs:2379");
     assert!(Docker.apply(&fake.host, Attempt(1), &plain()).await.is_err());
     assert_eq!(fake.machine().done, [""; 0]);
     assert_eq!(fake.text(FILE).unwrap(), r#"{"cluster-store": "etcd://theirs:2379"}"#);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_without_its_v2_api_is_refused() {
+    let fake = Fake::new();
+    for (path, refused) in [("/v2/members", false), ("/version", true)] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let store = format!("etcd://{}", listener.local_addr().unwrap());
+        let answer = axum::routing::get(|| std::future::ready("{}"));
+        let router = axum::Router::new().route(path, answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let found = fake.check(&Docker, &target(json!({ "clusterStore": store }))).await;
+        let expected = Finding::Ready { disrupts: true };
+        match found {
+            Finding::Refused { why } => assert!(refused && why.contains("--enable-v2"), "{why}"),
+            found => assert_eq!((refused, found), (false, expected)),
+        }
+    }
 }
 
 #[tokio::test]
@@ -98,7 +116,7 @@ async fn a_store_that_is_the_declared_one_already_is_ours_from_then_on() {
     assert_eq!(fake.check(&Docker, &plain()).await, Finding::Ready { disrupts: false });
     Docker.apply(&fake.host, Attempt(1), &plain()).await.unwrap();
     assert_eq!(hash(&fake).await, Some(plain().hash));
-    assert!(facts(&fake.host).await.unwrap().unwrap().foreign.is_empty());
+    assert!(facts(&fake.host).await.unwrap().foreign.is_empty());
     // And theirs again once it is taken off.
     Docker.apply(&fake.host, Attempt(2), &off()).await.unwrap();
     assert_eq!(fake.text(FILE).as_deref(), Some(file));
