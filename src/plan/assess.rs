@@ -58,6 +58,12 @@ pub struct HostProgress {
     pub retry_at: Time,
     /// What failed last.
     pub why: String,
+    /// The precondition that the host found not to hold; it has changed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// How often it has.
+    #[serde(default)]
+    pub refusals: u32,
     /// The host found that it has to stop something where the plan thought it need not.
     #[serde(default)]
     pub needs_slot: bool,
@@ -81,6 +87,8 @@ impl HostProgress {
             failed: false,
             retry_at: now,
             why: String::new(),
+            refused: None,
+            refusals: 0,
             needs_slot: false,
             lacking: None,
             unoffered: None,
@@ -163,6 +171,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
             }
             excluded(host)
                 .or_else(|| blocked(host, facts, &work))
+                .or_else(|| refused(host, now))
                 .or_else(|| failed(host, now))
                 .or_else(|| maintained(host, now).filter(|_| work.disruptive))
                 .or_else(|| asked_too_early(unasked, &work))
@@ -300,6 +309,12 @@ fn blocked(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
         known.or_else(|| left_alone(wanted(step)?, facts))
     };
     work.steps.iter().find_map(blocked).map(|why| Reason::Blocked { why })
+}
+
+/// What only the host can see, such as who holds a port. It is asked again after a while.
+fn refused(host: HostView<'_>, now: Time) -> Option<Reason> {
+    let progress = host.progress.filter(|progress| progress.retry_at > now && !progress.failed)?;
+    progress.refused.clone().map(|why| Reason::Blocked { why })
 }
 
 fn failed(host: HostView<'_>, now: Time) -> Option<Reason> {

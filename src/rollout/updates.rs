@@ -197,7 +197,7 @@ impl Controller {
                     progress.why.clone_from(&why);
                 });
             }
-            Ending::Refused { why } => self.failed(name, Some(attempt), why, false, now),
+            Ending::Refused { why } => self.unfit(name, attempt, why, now),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Failures: attempts, back-off and halt.
 
+use calico_dcos::job::order::{Ending, FromHost, WIRE_VERSION};
 use calico_dcos::mesos::v1::TaskState;
-use calico_dcos::words::Attempt;
+use calico_dcos::words::{Attempt, SpecHash};
 
 use super::bench::{Bench, CLUSTER, attempt_of};
 
@@ -35,6 +36,34 @@ fn s14_attempts_used_up_halt_the_rollout_and_the_slot_stays_held() {
     assert_eq!(bench.launched(), [], "a halted rollout never yields a new start");
     assert!(bench.slot("a1").is_some());
     assert_eq!(bench.slot("a2"), None);
+}
+
+#[test]
+fn a_precondition_that_does_not_hold_blocks_the_host_and_nobody_else() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    let (mut task, mut attempt, _) = bench.changing("a1");
+    for _ in 0..3 {
+        bench.update(&task, "a1", TaskState::Starting, None);
+        let facts = Box::new(bench.facts("a1", Some(SpecHash::of(b"old")), None));
+        let ending = Ending::Refused { why: "the port is taken by dnsmasq".into() };
+        let ended = FromHost::Ended { version: WIRE_VERSION, attempt, ending, facts };
+        bench.update(&task, "a1", TaskState::Failed, Some(&ended));
+        bench.update(&task, "a1", TaskState::Failed, Some(&ended));
+        assert_eq!(bench.reason("a1"), "blocked");
+        assert!(bench.text("a1").contains("dnsmasq"));
+        assert_eq!((bench.slot("a1"), bench.guard().held), (None, 0));
+        // It is asked again, after a pause that grows.
+        bench.offer("a1");
+        assert_eq!(bench.launched(), []);
+        bench.wait(20_000);
+        bench.offer("a1");
+        let again = bench.launched().pop().expect("it is asked again");
+        assert!(attempt_of(&again) > attempt);
+        (task, attempt) = (again.task_id.clone(), attempt_of(&again));
+    }
+    // Three times in vain is no failure, at `attempts: 2` and `maxFailures: 1`.
+    assert_eq!(bench.reason("a1"), "in-progress");
+    assert_ne!(bench.reason("a2"), "halted");
 }
 
 #[test]
