@@ -10,10 +10,10 @@ use crate::store::Change;
 use crate::words::{HostName, Time};
 
 use super::cluster::Cluster;
-use super::fleet::fleet;
+use super::fleet::{Member, fleet};
 use super::host::HostModel;
-use super::mesos::SimMesos;
 use super::mesos::http::World;
+use super::mesos::{MesosConfig, SimMesos};
 use super::meter::{Meter, tasks_needed};
 use super::report::{HostEnd, Report};
 use super::scenario::Scenario;
@@ -48,7 +48,12 @@ impl Town {
     /// The hosts of the scenario, as they are before anything is declared.
     #[must_use]
     pub fn new(scenario: &Scenario, desired: Desired, now: Time) -> Self {
-        let (mesos, members) = fleet(scenario);
+        Self::of(fleet(scenario), desired, now)
+    }
+
+    /// These hosts, with that Mesos.
+    #[must_use]
+    pub fn of((mesos, members): (MesosConfig, Vec<Member>), desired: Desired, now: Time) -> Self {
         let desired = Arc::new(desired);
         let mut town = Self {
             cluster: Cluster::new(now, mesos),

@@ -3,6 +3,7 @@
 
 mod api;
 mod decode;
+mod ends;
 mod executors;
 mod operator;
 mod process;

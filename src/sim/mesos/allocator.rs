@@ -76,7 +76,7 @@ impl Master {
     }
 
     /// What the framework is offered of what is left on the agent.
-    fn offer(&mut self, cx: &Context, agent: AgentIndex, id: &FrameworkId) -> Vec<v1::Offer> {
+    fn offer(&mut self, cx: &mut Context, agent: AgentIndex, id: &FrameworkId) -> Vec<v1::Offer> {
         let mut made = Vec::new();
         let Some(framework) = self.frameworks.get(id) else { return made };
         for role in framework.roles() {
@@ -87,7 +87,7 @@ impl Master {
                 record.total.has("gpus") && !framework.info.has(&CapabilityType::GpuResources);
             if hidden
                 || framework.suppressed.contains(&role)
-                || !resources.is_allocatable()
+                || !resources.is_allocatable(self.allocatable)
                 || framework.refuses(cx.now, agent, &role, &resources)
             {
                 continue;
@@ -101,6 +101,9 @@ impl Master {
                 record.last_offered = Some(id.clone());
             }
             self.offers.insert(number, offer);
+            if let Some(timeout) = cx.timings.offer {
+                cx.after(timeout, Job::OfferTimeout { master: self.number, offer: number });
+            }
         }
         made
     }

@@ -20,13 +20,31 @@ pub struct MesosConfig {
     pub address: (Ipv4Addr, u16),
     /// How long things take.
     pub timings: Timings,
+    /// How little of an agent is worth an offer.
+    pub allocatable: Allocatable,
+}
+
+/// The least that is offered of an agent: the master's `--min_allocatable_resources`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allocatable {
+    /// `cpus:0.01|mem:32`, Mesos' default: one of them is enough.
+    #[default]
+    Either,
+    /// `cpus:0.01;mem:32;ports:1`, as on DC/OS: an agent that has no port left is never offered.
+    All,
 }
 
 impl MesosConfig {
     /// A master of that version with Mesos' default timings.
     #[must_use]
     pub fn new(version: semver::Version, seed: u64) -> Self {
-        Self { version, seed, address: (Ipv4Addr::LOCALHOST, 5050), timings: Timings::default() }
+        Self {
+            version,
+            seed,
+            address: (Ipv4Addr::LOCALHOST, 5050),
+            timings: Timings::default(),
+            allocatable: Allocatable::default(),
+        }
     }
 }
 
@@ -36,6 +54,8 @@ impl MesosConfig {
 pub struct Timings {
     /// From one allocation to the next.
     pub allocation: u64,
+    /// From an offer until it is taken back unanswered; never if none. DC/OS has two minutes.
+    pub offer: Option<u64>,
     /// Between two HEARTBEATs.
     pub heartbeat: u64,
     /// From losing an agent to calling it unreachable: five pings of 15 s.
@@ -66,6 +86,7 @@ impl Default for Timings {
     fn default() -> Self {
         Self {
             allocation: 1_000,
+            offer: None,
             heartbeat: 15_000,
             ping_timeout: 75_000,
             agent_reregister: 600_000,

@@ -55,6 +55,11 @@ pub(super) enum Job {
     FilterExpired {
         agent: AgentIndex,
     },
+    /// An offer of that master has been out for as long as it may.
+    OfferTimeout {
+        master: u32,
+        offer: u64,
+    },
     Heartbeat {
         conn: ConnId,
     },

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::config::AgentConfig;
+use super::config::{AgentConfig, Allocatable};
 use super::context::{Context, ExecutorKey, Job, TaskKey};
 use super::maintenance::{Drain, InverseOffer, Schedule};
 use super::resources::Pool;
@@ -29,6 +29,7 @@ pub(super) struct Master {
     pub(super) number: u32,
     pub(super) started: Time,
     pub(super) version: semver::Version,
+    pub(super) allocatable: Allocatable,
     pub(super) address: (std::net::Ipv4Addr, u16),
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
     /// Those removed for good, the newest last.
@@ -259,6 +260,7 @@ impl Master {
             started: cx.now,
             version,
             address,
+            allocatable: Allocatable::default(),
             frameworks: BTreeMap::new(),
             removed_frameworks: VecDeque::new(),
             connections: HashMap::new(),
@@ -286,6 +288,7 @@ impl Master {
         }
         let mut next = Self::new(cx, self.version.clone(), self.address);
         next.number = self.number + 1;
+        next.allocatable = self.allocatable;
         next.agents = std::mem::take(&mut self.agents);
         next.agent_ids = std::mem::take(&mut self.agent_ids);
         next.gone = std::mem::take(&mut self.gone);

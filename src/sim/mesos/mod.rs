@@ -7,22 +7,26 @@
 //!
 //! What it does is what a real master and real agents were recorded to do (`tests/
 //! simulated_mesos.rs` compares the words), for the calls that this project makes. Absent, and to
-//! be added when something needs them: reservations and volumes, task groups, quota, maintenance
-//! and draining, protobuf bodies.
+//! be added when something needs them: dynamic reservations and volumes, task groups, quota, shares
+//! of roles, protobuf bodies.
 
 mod accept;
 mod agent;
 mod allocator;
+mod answers;
 pub(crate) mod body;
 mod calls;
 mod config;
 mod context;
 mod decode;
 mod driver;
+mod due;
 pub mod http;
+mod loss;
 mod maintenance;
 mod master;
 mod operator;
+mod outside;
 mod profile;
 mod queue;
 mod registry;
@@ -39,18 +43,18 @@ use std::sync::Arc;
 use agent::Agent;
 pub use agent::{AgentAnswer, AgentRequest, Start, ToBody};
 pub use calls::Outcome;
-pub use config::{AgentConfig, Authentication, MesosConfig, NetworkFaults, Processes, Timings};
-use context::{Context, Job, ToMaster};
-use master::{Master, Standing};
+pub use config::{
+    AgentConfig, Allocatable, Authentication, MesosConfig, NetworkFaults, Processes, Timings,
+};
+use context::{Context, Job};
+use master::Master;
 pub use operator::OperatorAnswer;
 
 use crate::mesos::v1::operator::GetAgents;
 use crate::mesos::v1::scheduler::{Call, Event, Request, Subscribe};
-use crate::mesos::v1::{
-    CapabilityType, FrameworkId, FrameworkInfo, MasterInfo, TaskState, TaskStatus,
-};
+use crate::mesos::v1::{CapabilityType, FrameworkId, FrameworkInfo, TaskState};
 use crate::sim::wire::{FromExecutor, HostSignal, ToExecutor};
-use crate::words::{AgentId, Time};
+use crate::words::Time;
 
 /// Which agent: the order in which they were added.
 pub type AgentIndex = usize;
@@ -107,7 +111,8 @@ impl SimMesos {
     #[must_use]
     pub fn new(now: Time, config: MesosConfig) -> Self {
         let mut cx = Context::new(now, config.timings, config.seed);
-        let master = Master::new(&mut cx, config.version, config.address);
+        let mut master = Master::new(&mut cx, config.version, config.address);
+        master.allocatable = config.allocatable;
         Self {
             cx,
             master,
@@ -300,103 +305,6 @@ impl SimMesos {
         std::mem::take(&mut self.cx.to_bodies)
     }
 
-    // --- time ------------------------------------------------------------------------------------
-
-    /// When something happens next by itself.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Time> {
-        self.cx.queue.next()
-    }
-
-    /// Lets happen what is due. Time never goes back.
-    pub fn advance(&mut self, now: Time) {
-        while let Some((at, job)) = self.cx.queue.pop(now) {
-            self.cx.now = self.cx.now.max(at);
-            self.happen(job);
-        }
-        self.cx.now = self.cx.now.max(now);
-    }
-
-    fn happen(&mut self, job: Job) {
-        let (cx, master) = (&mut self.cx, &mut self.master);
-        if self.stopped && matches!(job, Job::Allocate { .. } | Job::PingTimeout { .. }) {
-            return;
-        }
-        match job {
-            Job::ToAgent { agent, link, message } => {
-                if cx.link(agent) == link
-                    && let Some((agent, _)) = self.agents.get_mut(agent)
-                {
-                    agent.receive(cx, message);
-                }
-            }
-            Job::ToMaster { agent, link, message } => {
-                if cx.link(agent) == link {
-                    self.master_receives(agent, message);
-                }
-            }
-            Job::LinkBroken { agent, contact } => master.link_broken(cx, agent, contact),
-            Job::PingTimeout { agent, contact } => master.ping_timeout(cx, agent, contact),
-            Job::RecoveryTimeout { master: number } => master.recovery_timeout(cx, number),
-            Job::Allocate { at } => master.allocate(cx, at),
-            Job::FilterExpired { agent } => master.consider(cx, agent),
-            Job::Heartbeat { conn } => master.heartbeat(cx, conn),
-            Job::FrameworkTimeout { framework, epoch } => {
-                master.framework_timeout(cx, &framework, epoch);
-            }
-            Job::Recovered { agent, process } => {
-                self.agent(agent, |agent, cx| agent.recovered(cx, process));
-            }
-            Job::Register { agent, process, link } => {
-                self.agent(agent, |agent, cx| agent.register(cx, process, link));
-            }
-            Job::Hand { agent, process, executor } => {
-                self.agent(agent, |agent, cx| agent.hand(cx, process, &executor));
-            }
-            Job::Overdue { agent, process, container, why } => {
-                self.agent(agent, |agent, cx| agent.overdue(cx, process, &container, why));
-            }
-            Job::Retry { agent, process, task, sends, wait } => {
-                self.agent(agent, |agent, cx| agent.retry(cx, process, &task, sends, wait));
-            }
-        }
-    }
-
-    fn agent(&mut self, index: AgentIndex, act: impl FnOnce(&mut Agent, &mut Context)) {
-        if let Some((agent, _)) = self.agents.get_mut(index) {
-            act(agent, &mut self.cx);
-        }
-    }
-
-    fn master_receives(&mut self, index: AgentIndex, message: ToMaster) {
-        let (cx, master) = (&mut self.cx, &mut self.master);
-        let connected = |master: &Master| {
-            master.agent(index).is_some_and(|record| record.standing == Standing::Connected)
-        };
-        match message {
-            ToMaster::Register => {
-                if let Some((_, config)) = self.agents.get(index) {
-                    master.register(cx, index, Arc::clone(config));
-                }
-            }
-            ToMaster::Reregister { id, report } => {
-                if let Some((_, config)) = self.agents.get(index) {
-                    master.reregister(cx, index, config, &id, *report);
-                }
-            }
-            _ if !connected(master) => {}
-            ToMaster::Update { framework, status, latest } => {
-                master.update(cx, index, &framework, *status, latest);
-            }
-            ToMaster::Message { executor, data } => {
-                master.executor_message(cx, index, executor, data);
-            }
-            ToMaster::Exited { executor, status, silent } => {
-                master.exited(cx, index, &executor, status, silent);
-            }
-        }
-    }
-
     // --- operators -------------------------------------------------------------------------------
 
     /// `GET_AGENTS`.
@@ -419,121 +327,6 @@ impl SimMesos {
         self.ready()?;
         self.master.subscribe_operator(&mut self.cx, conn);
         Ok(())
-    }
-
-    /// What was asked of the master so far.
-    #[must_use]
-    pub fn traffic(&self) -> Traffic {
-        self.traffic
-    }
-
-    /// What the master says about itself.
-    #[must_use]
-    pub fn master_info(&self) -> MasterInfo {
-        self.master.info()
-    }
-
-    /// When the leading master was started.
-    #[must_use]
-    pub fn master_started(&self) -> Time {
-        self.master.started
-    }
-
-    /// The version of master and agents.
-    #[must_use]
-    pub fn version(&self) -> &semver::Version {
-        &self.master.version
-    }
-
-    /// The ID that an agent is registered under.
-    #[must_use]
-    pub fn agent_id(&self, index: AgentIndex) -> Option<&AgentId> {
-        self.master.agent(index).map(|record| &record.id)
-    }
-
-    /// The address that an agent announces.
-    #[must_use]
-    pub fn agent_ip(&self, index: AgentIndex) -> Option<std::net::Ipv4Addr> {
-        self.agents.get(index).map(|(_, config)| config.ip)
-    }
-
-    /// Where the master says that it listens.
-    pub fn set_address(&mut self, ip: std::net::Ipv4Addr, port: u16) {
-        self.master.address = (ip, port);
-    }
-
-    /// From now on whoever asks over HTTP has to say who that is.
-    pub fn authenticate(&mut self, how: Authentication) {
-        self.authentication = Some(how);
-    }
-
-    // --- faults ----------------------------------------------------------------------------------
-
-    /// Another master takes over: all streams end, and agents come back one after the other.
-    pub fn master_failover(&mut self, now: Time) {
-        self.advance(now);
-        self.stopped = false;
-        self.master.fail_over(&mut self.cx);
-        for (index, (agent, _)) in self.agents.iter_mut().enumerate() {
-            self.cx.cut(index);
-            agent.master_changed(&mut self.cx);
-        }
-    }
-
-    /// An agent's process hangs until it is ended: what the master sends it is lost.
-    pub fn freeze_agent(&mut self, now: Time, agent: AgentIndex) {
-        self.advance(now);
-        self.agent(agent, |agent, _| agent.freeze());
-    }
-
-    /// The master's process ends, and no other one takes over until [`Self::master_failover`].
-    pub fn master_stops(&mut self, now: Time) {
-        self.advance(now);
-        self.stopped = true;
-        let streams = self.master.connections.keys().chain(&self.master.subscribers);
-        for conn in streams.copied().collect::<std::collections::BTreeSet<_>>() {
-            self.cx.close(conn);
-        }
-        self.master.connections.clear();
-        self.master.subscribers.clear();
-        for index in 0..self.agents.len() {
-            self.cx.cut(index);
-        }
-    }
-
-    /// An operator marks the agent gone (`MARK_AGENT_GONE`).
-    pub fn agent_gone(&mut self, now: Time, agent: AgentIndex) {
-        self.advance(now);
-        self.master.mark_gone(&mut self.cx, agent);
-    }
-
-    /// A container could not be started, or has ended with its executor: the agent says so, in
-    /// these words, if it has the task.
-    pub fn container_ends(&mut self, now: Time, index: AgentIndex, status: &TaskStatus) {
-        self.advance(now);
-        self.agent(index, |agent, cx| agent.container_ends(cx, status));
-    }
-
-    /// An agent is told to unregister (SIGUSR1): its tasks end, and its process with them.
-    pub fn agent_unregisters(&mut self, now: Time, index: AgentIndex) {
-        self.advance(now);
-        let Some((agent, config)) = self.agents.get_mut(index) else { return };
-        agent.unregister(&mut self.cx);
-        let why = format!("Agent {} removed: the agent unregistered", config.hostname);
-        self.master.remove_agent(&mut self.cx, index, &why);
-    }
-
-    /// The work directory of an agent is removed while its process is down: the next start
-    /// registers it under a new ID.
-    pub fn agent_forgets(&mut self, now: Time, agent: AgentIndex) {
-        self.advance(now);
-        self.agent(agent, |agent, _| agent.forget());
-    }
-
-    /// From now on the network does this.
-    pub fn set_faults(&mut self, now: Time, faults: NetworkFaults) {
-        self.advance(now);
-        self.cx.faults = faults;
     }
 }
 

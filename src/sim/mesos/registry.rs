@@ -1,28 +1,16 @@
-//! Agents as the master sees them: they register, break off, become unreachable, come back, or
-//! are gone for good.
+//! Agents as the master sees them: they register, and come back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::AgentIndex;
 use super::config::AgentConfig;
-use super::context::{Context, Job, Report, ReportedTask, ToAgent};
+use super::context::{Context, Report, ReportedTask, ToAgent};
 use super::master::{AgentRecord, Framework, Held, Master, Standing, TaskRecord};
 use super::resources::{Pool, allocated_to};
-use super::{AgentIndex, tasks};
-use crate::mesos::v1::scheduler::{Event, Failure};
-use crate::mesos::v1::{FrameworkId, StatusReason, TaskState, TaskStatus};
-use crate::words::{AgentId, TaskId, Time};
-
-/// Why a task is not where it was.
-#[derive(Clone)]
-struct Loss<'a> {
-    /// For `PARTITION_AWARE` frameworks.
-    state: TaskState,
-    reason: StatusReason,
-    text: &'a str,
-    /// Since when its agent is away, if it may come back.
-    since: Option<Time>,
-}
+use crate::mesos::v1::scheduler::Event;
+use crate::mesos::v1::{FrameworkId, StatusReason, TaskStatus};
+use crate::words::{AgentId, TaskId};
 
 impl Master {
     /// An agent without an ID: it gets a new one. If one of an earlier life is still known, its
@@ -38,6 +26,13 @@ impl Master {
         }
         let id = AgentId(format!("{}-S{}", self.id, self.next_agent));
         self.next_agent += 1;
+        self.enlist(cx, index, &id, config);
+        cx.send_to_agent(index, ToAgent::Registered { id });
+        self.publish_agent(cx, index);
+        self.consider_now(cx, index);
+    }
+
+    fn enlist(&mut self, cx: &Context, index: AgentIndex, id: &AgentId, config: Arc<AgentConfig>) {
         let total = Pool::from_wire(&config.resources);
         let record = AgentRecord {
             id: id.clone(),
@@ -60,9 +55,6 @@ impl Master {
         }
         self.agents[index] = Some(record);
         self.agent_ids.insert(id.clone(), index);
-        cx.send_to_agent(index, ToAgent::Registered { id });
-        self.publish_agent(cx, index);
-        self.consider_now(cx, index);
     }
 
     /// An agent that comes back with its ID.
@@ -77,7 +69,12 @@ impl Master {
         if self.gone.contains(id) {
             return cx.send_to_agent(index, ToAgent::Gone);
         }
-        let Some(before) = self.agent(index).map(|record| record.standing) else { return };
+        let known = self.agent(index).map(|record| record.standing);
+        if known.is_none() {
+            // It had unregistered, and has kept its work directory.
+            self.enlist(cx, index, id, Arc::clone(config));
+        }
+        let before = known.unwrap_or(Standing::Recovered);
         // The master may not have noticed that it was away.
         self.rescind_offers(cx, index);
         if let Some(record) = self.agent_mut(index)
@@ -224,207 +221,6 @@ impl Master {
             let text = "Unreachable agent re-reregistered";
             let status = self.known(cx, &id, &task.task_id, &record, reason, text);
             self.tell(cx, &id, Event::Update(status));
-        }
-    }
-
-    /// The socket to the agent's process has broken.
-    pub(super) fn link_broken(&mut self, cx: &mut Context, index: AgentIndex, contact: u32) {
-        let Some(record) = self.agent_mut(index) else { return };
-        if record.contact != contact || record.standing != Standing::Connected {
-            return;
-        }
-        record.standing = Standing::Disconnected;
-        record.contact += 1;
-        let contact = record.contact;
-        cx.after(cx.timings.ping_timeout, Job::PingTimeout { agent: index, contact });
-        self.rescind_offers(cx, index);
-        self.drop_unchecked(cx, index);
-    }
-
-    /// Frameworks that do not checkpoint lose their tasks with the agent's process.
-    fn drop_unchecked(&mut self, cx: &mut Context, index: AgentIndex) {
-        let Some(record) = self.agent(index) else { return };
-        let text = format!("Agent {} disconnected", record.config.hostname);
-        let volatile: Vec<_> = self
-            .frameworks
-            .iter()
-            .filter(|(_, framework)| !framework.info.checkpoint)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in volatile {
-            for (task_id, task) in self.take_tasks(&id, index) {
-                let loss = Loss {
-                    state: TaskState::Lost,
-                    reason: StatusReason::AgentDisconnected,
-                    text: &text,
-                    since: None,
-                };
-                self.lose(cx, &id, (task_id, task), loss);
-            }
-        }
-    }
-
-    /// Takes the framework's tasks on the agent out of the table.
-    fn take_tasks(&mut self, id: &FrameworkId, index: AgentIndex) -> Vec<(TaskId, TaskRecord)> {
-        let Some(framework) = self.frameworks.get_mut(id) else { return Vec::new() };
-        framework.tasks.take_agent(index)
-    }
-
-    /// The process of a disconnected agent is back: it is not given up for its silence any more.
-    /// Returns which contact this is.
-    pub(super) fn answers_pings(&mut self, index: AgentIndex) -> Option<u32> {
-        let record = self.agent_mut(index)?;
-        if record.standing != Standing::Disconnected {
-            return None;
-        }
-        record.contact += 1;
-        Some(record.contact)
-    }
-
-    pub(super) fn ping_timeout(&mut self, cx: &mut Context, index: AgentIndex, contact: u32) {
-        let current = self.agent(index).is_some_and(|record| record.contact == contact);
-        if current {
-            self.make_unreachable(cx, index);
-        }
-    }
-
-    /// Agents that did not come back to the new master in time.
-    pub(super) fn recovery_timeout(&mut self, cx: &mut Context, master: u32) {
-        if master != self.number {
-            return;
-        }
-        for index in 0..self.agents.len() {
-            if self.agent(index).is_some_and(|record| record.standing == Standing::Recovered) {
-                self.make_unreachable(cx, index);
-            }
-        }
-    }
-
-    fn make_unreachable(&mut self, cx: &mut Context, index: AgentIndex) {
-        let since = cx.now;
-        let Some(record) = self.agent_mut(index) else { return };
-        if matches!(record.standing, Standing::Unreachable(_)) {
-            return;
-        }
-        record.standing = Standing::Unreachable(since);
-        record.contact += 1;
-        cx.cut(index);
-        for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
-            for (task_id, task) in self.take_tasks(&id, index) {
-                if task.latest.is_terminal() {
-                    continue;
-                }
-                let loss = Loss {
-                    state: TaskState::Unreachable,
-                    reason: StatusReason::AgentRemoved,
-                    text: "health check timed out",
-                    since: Some(since),
-                };
-                self.lose(cx, &id, (task_id, task), loss);
-            }
-        }
-        self.rescind_offers(cx, index);
-        self.tell_agent_failure(cx, index);
-    }
-
-    /// A task is not where it was any more: its framework is told once, and it is kept where it
-    /// belongs from now on.
-    fn lose(
-        &mut self,
-        cx: &mut Context,
-        id: &FrameworkId,
-        (task_id, mut task): (TaskId, TaskRecord),
-        loss: Loss<'_>,
-    ) {
-        let mut status = self.known(cx, id, &task_id, &task, loss.reason, loss.text);
-        status.state = self.opt_in(id, loss.state);
-        status.container_status = None;
-        status.unreachable_time = loss.since.map(tasks::nanoseconds);
-        task.note(&status);
-        self.publish_update(cx, id, &status, &status.state);
-        self.tell(cx, id, Event::Update(status));
-        let Some(framework) = self.frameworks.get_mut(id) else { return };
-        if loss.since.is_some() {
-            framework.unreachable.insert(task_id, task);
-            return;
-        }
-        framework.complete(task.clone());
-        if let Some(record) = self.agent_mut(task.agent) {
-            record.vacate(&task.role, &task.resources);
-        }
-    }
-
-    /// FAILURE of a whole agent goes to every framework that is connected.
-    fn tell_agent_failure(&self, cx: &mut Context, index: AgentIndex) {
-        let agent_id = self.agent(index).map(|record| record.id.clone());
-        let failure = Failure { agent_id, executor_id: None, status: None };
-        for id in self.frameworks.keys() {
-            self.tell(cx, id, Event::Failure(failure.clone()));
-        }
-    }
-
-    /// `MARK_AGENT_GONE`: the operator's word that it never comes back.
-    pub(super) fn mark_gone(&mut self, cx: &mut Context, index: AgentIndex) {
-        let loss = Loss {
-            state: TaskState::GoneByOperator,
-            reason: StatusReason::AgentRemovedByOperator,
-            text: "Agent has been marked gone",
-            since: None,
-        };
-        self.lose_tasks(cx, index, &loss);
-        let Some(record) = self.agent(index) else { return };
-        let (id, connected) = (record.id.clone(), record.standing == Standing::Connected);
-        if connected {
-            cx.send_to_agent(index, ToAgent::Gone);
-        }
-        self.drop_record(cx, index);
-        self.gone.insert(id);
-    }
-
-    /// The agent has unregistered, or registered anew: what was there before is lost, for
-    /// `PARTITION_AWARE` frameworks too.
-    pub(super) fn remove_agent(&mut self, cx: &mut Context, index: AgentIndex, why: &str) {
-        let loss = Loss {
-            state: TaskState::Lost,
-            reason: StatusReason::AgentRemoved,
-            text: why,
-            since: None,
-        };
-        self.lose_tasks(cx, index, &loss);
-        let id = self.agent(index).map(|record| record.id.clone());
-        self.drop_record(cx, index);
-        if let Some(id) = id {
-            self.publish(cx, || {
-                serde_json::json!({
-                    "type": "AGENT_REMOVED",
-                    "agent_removed": { "agent_id": { "value": id.as_str() } },
-                })
-            });
-        }
-    }
-
-    fn lose_tasks(&mut self, cx: &mut Context, index: AgentIndex, loss: &Loss<'_>) {
-        for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
-            let mut taken = self.take_tasks(&id, index);
-            if let Some(framework) = self.frameworks.get_mut(&id) {
-                taken.extend(framework.unreachable.extract_if(.., |_, task| task.agent == index));
-            }
-            for (task_id, task) in taken {
-                if !task.latest.is_terminal() {
-                    self.lose(cx, &id, (task_id, task), loss.clone());
-                }
-            }
-        }
-    }
-
-    fn drop_record(&mut self, cx: &mut Context, index: AgentIndex) {
-        self.rescind_offers(cx, index);
-        self.tell_agent_failure(cx, index);
-        for framework in self.frameworks.values_mut() {
-            framework.filters.retain(|(agent, _), _| *agent != index);
-        }
-        if let Some(record) = self.agents.get_mut(index).and_then(Option::take) {
-            self.agent_ids.remove(&record.id);
         }
     }
 }

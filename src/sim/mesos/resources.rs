@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::config::Allocatable;
 use crate::mesos::v1::{AllocationInfo, Reservation, Resource};
 
 /// The owner of what is reserved for nobody.
@@ -165,9 +166,8 @@ impl Pool {
         whole
     }
 
-    /// Whether it is worth an offer: at least 0.01 CPUs or 32 MB of memory, the default of
-    /// Mesos' `--min_allocatable_resources`.
-    pub(super) fn is_allocatable(&self) -> bool {
+    /// Whether it is worth an offer.
+    pub(super) fn is_allocatable(&self, least: Allocatable) -> bool {
         let enough = |name: &str, least: i64| {
             let sum: i64 = self
                 .0
@@ -179,7 +179,11 @@ impl Pool {
                 .sum();
             sum >= least
         };
-        enough("cpus", 10) || enough("mem", 32_000)
+        let (cpus, mem) = (enough("cpus", 10), enough("mem", 32_000));
+        match least {
+            Allocatable::Either => cpus || mem,
+            Allocatable::All => cpus && mem && self.0.keys().any(|(_, name)| name == "ports"),
+        }
     }
 
     /// The first quantity that is not more than nothing, as Mesos writes it.
@@ -358,7 +362,7 @@ mod tests {
         assert_eq!(pool.for_role("*").describe("*"), "cpus(allocated: *):1");
         assert_eq!(pool.for_role("slave_public").0.len(), 2);
         assert!(!pool.for_role("*").contains(&pool));
-        assert!(!Pool::default().is_allocatable());
+        assert!(!Pool::default().is_allocatable(Allocatable::Either));
     }
 
     #[test]

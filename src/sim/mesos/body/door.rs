@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use crate::sim::mesos::answers::{json_body, plain, respond};
 use crate::sim::mesos::driver::{Driver, World};
-use crate::sim::mesos::http::{json_body, plain, respond};
 use crate::sim::mesos::{AgentAnswer, AgentIndex, AgentRequest, ConnId};
 
 /// Nobody listens any more when it is dropped.

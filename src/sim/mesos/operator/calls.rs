@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::mesos::v1::FrameworkId;
 use crate::sim::mesos::calls::Outcome;
-use crate::sim::mesos::{AgentIndex, SimMesos, decode};
+use crate::sim::mesos::{AgentIndex, Allocatable, SimMesos, decode};
 use crate::words::{AgentId, Time};
 
 /// What a call is answered with.
@@ -123,14 +123,21 @@ impl SimMesos {
             ms => format!("{ms}ms"),
         };
         let flag = |name: &str, value: String| json!({ "name": name, "value": value });
-        json!([
+        let least = match self.master.allocatable {
+            Allocatable::Either => "cpus:0.01|mem:32",
+            Allocatable::All => "cpus:0.01;mem:32;ports:1",
+        };
+        let mut flags = vec![
             flag("agent_reregister_timeout", seconds(timings.agent_reregister)),
             flag("allocation_interval", seconds(timings.allocation)),
             flag("filter_gpu_resources", "true".to_owned()),
             flag("max_completed_frameworks", "50".to_owned()),
             flag("max_completed_tasks_per_framework", "1000".to_owned()),
-            flag("min_allocatable_resources", "cpus:0.01|mem:32".to_owned()),
-        ])
+            flag("min_allocatable_resources", least.to_owned()),
+        ];
+        // A flag that nobody has given is not told.
+        flags.extend(timings.offer.map(|ms| flag("offer_timeout", seconds(ms))));
+        json!(flags)
     }
 
     fn known_agent(&self, parameters: &Value) -> Result<AgentIndex, Outcome> {

@@ -99,7 +99,7 @@ fn a_launch_that_waits_for_its_executor_is_dropped_by_a_restart() {
 
 /// Recorded (06b, e18).
 #[test]
-fn an_agent_away_too_long_is_unreachable_until_it_returns() {
+fn point_53_an_agent_away_too_long_is_unreachable_until_it_returns() {
     for (info, lost) in [(ours(), TaskState::Unreachable), (plain(), TaskState::Lost)] {
         let mut bench = Bench::new(info, &["*"]);
         let agent = bench.launch("t").agent_id;

@@ -55,8 +55,12 @@ fn host(number: u8, role: &str) -> AgentConfig {
 impl Bench {
     /// One agent per role, registered, and a framework that has had its first events.
     fn new(info: FrameworkInfo, roles: &[&str]) -> Self {
+        Self::with(config(), info, roles)
+    }
+
+    fn with(config: MesosConfig, info: FrameworkInfo, roles: &[&str]) -> Self {
         let now = Time(1_000_000);
-        let mut mesos = SimMesos::new(now, config());
+        let mut mesos = SimMesos::new(now, config);
         for (number, role) in (1..).zip(roles) {
             mesos.add_agent(now, host(number, role));
         }

@@ -49,7 +49,7 @@ fn suppress_holds_until_revive_and_takes_nothing_back() {
 }
 
 #[test]
-fn a_resubscription_says_anew_what_is_suppressed() {
+fn point_33_a_resubscription_says_anew_what_is_suppressed() {
     let mut bench = Bench::new(ours(), &["*"]);
     let offers = bench.offers();
     bench.decline(&offers, 0.0);
@@ -107,7 +107,7 @@ fn a_filter_hides_only_parts_of_what_was_refused() {
 }
 
 #[test]
-fn reserved_resources_are_for_their_role() {
+fn point_35_reserved_resources_are_for_their_role() {
     let mut bench = Bench::new(ours(), &["*", "slave_public"]);
     let offers = bench.offers();
     let roles: Vec<_> = offers
@@ -146,7 +146,7 @@ fn a_refined_framework_sees_reservations_as_a_stack() {
 }
 
 #[test]
-fn agents_with_gpus_are_hidden_from_those_who_do_not_ask() {
+fn point_25_agents_with_gpus_are_hidden_from_those_who_do_not_ask() {
     let mut gpu = host(9, "*");
     gpu.resources.push(Resource::scalar("gpus", 1.0));
     for (capable, offers) in [(false, 0), (true, 1)] {
@@ -175,4 +175,34 @@ fn two_frameworks_take_turns() {
     bench.mesos.call_as(bench.now, &first, &stream, decline);
     bench.run(1_000);
     assert_eq!(bench.offers().len(), 1);
+}
+
+#[test]
+fn an_offer_that_nobody_answers_is_taken_back_and_made_again() {
+    let mut timed = config();
+    timed.timings.offer = Some(120_000);
+    let mut bench = Bench::with(timed, plain(), &["*"]);
+    let first = bench.offers().remove(0).id;
+    bench.run(110_000);
+    assert_eq!(bench.events(), []);
+    bench.run(20_000);
+    let events = bench.events();
+    let [Event::Rescind(taken), Event::Offers(again)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((taken, again.len()), (&first, 1));
+    // What was answered in time is not taken back.
+    bench.decline(&again.clone(), 3_600.0);
+    bench.run(300_000);
+    assert_eq!(bench.events(), []);
+}
+
+#[test]
+fn an_agent_without_a_free_port_is_never_offered_by_a_master_of_dcos() {
+    for (allocatable, offers) in [(Allocatable::Either, 1), (Allocatable::All, 0)] {
+        let mut bench = Bench::with(MesosConfig { allocatable, ..config() }, plain(), &[]);
+        let mut agent = host(9, "*");
+        agent.resources.retain(|resource| resource.name != "ports");
+        bench.mesos.add_agent(bench.now, agent);
+        bench.run(10_000);
+        assert_eq!(bench.offers().len(), offers, "{allocatable:?}");
+    }
 }

@@ -53,7 +53,7 @@ fn the_first_events_are_subscribed_heartbeat_and_offers() {
 }
 
 #[test]
-fn calls_are_fenced_by_the_stream_id() {
+fn point_23_calls_are_fenced_by_the_stream_id() {
     let mut bench = Bench::new(ours(), &["*"]);
     let old = bench.stream.clone();
     let events = bench.subscribe(2, bench.again(), &[]);
@@ -118,7 +118,7 @@ fn teardown_ends_stream_and_framework() {
 }
 
 #[test]
-fn principal_and_checkpoint_cannot_be_changed() {
+fn point_19_and_20_principal_and_checkpoint_cannot_be_changed() {
     let mut bench = Bench::new(ours(), &[]);
     let other = FrameworkInfo { principal: Some("somebody".to_owned()), ..bench.again() };
     let events = bench.subscribe(2, other, &[]);

@@ -136,7 +136,7 @@ fn offers_that_are_not_valid_drop_the_tasks_and_free_the_valid_offers() {
 }
 
 #[test]
-fn offers_of_two_agents_do_not_go_together() {
+fn point_37_offers_of_two_agents_do_not_go_together() {
     let mut bench = Bench::new(plain(), &["*", "*"]);
     let offers = bench.offers();
     let offer_ids = offers.iter().map(|offer| offer.id.clone()).collect();
