@@ -221,6 +221,7 @@ fn s07_and_s23_all_at_the_target_and_healthy_nothing_moves() {
     assert!(plan.hosts.iter().all(|host| host.assessment.in_sync()));
 }
 
+/// Point 50 of `CHECKLIST.md`.
 #[test]
 fn s08_one_down_and_a_budget_of_one_nothing_starts() {
     let (desired, v0, v1) = specs(ONE);

@@ -66,6 +66,10 @@ pub(super) struct Run {
     )]
     artifact_url: String,
 
+    /// An address for people, which Mesos' own page links to: of a dashboard, for example
+    #[arg(long, value_name = "URL", value_parser = webui_url)]
+    webui_url: Option<String>,
+
     /// The name of this process, for people [default: host name and process ID]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -99,6 +103,7 @@ impl Run {
             principal: self.mesos.principal.or(known_as),
             roles: self.mesos.roles,
             own_host: self.own_host.map(HostName),
+            webui_url: self.webui_url,
             delivery: Delivery { url: self.artifact_url, digest },
         };
         Ok(controller::Options {
@@ -164,6 +169,16 @@ fn process_name() -> String {
 pub(super) fn machine() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
+}
+
+/// Whoever follows the link is a browser.
+fn webui_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
+    let open = url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !open {
+        return Err("write http(s)://HOST/…, without user and password".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Mesos names the file after the end of the path, and the command expects this name.

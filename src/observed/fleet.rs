@@ -70,6 +70,9 @@ pub struct AgentView {
     /// When its machine is announced to be away, as far as anybody has said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away: Option<Away>,
+    /// Why nothing of it can be offered to us whatever is free there, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
 }
 
 /// Maintenance of a machine, as an operator has announced it to Mesos.
@@ -191,6 +194,7 @@ impl HostRecord {
                 mesos_version: seen.mesos_version.clone(),
                 twin: None,
                 away: None,
+                closed: None,
             },
             reported: None,
             other_machine: None,
@@ -246,6 +250,13 @@ impl HostRecord {
     pub fn fold_away(&mut self, away: Option<Away>) -> Folded {
         let before = std::mem::replace(&mut self.agent.away, away);
         changed(before != away)
+    }
+
+    /// Whether anything of the agent can be offered to us; see [`AgentView::closed`].
+    pub fn fold_closed(&mut self, why: Option<String>) -> Folded {
+        let folded = changed(self.agent.closed != why);
+        self.agent.closed = why;
+        folded
     }
 
     /// The master says that this agent is gone for good.

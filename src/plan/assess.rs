@@ -161,7 +161,8 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
     let Some(facts) = host.record.facts() else { return without_facts(host) };
     let (steps, unasked) = steps(spec, facts);
     let work = work(spec, host, steps);
-    let held = under_way(host, facts, &work, now)
+    let held = lost_with_slot(host)
+        .or_else(|| under_way(host, facts, &work, now))
         .or_else(|| unreachable(host))
         .or_else(|| stale(host, now))
         .or_else(|| {
@@ -170,6 +171,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
                 return None;
             }
             excluded(host)
+                .or_else(|| closed(host, &work))
                 .or_else(|| blocked(host, facts, &work))
                 .or_else(|| refused(host, now))
                 .or_else(|| failed(host, now))
@@ -195,7 +197,10 @@ fn without_facts(host: HostView<'_>) -> Assessment {
             waits => format!("its observer cannot be launched: {waits}"),
         },
     };
-    let held = unreachable(host).or_else(|| excluded(host)).unwrap_or(Reason::Unknown { why });
+    let held = unreachable(host)
+        .or_else(|| excluded(host))
+        .or_else(|| closed(host, &work))
+        .unwrap_or(Reason::Unknown { why });
     Assessment { work, held: Some(held) }
 }
 
@@ -260,6 +265,19 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
     })
 }
 
+/// Nobody knows how far a host is that was cut off while it held a slot. One whose agent is not
+/// connected restarts it, as a rule.
+fn lost_with_slot(host: HostView<'_>) -> Option<Reason> {
+    let agent = &host.record.agent;
+    let failed = host.progress.is_some_and(|progress| progress.failed);
+    let lost = host.slot.is_some() && agent.condition == Condition::Unreachable && !failed;
+    lost.then_some(Reason::Unreachable {
+        how: "its agent is not on the master's list; it keeps its slot until it is back, or \
+              MARK_AGENT_GONE in Mesos says that it never will be",
+        since: agent.since,
+    })
+}
+
 fn unreachable(host: HostView<'_>) -> Option<Reason> {
     let agent = &host.record.agent;
     if let Some(twin) = &agent.twin {
@@ -300,6 +318,12 @@ fn stale(host: HostView<'_>, now: Time) -> Option<Reason> {
 
 fn excluded(host: HostView<'_>) -> Option<Reason> {
     host.excluded.then_some(Reason::Excluded)
+}
+
+/// Nothing can be launched where nothing is offered to us.
+fn closed(host: HostView<'_>, work: &Work) -> Option<Reason> {
+    let why = host.record.agent.closed.as_ref().filter(|_| !work.launches.is_empty())?;
+    Some(Reason::Blocked { why: why.clone() })
 }
 
 fn blocked(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {

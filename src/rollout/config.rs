@@ -1,7 +1,7 @@
 //! What the controller is told at its start and does not change.
 
 use crate::mesos::features::capabilities;
-use crate::mesos::v1::{FrameworkId, FrameworkInfo};
+use crate::mesos::v1::{FrameworkId, FrameworkInfo, Label, Labels};
 use crate::words::{HostName, SpecHash};
 
 /// Two weeks: how long Mesos keeps our tasks while nobody leads.
@@ -20,6 +20,8 @@ pub struct Config {
     pub roles: Vec<String>,
     /// The agent that the controller runs on; it moves last.
     pub own_host: Option<HostName>,
+    /// Where people find out more, as a link from Mesos' own page.
+    pub webui_url: Option<String>,
     /// How hosts get our binary.
     pub delivery: Delivery,
 }
@@ -60,9 +62,17 @@ impl Config {
             roles: self.roles.clone(),
             hostname: None,
             principal: self.principal.clone(),
-            webui_url: None,
+            webui_url: self.webui_url.clone(),
             capabilities: capabilities(),
-            labels: None,
+            labels: Some(self.labels()),
         }
+    }
+
+    /// Who leads, for those who look at frameworks in Mesos.
+    fn labels(&self) -> Labels {
+        let label =
+            |key: &str, value: &str| Label { key: key.to_owned(), value: Some(value.to_owned()) };
+        let version = label("calico-dcos.version", env!("CARGO_PKG_VERSION"));
+        Labels { labels: vec![version, label("calico-dcos.controller", &self.name)] }
     }
 }

@@ -14,8 +14,8 @@ use crate::plan::step::Step;
 use crate::words::{AgentId, Attempt, Component, Generation, HostName, TaskId, TaskKind, Time};
 
 use super::config::Delivery;
+use super::cut::{Ask, Rest};
 use super::host::Host;
-use super::offers::{Ask, Rest};
 
 /// What the executor itself takes; charged once per host.
 const EXECUTOR: Ask = Ask { milli_cpus: 100, mem: 32 };

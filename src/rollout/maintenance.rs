@@ -5,6 +5,8 @@
 //! Mesos takes all offers back when its schedule changes, so that every offer says what holds.
 //! What is remembered is for people, and so that offers are not asked for in vain.
 
+use std::collections::BTreeMap;
+
 use crate::mesos::agents::away;
 use crate::mesos::v1::scheduler::{Call, Filters, InverseAnswer};
 use crate::mesos::v1::{InverseOffer, OfferId, Unavailability};
@@ -18,9 +20,20 @@ use super::event::Effect;
 const AGREED_SECONDS: u64 = 300;
 /// For how long one is not that a slot is held for: it is not long until it may go.
 const DECLINED_SECONDS: u64 = 60;
+/// For how long one is not whose maintenance is over and still in the schedule. A new schedule ends
+/// such filters (`updateUnavailability` in Mesos' `hierarchical.cpp`), so that nothing is missed.
+const OVER_SECONDS: u64 = 3_600;
 /// What was not announced again for so long was taken back: inverse offers come again whenever
 /// their filter has ended.
 const FORGET_MS: u64 = 3 * AGREED_SECONDS * 1000;
+
+/// An inverse offer that is to be answered.
+#[derive(Clone, Debug)]
+pub(super) struct AskedBack {
+    host: HostName,
+    /// What it announces is over.
+    over: bool,
+}
 
 impl Controller {
     /// An offer or an inverse offer says whether maintenance is planned.
@@ -45,30 +58,32 @@ impl Controller {
         let Some(agent) = offer.agent_id else { return };
         self.announced(&agent, Some(offer.unavailability), now);
         if let Some(name) = self.agents.get(&agent) {
-            self.asked_back.insert(offer.id, name.clone());
+            let over = away(offer.unavailability).is_over(now);
+            self.asked_back.insert(offer.id, AskedBack { host: name.clone(), over });
         }
     }
 
-    /// Agrees, unless a slot is held there. It is advice to the operator: Mesos does nothing about
-    /// it.
+    /// Agrees, unless a slot is held there. Each is answered once. It is advice to the operator:
+    /// Mesos does nothing about it.
     pub(super) fn answer_asked_back(&mut self) {
-        let asked: Vec<(OfferId, HostName)> =
-            std::mem::take(&mut self.asked_back).into_iter().collect();
-        let (held, free): (Vec<_>, Vec<_>) =
-            asked.into_iter().partition(|(_, name)| self.hosts.holders.contains(name));
-        let answer = |asked: Vec<(OfferId, HostName)>, seconds: u64| {
-            #[expect(clippy::cast_precision_loss, reason = "minutes")]
-            let filters = Some(Filters { refuse_seconds: seconds as f64 });
-            let inverse_offer_ids = asked.into_iter().map(|(id, _)| id).collect();
-            InverseAnswer { inverse_offer_ids, filters }
-        };
-        if !free.is_empty() {
-            let call = Call::AcceptInverseOffers(answer(free, AGREED_SECONDS));
-            self.effects.push(Effect::Call(Box::new(call)));
+        let mut answers: BTreeMap<(bool, u64), Vec<OfferId>> = BTreeMap::new();
+        for (id, asked) in std::mem::take(&mut self.asked_back) {
+            let answer = match (self.hosts.holders.contains(&asked.host), asked.over) {
+                (true, _) => (false, DECLINED_SECONDS),
+                (false, true) => (true, OVER_SECONDS),
+                (false, false) => (true, AGREED_SECONDS),
+            };
+            answers.entry(answer).or_default().push(id);
         }
-        if !held.is_empty() {
-            let call = Call::DeclineInverseOffers(answer(held, DECLINED_SECONDS));
-            self.effects.push(Effect::Call(Box::new(call)));
+        for ((agrees, seconds), inverse_offer_ids) in answers {
+            #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
+            let filters = Some(Filters { refuse_seconds: seconds as f64 });
+            let answer = InverseAnswer { inverse_offer_ids, filters };
+            self.effects.push(Effect::Call(Box::new(if agrees {
+                Call::AcceptInverseOffers(answer)
+            } else {
+                Call::DeclineInverseOffers(answer)
+            })));
         }
     }
 

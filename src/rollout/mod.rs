@@ -6,7 +6,7 @@
 //!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
-//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `starving`, `maintenance`, `reconcile`,
+//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`, `starving`, `maintenance`, `reconcile`,
 //!   `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
@@ -15,6 +15,7 @@
 //! write compares the leader key.
 
 pub mod config;
+mod cut;
 mod desire;
 mod dispatch;
 pub mod event;
@@ -55,6 +56,7 @@ use event::{Effect, Event, Level, Note};
 use host::Hosts;
 use launch::Launch;
 use ledger::Ledger;
+use maintenance::AskedBack;
 use offers::Offers;
 use reconcile::Reconciliation;
 use records::{Measures, RolloutState, Stage};
@@ -101,8 +103,8 @@ pub struct Controller {
     offers: Offers,
     /// Why wanted hosts get no offers is to be found out anew.
     explain_starving: bool,
-    /// Inverse offers that are to be answered, with their hosts.
-    asked_back: BTreeMap<OfferId, HostName>,
+    /// Inverse offers that are to be answered.
+    asked_back: BTreeMap<OfferId, AskedBack>,
     wants: Wants,
     places: Places,
     /// Something was folded that a pass has to look at.

@@ -88,6 +88,7 @@ mod tests {
         }
     }
 
+    /// Point 43 of `CHECKLIST.md`.
     #[test]
     fn s74_those_that_did_not_answer_are_asked_again_with_growing_delay() {
         let mut round = Reconciliation::default();

@@ -13,7 +13,7 @@ use crate::words::{AgentId, HostName, Time};
 use super::event::{Effect, Level};
 use super::host::Host;
 use super::records::{Limit, to_json};
-use super::starving::out_of_reach;
+use super::starving::{closed, out_of_reach};
 use super::{Controller, Session};
 
 /// Hosts out of reach that are named; of more only how many there are.
@@ -41,13 +41,18 @@ impl Controller {
             }
         }
         self.agents_known = known > 0 && self.hosts.all.len() == known;
+        let roles = (&self.config.roles[..], &self.given_up[..]);
         for (name, host) in &mut self.hosts.all {
             let lines = by_host.get(name).map_or(&[][..], Vec::as_slice);
-            if host.record.fold_listed(lines, now) == Folded::Changed {
-                changed.push(name.clone());
-            }
+            let mut folded = host.record.fold_listed(lines, now) == Folded::Changed;
             let current = lines.iter().find(|line| line.id == host.record.agent.id);
             host.room = current.and_then(|line| line.room.clone());
+            if let Some(room) = &host.room {
+                folded |= host.record.fold_closed(closed(room, roles)) == Folded::Changed;
+            }
+            if folded {
+                changed.push(name.clone());
+            }
         }
         if std::mem::take(&mut self.sightless) {
             self.note(Level::Info, None, "the master lists its agents again");
@@ -117,7 +122,8 @@ impl Controller {
                 // One offer holds the resources of one role.
                 seen.roles.extend(host.record.agent.roles.iter().cloned());
             }
-            if host.record.fold_listed(&[&seen], now) != Folded::Changed {
+            let opened = host.record.fold_closed(None) == Folded::Changed;
+            if host.record.fold_listed(&[&seen], now) != Folded::Changed && !opened {
                 return;
             }
         } else {

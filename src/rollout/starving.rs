@@ -3,12 +3,15 @@
 //! A master does not say why it makes no offer. It is concluded from what its list of agents says
 //! of each: what of it is for our roles, what is in use, what is held in offers.
 
-use crate::observed::fleet::{Part, Room};
+use crate::observed::fleet::{Part, Room, Share};
 use crate::words::{HostName, Time};
 
 use super::Controller;
+use super::cut::{Ask, units};
 use super::launch::needed;
-use super::offers::{Ask, units};
+
+/// Our roles, and those of them that this master does not give us.
+type Roles<'a> = (&'a [String], &'a [String]);
 
 /// Why a host is not offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,25 +65,50 @@ impl Controller {
     }
 }
 
-/// Whether all of an agent is reserved for roles that this master does not give us.
-pub(super) fn out_of_reach(room: &Room, given_up: &[String]) -> bool {
-    let mut roles = room.iter().filter(|(_, share)| share.cpus.total > 0 || share.mem.total > 0);
-    roles.clone().next().is_some() && roles.all(|(role, _)| given_up.contains(role))
+/// The roles that something of an agent is set aside for.
+fn owners(room: &Room) -> impl Iterator<Item = &String> {
+    let owns = |share: &Share| share.cpus.total > 0 || share.mem.total > 0;
+    room.iter().filter(move |(_, share)| owns(share)).map(|(role, _)| role)
 }
 
-/// What the agent's resources say; none if enough is free. `roles` are ours, and those of them
-/// that this master does not give us.
-fn why(room: &Room, (roles, given_up): (&[String], &[String]), ask: Ask) -> Option<Why> {
-    if out_of_reach(room, given_up) {
-        return Some(Why::Hidden(
-            "all its resources are reserved for a role that this Mesos does not give us beside \
-             our other one; upgrade it to 1.3"
-                .to_owned(),
-        ));
+/// Whether all of an agent is reserved for roles that this master does not give us.
+pub(super) fn out_of_reach(room: &Room, given_up: &[String]) -> bool {
+    owners(room).next().is_some() && owners(room).all(|role| given_up.contains(role))
+}
+
+/// Why nothing of an agent can be offered to us whatever is free there; none if something can be.
+/// `roles` are ours, and those of them that this master does not give us.
+pub(super) fn closed(room: &Room, (roles, given_up): Roles<'_>) -> Option<String> {
+    let given = |role: &&String| !given_up.contains(*role);
+    let open = |role: &String| role == "*" || roles.iter().filter(given).any(|ours| ours == role);
+    let mut owners = owners(room).peekable();
+    owners.peek()?;
+    let owners: Vec<&String> = owners.collect();
+    if owners.iter().any(|role| open(role)) {
+        return None;
     }
+    let quoted = |roles: &[&String]| {
+        let quoted: Vec<String> = roles.iter().map(|role| format!("`{role}`")).collect();
+        quoted.join(", ")
+    };
+    let owned = format!("all its resources are reserved for {}", quoted(&owners));
+    let kept: Vec<&String> = roles.iter().filter(given).collect();
+    Some(if owners.iter().any(|role| given_up.contains(role)) {
+        format!(
+            "{owned}, and this Mesos gives a framework one role, ours being {}; upgrade Mesos to \
+             1.3 or newer, or name the host in rollout.exclude",
+            quoted(&kept)
+        )
+    } else {
+        format!("{owned}, which is not among our roles; name it in --roles")
+    })
+}
+
+/// What the agent's resources say; none if enough is free.
+fn why(room: &Room, (roles, given_up): Roles<'_>, ask: Ask) -> Option<Why> {
     let ours = |role: &str| role == "*" || roles.iter().any(|ours| ours == role);
     let ours = |role: &str| ours(role) && !given_up.iter().any(|without| without == role);
-    let sum = |part: fn(&crate::observed::fleet::Share) -> Part| {
+    let sum = |part: fn(&Share) -> Part| {
         let shares = room.iter().filter(|(role, _)| ours(role)).map(|(_, share)| part(share));
         shares.fold(Part::default(), |sum, part| Part {
             total: sum.total.saturating_add(part.total),
@@ -89,20 +117,13 @@ fn why(room: &Room, (roles, given_up): (&[String], &[String]), ask: Ask) -> Opti
         })
     };
     let (cpus, mem) = (sum(|share| share.cpus), sum(|share| share.mem));
-    let others: Vec<String> =
-        room.keys().filter(|role| !ours(role)).map(|role| format!("`{role}`")).collect();
-    if cpus.total == 0 && mem.total == 0 && !others.is_empty() {
-        return Some(Why::Hidden(format!(
-            "all its resources are reserved for {}, which is not among our roles (--roles)",
-            others.join(", ")
-        )));
-    }
+    let shared = room.keys().any(|role| !ours(role));
     let asked =
         [("cpus", u64::from(ask.milli_cpus), cpus), ("mem", u64::from(ask.mem) * 1000, mem)];
     for (name, wanted, part) in asked {
         let unused = part.total.saturating_sub(part.used);
         if part.total < wanted {
-            let there = if others.is_empty() { "" } else { " for our roles" };
+            let there = if shared { " for our roles" } else { "" };
             let (wanted, total) = (units(wanted), units(part.total));
             return Some(Why::Lacking(format!("{name} {wanted} (it has {total}{there})")));
         }
@@ -125,7 +146,6 @@ fn why(room: &Room, (roles, given_up): (&[String], &[String]), ask: Ask) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observed::fleet::Share;
 
     /// `(role, total, used, offered)` in cores, with a thousand times as much memory.
     fn room(shares: &[(&str, u64, u64, u64)]) -> Room {
@@ -161,32 +181,41 @@ mod tests {
         ] {
             assert_eq!(why(&room(&shares), (&roles, &[]), ask), expected, "{shares:?}");
         }
-        for (shares, part) in [
-            (vec![("kafka", 4, 0, 0), ("hdfs", 1, 0, 0)], "reserved for `hdfs`, `kafka`"),
-            (vec![("*", 4, 1, 2)], "cpus are offered to other frameworks"),
-        ] {
-            let Some(Why::Hidden(text)) = why(&room(&shares), (&roles, &[]), ask) else {
-                panic!("{shares:?}")
-            };
-            assert!(text.contains(part), "{text}");
-        }
-        let given_up = ["slave_public".to_owned()];
-        for (shares, expected) in [
-            (vec![("slave_public", 4, 0, 0)], true),
-            (vec![("*", 0, 0, 0), ("slave_public", 4, 0, 0)], true),
-            (vec![("*", 4, 0, 0), ("slave_public", 4, 0, 0)], false),
-            (vec![("kafka", 4, 0, 0)], false),
-            (vec![], false),
-        ] {
-            assert_eq!(out_of_reach(&room(&shares), &given_up), expected, "{shares:?}");
-            let why = why(&room(&shares), (&roles, &given_up), ask);
-            let told = |why| matches!(why, Some(Why::Hidden(why)) if why.contains("1.3"));
-            assert_eq!(told(why), expected, "{shares:?}");
-        }
+        let offered = why(&room(&[("*", 4, 1, 2)]), (&roles, &[]), ask);
+        let Some(Why::Hidden(text)) = &offered else { panic!("{offered:?}") };
+        assert!(text.contains("cpus are offered to other frameworks"), "{text}");
         let much = Ask { milli_cpus: 100, mem: 5_000 };
         assert_eq!(
             why(&room(&[("*", 4, 0, 0)]), (&roles, &[]), much),
             lacking("mem 5000 (it has 4000)")
         );
+    }
+
+    #[test]
+    fn point_34_an_agent_is_closed_to_us_if_all_of_it_is_reserved_for_others() {
+        let roles = ["*".to_owned(), "slave_public".to_owned()];
+        let one = ["slave_public".to_owned()];
+        let all: &[String] = &[];
+        let public =
+            "for `slave_public`, and this Mesos gives a framework one role, ours being `*`";
+        for (shares, given_up, words) in [
+            (vec![("slave_public", 4, 0, 0)], &one[..], Some(public)),
+            (vec![("*", 0, 0, 0), ("slave_public", 4, 0, 0)], &one, Some(public)),
+            (vec![("*", 4, 4, 0), ("slave_public", 4, 0, 0)], &one, None),
+            (vec![("slave_public", 4, 4, 0)], all, None),
+            (vec![("kafka", 4, 0, 0), ("hdfs", 1, 0, 0)], all, Some("for `hdfs`, `kafka`, which")),
+            (vec![("kafka", 4, 0, 0), ("slave_public", 1, 0, 0)], &one, Some("one role")),
+            (vec![("kafka", 4, 0, 0), ("slave_public", 1, 0, 0)], all, None),
+            (vec![("*", 0, 0, 0)], all, None),
+            (vec![], &one, None),
+        ] {
+            let room = room(&shares);
+            let why = closed(&room, (&roles, given_up));
+            let right = match (&why, words) {
+                (Some(why), Some(words)) => why.contains(words),
+                (why, words) => why.is_none() && words.is_none(),
+            };
+            assert!(right, "{shares:?}: {why:?}");
+        }
     }
 }

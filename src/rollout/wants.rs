@@ -86,8 +86,9 @@ impl Controller {
         let Some(host) = self.hosts.get(name) else { return false };
         if self.hosts.live.contains(name) {
             let observer = host.assessment.work.launches.contains(&TaskKind::Observer);
-            let active = host.record.agent.condition == Condition::Active && !host.excluded;
-            if active && (observer || self.may_move_soon(host)) {
+            let agent = &host.record.agent;
+            let open = agent.condition == Condition::Active && agent.closed.is_none();
+            if open && !host.excluded && (observer || self.may_move_soon(host)) {
                 return true;
             }
         }

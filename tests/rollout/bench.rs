@@ -3,17 +3,11 @@
 use std::collections::BTreeMap;
 
 use calico_dcos::budget::slot::Guard;
-use calico_dcos::job::order::{Ending, FromHost, Job, ToHost, WIRE_VERSION, Work};
+use calico_dcos::job::order::Job;
 use calico_dcos::mesos::v1::scheduler::{
-    Call, Event as MesosEvent, Message, Operation, Subscribe, Subscribed,
+    Call, Event as MesosEvent, Operation, Subscribe, Subscribed,
 };
-use calico_dcos::mesos::v1::{
-    Blob, ExecutorId, FrameworkId, Offer, OfferId, Resource, TaskInfo, TaskState, TaskStatus,
-};
-use calico_dcos::observed::facts::{
-    Cgroups, ComponentFacts, FACTS_VERSION, FactOrder, Facts, Health, JournalFacts, JournalState,
-    System,
-};
+use calico_dcos::mesos::v1::{FrameworkId, Offer, OfferId, Resource, TaskInfo};
 use calico_dcos::observed::fleet::{AgentSeen, Condition, Room};
 use calico_dcos::rollout::Controller;
 use calico_dcos::rollout::config::{Config, Delivery};
@@ -21,7 +15,7 @@ use calico_dcos::rollout::event::{Effect, Event};
 use calico_dcos::sim::etcd::EtcdModel;
 use calico_dcos::store::keys::{Key, Space};
 use calico_dcos::store::txn::{Op, StoreEvent, Txn};
-use calico_dcos::words::{AgentId, Attempt, Component, HostName, Revision, SpecHash, TaskId, Time};
+use calico_dcos::words::{AgentId, Attempt, HostName, Revision, SpecHash, TaskId, Time};
 
 pub(crate) const CLUSTER: &str = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: test}\nspec:\n  \
     rollout: {maxConcurrentRestarts: 1, maxUnavailable: 5, stabilitySeconds: 1, attempts: 2}\n  \
@@ -52,9 +46,10 @@ pub(crate) fn config() -> Config {
     Config {
         name: "test".into(),
         framework_name: "calico-dcos".into(),
-        principal: None,
-        roles: vec!["*".into()],
+        principal: Some("calico".into()),
+        roles: vec!["*".into(), "slave_public".into()],
         own_host: None,
+        webui_url: Some("http://calico.example/".into()),
         delivery: Delivery { url: "http://x/calico-dcos".into(), digest: SpecHash([1; 32]) },
     }
 }
@@ -270,137 +265,6 @@ impl Bench {
         launches.flatten().collect()
     }
 
-    pub(crate) fn status(task: &TaskId, host: &str, state: TaskState) -> TaskStatus {
-        let mut status = TaskStatus::new(task.clone(), state);
-        status.agent_id = Some(agent(host));
-        status
-    }
-
-    pub(crate) fn update(
-        &mut self,
-        task: &TaskId,
-        host: &str,
-        state: TaskState,
-        data: Option<&FromHost>,
-    ) {
-        if state == TaskState::Running {
-            self.running.push((task.clone(), host.to_owned()));
-        }
-        let mut status = Self::status(task, host, state);
-        status.uuid = Some(Blob(vec![7; 16]));
-        status.data = data.map(|data| Blob(serde_json::to_vec(data).unwrap()));
-        self.mesos(MesosEvent::Update(status));
-    }
-
-    /// The master's answer to a reconciliation.
-    pub(crate) fn reconciled(&mut self, task: &TaskId, host: &str, state: TaskState) {
-        let status = Self::status(task, host, state);
-        self.mesos(MesosEvent::Update(status));
-    }
-
-    pub(crate) fn facts(
-        &mut self,
-        host: &str,
-        node: Option<SpecHash>,
-        journal: Option<JournalFacts>,
-    ) -> Facts {
-        let sequence = self.sequence.entry(host.to_owned()).or_default();
-        *sequence += 1;
-        let found = node.map(|hash| ComponentFacts {
-            hash: Some(hash),
-            version: None,
-            health: Health::Healthy,
-            running: true,
-        });
-        Facts {
-            version: FACTS_VERSION,
-            order: FactOrder { boot_id: host.into(), starts: 1, sequence: *sequence },
-            machine_id: host.into(),
-            system: System {
-                os: "Debian 12".into(),
-                architecture: "x86_64".into(),
-                cgroups: Cgroups::V1,
-            },
-            docker: None,
-            mesos_version: "1.1.0".into(),
-            components: found.into_iter().map(|f| (Component::CalicoNode, f)).collect(),
-            journal,
-            agent_containers: 0,
-            blocked: BTreeMap::new(),
-        }
-    }
-
-    /// The observer of a host says that its last facts still hold.
-    pub(crate) fn confirm(&mut self, host: &str) {
-        let sequence = self.sequence.get(host).copied().unwrap_or_default();
-        let order = FactOrder { boot_id: host.into(), starts: 1, sequence };
-        let confirm = FromHost::Confirm { version: WIRE_VERSION, host: host.into(), order };
-        self.mesos(MesosEvent::Message(Message {
-            agent_id: agent(host),
-            executor_id: ExecutorId("e".into()),
-            data: Blob(serde_json::to_vec(&confirm).unwrap()),
-        }));
-    }
-
-    /// Starts the observer of a host, which reports an old calico/node that runs.
-    pub(crate) fn observe(&mut self, host: &str) -> TaskId {
-        self.offer(host);
-        let observer = self.launched().pop().expect("an observer is launched");
-        let facts = Box::new(self.facts(host, Some(SpecHash([9; 32])), None));
-        self.update(&observer.task_id, host, TaskState::Running, Some(&FromHost::Facts { facts }));
-        observer.task_id
-    }
-
-    /// A host's question, as it arrives.
-    pub(crate) fn asks(host: &str, attempt: Attempt, run: &str) -> Message {
-        let ask =
-            FromHost::Ask { version: WIRE_VERSION, host: host.into(), attempt, run: run.into() };
-        Message {
-            agent_id: agent(host),
-            executor_id: ExecutorId("e".into()),
-            data: Blob(serde_json::to_vec(&ask).unwrap()),
-        }
-    }
-
-    pub(crate) fn ask(&mut self, host: &str, attempt: Attempt, run: &str) -> Vec<ToHost> {
-        self.calls.clear();
-        let message = Self::asks(host, attempt, run);
-        self.mesos(MesosEvent::Message(message));
-        let answers = self.calls.iter().filter_map(|call| match call {
-            Call::Message(message) => serde_json::from_slice(&message.data.0).ok(),
-            _ => None,
-        });
-        answers.collect()
-    }
-
-    /// The machine answered yes.
-    pub(crate) fn admitted(&mut self, host: &str) -> (TaskId, Attempt, SpecHash) {
-        let (task, attempt, hash) = self.changing(host);
-        self.update(&task, host, TaskState::Starting, None);
-        self.is_admitted(host, attempt);
-        (task, attempt, hash)
-    }
-
-    #[track_caller]
-    pub(crate) fn is_admitted(&mut self, host: &str, attempt: Attempt) {
-        let answers = self.ask(host, attempt, "r1");
-        assert!(matches!(answers[..], [ToHost::Admitted { .. }]), "{answers:?}");
-    }
-
-    /// The host put everything back, and says so twice: one failure.
-    pub(crate) fn undone(&mut self, task: &TaskId, host: &str, attempt: Attempt, hash: SpecHash) {
-        let state = JournalState::Undone { why: "no route".into() };
-        let failed = self.ended(host, attempt, hash, state);
-        self.update(task, host, TaskState::Failed, Some(&failed));
-        self.update(task, host, TaskState::Failed, Some(&failed));
-    }
-
-    /// All is well, under this task.
-    pub(crate) fn done(&mut self, task: &TaskId, host: &str, attempt: Attempt, hash: SpecHash) {
-        let done = self.ended(host, attempt, hash, JournalState::Done);
-        self.update(task, host, TaskState::Running, Some(&done));
-    }
-
     /// Somebody writes another Cluster.
     pub(crate) fn write(&mut self, text: Option<&str>) {
         let txn = match text {
@@ -444,30 +308,5 @@ impl Bench {
         let found = plan.hosts.iter().find(|planned| planned.name.as_str() == host).unwrap();
         let told = found.reason.as_ref().map(|reason| (reason.code().into(), reason.to_string()));
         told.unwrap_or_else(|| ("in sync".into(), String::new()))
-    }
-
-    /// A host with an observer, and the change of its calico/node launched.
-    pub(crate) fn changing(&mut self, host: &str) -> (TaskId, Attempt, SpecHash) {
-        self.observe(host);
-        self.offer(host);
-        let task = self.launched().pop().expect("the change is launched");
-        let job = job(&task);
-        let Work::Supervise { target, change, .. } = job.work else { panic!("{:?}", job.work) };
-        let change = change.unwrap();
-        assert!(change.may_disrupt);
-        (task.task_id, change.attempt, target.hash)
-    }
-
-    pub(crate) fn ended(
-        &mut self,
-        host: &str,
-        attempt: Attempt,
-        hash: SpecHash,
-        state: JournalState,
-    ) -> FromHost {
-        let journal = JournalFacts { attempt, run: "r1".into(), state };
-        let facts = Box::new(self.facts(host, Some(hash), Some(journal.clone())));
-        let ending = Ending::Journal { journal };
-        FromHost::Ended { version: WIRE_VERSION, attempt, ending, facts }
     }
 }

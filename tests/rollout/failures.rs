@@ -23,6 +23,7 @@ fn used_up(bench: &mut Bench, host: &'static str) -> Attempt {
     second
 }
 
+/// Point 51 of `CHECKLIST.md`.
 #[test]
 fn s14_attempts_used_up_halt_the_rollout_and_the_slot_stays_held() {
     let mut bench = Bench::new(&["a1", "a2"]);

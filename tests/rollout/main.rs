@@ -5,6 +5,7 @@
 
 mod bench;
 mod failures;
+mod hosts;
 mod maintenance;
 mod offers;
 mod points;

@@ -111,6 +111,10 @@ fn point_36_inverse_offers_are_agreed_to_unless_a_slot_is_held_there() {
     bench.ask_back("i3", "a1", window);
     assert_eq!(bench.answers(), [(true, vec![OfferId("i3".into())], 300.0)]);
     assert_eq!((bench.reason("a1"), bench.slot("a2")), ("in sync".into(), None));
+    // What is over and still in the schedule is asked about again and again.
+    bench.ask_back("i4", "a1", away(Time(0), Some(1)));
+    assert_eq!(bench.answers(), [(true, vec![OfferId("i4".into())], 3_600.0)]);
+    assert_eq!(bench.reason("a1"), "in sync");
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use calico_dcos::mesos::v1::scheduler::{Call, CallType, Event as MesosEvent, Failure};
-use calico_dcos::mesos::v1::{OfferId, TaskState};
+use calico_dcos::mesos::v1::{CapabilityType, FrameworkInfo, OfferId, TaskState};
+use calico_dcos::rollout::config::Config;
 use calico_dcos::rollout::event::Event;
 use calico_dcos::store::keys::Key;
 use calico_dcos::store::txn::Txn;
 
-use super::bench::{Bench, agent};
+use super::bench::{Bench, agent, config};
 
 impl Bench {
     /// The offers that were answered since the last look, each time that one was.
@@ -52,6 +53,51 @@ fn point_18_tasks_are_kept_for_two_weeks_without_a_leader() {
         .collect();
     assert_eq!(timeouts, [14.0 * 24.0 * 3_600.0; 2], "also of the one that knows its ID");
     assert!(bench.subscriptions[1].framework_info.id.is_some());
+}
+
+/// Neither can be changed afterwards: both subscriptions, the one that makes the framework and the
+/// one that knows its ID, have to say them.
+fn infos() -> Vec<FrameworkInfo> {
+    let mut bench = Bench::new(&["a1"]);
+    bench.event(Event::Disconnected);
+    bench.wait(5_000);
+    let infos: Vec<_> = bench.subscriptions.into_iter().map(|it| it.framework_info).collect();
+    assert_eq!(infos.iter().map(|info| info.id.is_some()).collect::<Vec<_>>(), [false, true]);
+    infos
+}
+
+#[test]
+fn point_19_checkpointing_is_asked_for_from_the_first_subscription_on() {
+    assert!(infos().iter().all(|info| info.checkpoint));
+}
+
+#[test]
+fn point_20_the_principal_is_said_from_the_first_subscription_on() {
+    assert!(infos().iter().all(|info| info.principal.as_deref() == Some("calico")));
+}
+
+#[test]
+fn point_25_all_is_declared_that_it_takes_to_be_offered_every_agent() {
+    use CapabilityType::{GpuResources, MultiRole, PartitionAware, RegionAware};
+    for info in infos() {
+        let declared: Vec<_> = info.capabilities.into_iter().map(|it| it.kind).collect();
+        assert_eq!(declared, [MultiRole, PartitionAware, GpuResources, RegionAware]);
+        assert_eq!((info.role, info.roles), (None, vec!["*".into(), "slave_public".into()]));
+    }
+}
+
+#[test]
+fn point_33_a_subscription_while_nothing_is_to_be_done_says_again_that_no_offers_are_wanted() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    bench.wait(10_000);
+    assert!(bench.calls.iter().any(|call| call.kind() == CallType::Suppress));
+    bench.event(Event::Disconnected);
+    bench.wait(5_000);
+    let suppressed: Vec<_> =
+        bench.subscriptions.iter().map(|it| it.suppressed_roles.clone()).collect();
+    assert_eq!(suppressed, [vec![], vec!["*".to_owned(), "slave_public".to_owned()]]);
 }
 
 #[test]
@@ -159,9 +205,23 @@ fn point_47_a_failure_is_a_reason_to_look_and_no_more() {
 }
 
 #[test]
-fn point_56_the_framework_is_known_by_its_name() {
-    let bench = Bench::new(&["a1"]);
-    assert_eq!(bench.subscriptions[0].framework_info.name, "calico-dcos");
+fn point_56_name_link_and_labels_say_in_mesos_what_the_framework_is_and_who_leads() {
+    for info in infos() {
+        assert_eq!(info.name, "calico-dcos");
+        assert_eq!(info.webui_url.as_deref(), Some("http://calico.example/"));
+        let labels = info.labels.unwrap().labels.into_iter();
+        let labels: Vec<_> = labels.map(|label| (label.key, label.value.unwrap())).collect();
+        assert_eq!(
+            labels,
+            [
+                ("calico-dcos.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+                ("calico-dcos.controller".to_owned(), "test".to_owned())
+            ]
+        );
+    }
+    // Where nobody has named a page, there is no link to one.
+    let without = Config { webui_url: None, ..config() };
+    assert_eq!(without.framework_info(None).webui_url, None);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn offers_are_asked_for_again_when_agents_may_not_be_listed_any_more() {
 }
 
 #[test]
-fn hosts_that_one_role_does_not_reach_are_named_on_every_surface() {
+fn hosts_that_one_role_does_not_reach_are_blocked_and_named_and_nothing_waits_for_them() {
     let mut bench = Bench::new(&["a1", "p1"]);
     let part = |total: u64| Part { total, used: 0, offered: 0 };
     let share = Share { cpus: part(4_000), mem: part(4_000_000) };
@@ -84,12 +84,20 @@ fn hosts_that_one_role_does_not_reach_are_named_on_every_surface() {
     bench.rooms.insert("a1".to_owned(), [("*".to_owned(), share)].into());
     bench.event(Event::Presented { given_up: vec!["slave_public".to_owned()] });
     bench.wait(61_000);
-    let limits = bench.limits();
-    assert!(limits.contains("out of reach: p1\""), "{limits}");
+    assert!(bench.limits().contains("out of reach: p1\""), "{}", bench.limits());
+    assert!(bench.text("p1").contains("upgrade Mesos to 1.3"), "{}", bench.text("p1"));
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    bench.wait(10_000);
+    assert!(bench.calls.iter().any(|call| call.kind() == CallType::Suppress), "{:?}", bench.calls);
+    let revision = bench.etcd.revision();
+    bench.calls.clear();
     bench.wait(120_000);
-    assert!(bench.text("p1").contains("upgrade it to 1.3"), "{}", bench.text("p1"));
+    assert_eq!((bench.calls.len(), bench.etcd.revision()), (0, revision), "it is said once");
     // The master was upgraded.
     bench.event(Event::Presented { given_up: vec![] });
     bench.wait(61_000);
     assert!(!bench.limits().contains("oneRole"), "{}", bench.limits());
+    assert!(bench.calls.iter().any(|call| call.kind() == CallType::Revive), "p1 is not asked for");
+    assert!(bench.text("p1").contains("observer"), "{}", bench.text("p1"));
 }

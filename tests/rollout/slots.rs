@@ -116,6 +116,7 @@ fn superseded(bench: &mut Bench) -> Controller {
     old
 }
 
+/// Point 23 of `CHECKLIST.md`.
 #[test]
 fn s59_a_leader_that_wakes_up_late_writes_nothing_and_gives_up() {
     let mut bench = Bench::new(&["a1"]);
@@ -170,6 +171,7 @@ fn s67_a_host_in_a_restart_that_sends_no_offers_counts_after_a_take_over() {
     assert_eq!(bench.slot("a2"), None);
 }
 
+/// Point 28 of `CHECKLIST.md`.
 #[test]
 fn s73_a_rescinded_offer_is_not_launched_on() {
     let mut bench = Bench::new(&["a1"]);

@@ -12,7 +12,7 @@ use calico_dcos::words::{TaskId, TaskKind};
 use super::bench::{Bench, CLUSTER, attempt_of, job, listed};
 
 #[test]
-fn nothing_is_answered_while_a_task_of_ours_is_on_its_way_to_the_host() {
+fn point_52_nothing_is_answered_while_a_task_of_ours_is_on_its_way_to_the_host() {
     let mut bench = Bench::new(&["a1"]);
     let (task, attempt, _) = bench.changing("a1");
     assert_eq!(bench.ask("a1", attempt, "r1"), [], "the carrier itself is not known to be there");
@@ -20,6 +20,7 @@ fn nothing_is_answered_while_a_task_of_ours_is_on_its_way_to_the_host() {
     assert_eq!(bench.ask("a1", attempt, "r1").len(), 1);
 }
 
+/// Point 40 of `CHECKLIST.md`.
 #[test]
 fn s68_a_failure_told_twice_is_one_failure_and_statuses_do_not_go_back() {
     let mut bench = Bench::new(&["a1"]);
@@ -32,6 +33,7 @@ fn s68_a_failure_told_twice_is_one_failure_and_statuses_do_not_go_back() {
     assert!(bench.slot("a1").is_some(), "a failed attempt keeps its slot");
 }
 
+/// Point 41 of `CHECKLIST.md`.
 #[test]
 fn s69_lost_and_then_running_is_adopted_and_not_launched_again() {
     let mut bench = Bench::new(&["a1"]);
@@ -45,6 +47,7 @@ fn s69_lost_and_then_running_is_adopted_and_not_launched_again() {
     assert_eq!((bench.slot("a1"), bench.reason("a1")), (None, "in sync".into()));
 }
 
+/// Point 38 of `CHECKLIST.md`.
 #[test]
 fn s70_a_task_that_is_not_any_more_is_launched_again_as_a_new_attempt_under_its_slot() {
     use TaskState::{Dropped, Failed, Gone, Killed};
@@ -68,6 +71,7 @@ fn s70_a_task_that_is_not_any_more_is_launched_again_as_a_new_attempt_under_its_
     }
 }
 
+/// Point 42 of `CHECKLIST.md`.
 #[test]
 fn s70_a_task_that_mesos_finds_wrong_has_failed_and_is_not_launched_again() {
     let mut bench = Bench::new(&["a1"]);
@@ -79,6 +83,7 @@ fn s70_a_task_that_mesos_finds_wrong_has_failed_and_is_not_launched_again() {
     assert_eq!(bench.launched(), []);
 }
 
+/// Point 41 of `CHECKLIST.md`.
 #[test]
 fn s70_a_task_that_cannot_be_seen_keeps_its_slot_and_nothing_new_starts() {
     for state in [TaskState::Lost, TaskState::Unreachable] {
@@ -106,6 +111,7 @@ fn s70_a_host_is_done_with_its_last_task_and_stays_so() {
     assert_eq!(bench.reason("a1"), "in sync");
 }
 
+/// Points 45 and 46 of `CHECKLIST.md`.
 #[test]
 fn s71_a_task_that_nobody_wrote_down_is_killed_until_it_has_ended_and_a_known_one_is_not() {
     let mut bench = Bench::new(&["a1"]);
@@ -156,6 +162,7 @@ fn s74_nobody_waits_for_the_answer_of_a_change_that_has_ended_by_its_journal() {
     assert_eq!(bench.launched().len(), 1, "though Mesos never said how the change's task ended");
 }
 
+/// Point 44 of `CHECKLIST.md`.
 #[test]
 fn s74_a_host_whose_tasks_have_not_answered_is_asked_again_and_gets_no_launch() {
     let mut bench = Bench::new(&["a1", "a2", "a3"]);
@@ -207,7 +214,7 @@ fn an_agent_that_is_offered_or_heard_is_back_before_the_next_list_says_so() {
 }
 
 #[test]
-fn what_an_accept_left_filtered_is_asked_for_when_there_is_work_again() {
+fn point_29_what_an_accept_left_filtered_is_asked_for_when_there_is_work_again() {
     let mut bench = Bench::new(&["a1"]);
     let (task, attempt, hash) = bench.admitted("a1");
     bench.done(&task, "a1", attempt, hash);

@@ -45,6 +45,10 @@ pub(super) struct PlanReport {
     warnings: Vec<String>,
     /// The plan in numbers.
     summary: SummaryReport,
+    /// What stops on all hosts together, by the name of its framework; absent where Mesos was not
+    /// asked or did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impact: Option<ImpactReport>,
     /// All hosts, also those that are in sync.
     hosts: Vec<HostReport>,
 }
@@ -133,6 +137,16 @@ pub(in crate::cli) struct SummaryReport {
     estimate_seconds: u64,
     /// Hosts by the code of their reason.
     reasons: BTreeMap<String, usize>,
+}
+
+/// What the steps of a plan stop, by the name of its framework.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ImpactReport {
+    /// Containers that stop with Docker.
+    docker: BTreeMap<String, u64>,
+    /// Tasks that stop with the Mesos agent.
+    mesos_agent: BTreeMap<String, u64>,
 }
 
 /// One host.
@@ -263,8 +277,22 @@ impl PlanReport {
             findings: findings.map(FindingReport::from).collect(),
             warnings: view.warnings(),
             summary: SummaryReport::from(&plan.summary),
+            impact: workload.map(|workload| ImpactReport::new(workload, plan)),
             hosts: plan.hosts.iter().map(host).collect(),
         }
+    }
+}
+
+impl ImpactReport {
+    fn new(workload: &Workload, plan: &Plan<'_>) -> Self {
+        let of = |disruption: Disruption| {
+            let hosts = plan.hosts.iter().filter(|host| {
+                host.assessment.work.steps.iter().any(|step| step.disruption == disruption)
+            });
+            let stopped = stopped(workload, hosts, disruption).into_iter();
+            stopped.map(|(name, number)| (name.to_owned(), number)).collect()
+        };
+        Self { docker: of(Disruption::RestartDocker), mesos_agent: of(Disruption::RestartAgent) }
     }
 }
 

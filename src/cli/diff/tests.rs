@@ -86,6 +86,11 @@ fn whose_containers_stop_is_said_where_mesos_was_asked() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+    let report = serde_json::to_value(PlanReport::new(&view, &view.plan())).unwrap();
+    let impact = serde_json::json!({
+        "docker": {"marathon": 24, "spark": 3}, "mesosAgent": {"batch": 2},
+    });
+    assert_eq!(report["impact"], impact);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A controller process in a run: the real state machine, and a model of the shell around it.
 
 use crate::mesos::agents::agents_seen;
+use crate::mesos::features::Features;
 use crate::mesos::v1::FrameworkId;
 use crate::mesos::v1::scheduler::{Call, Event as MesosEvent, Subscribe};
 use crate::rollout::Controller;
@@ -121,6 +122,7 @@ fn config(number: usize) -> Config {
         principal: None,
         roles: vec!["*".to_owned(), "slave_public".to_owned()],
         own_host: None,
+        webui_url: None,
         delivery: Delivery {
             url: "http://controller.invalid/artifact/calico-dcos".to_owned(),
             digest: SpecHash::of(b"calico-dcos"),
@@ -400,12 +402,17 @@ impl World {
 
     // --- Mesos -----------------------------------------------------------------------------
 
-    fn subscribe(&mut self, at: usize, subscribe: Subscribe) {
+    fn subscribe(&mut self, at: usize, mut subscribe: Subscribe) {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
         let id = subscribe.framework_info.id.clone();
         self.conns.insert(conn, at);
         let again = Act::Subscribe(at, self.processes[at].incarnation, Box::new(subscribe.clone()));
+        let version = self.town.cluster.mesos.version().to_string();
+        if let Ok(features) = Features::of(&version) {
+            let given_up = features.adapt(&mut subscribe.framework_info);
+            self.hand(at, Event::Presented { given_up });
+        }
         if let Ok(stream) = self.town.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe)
         {
             self.processes[at].conn = Some((conn, id, stream));
