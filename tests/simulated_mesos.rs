@@ -2,15 +2,19 @@
 //! same status codes, bodies and events, and what is sent has the same shape.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "recordings/mod.rs"]
+mod recording;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 
 use calico_dcos::mesos::v1::{Attribute, Range, Ranges, Scalar, ValueType};
 use calico_dcos::sim::mesos::http::{ServerError, SimServer, World};
 use calico_dcos::sim::mesos::{AgentConfig, MesosConfig, SimMesos};
 use calico_dcos::sim::wire::{FromExecutor, ToExecutor};
 use calico_dcos::words::{TaskPhase, Time};
+use recording::What;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
@@ -183,50 +187,20 @@ fn shape(value: &Value) -> BTreeSet<String> {
 
 // --- recordings ----------------------------------------------------------------------------------
 
-enum Entry {
-    Request { connection: String, line: String, headers: Vec<(String, String)>, body: String },
-    Response { connection: String, status: u16, stream: Option<String>, body: String },
-    Event { connection: String, event: Value },
-}
-
-/// Reads `tests/fixtures/mesos-wire/NAME.txt`; its README has the format.
-fn recording(name: &str) -> Vec<Entry> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mesos-wire");
-    let text = std::fs::read(folder.join(name)).unwrap();
-    let text = String::from_utf8_lossy(&text);
-    text.split("\n#### [").filter_map(entry).collect()
-}
-
-fn entry(text: &str) -> Option<Entry> {
-    let (title, rest) = text.split_once('\n')?;
-    let connection = title.split(" on connection ").nth(1)?.split(' ').next()?.to_owned();
-    if title.contains("<<< CHUNK") {
-        let event = serde_json::from_str(rest.split_once('\n')?.1.trim()).ok()?;
-        return Some(Entry::Event { connection, event });
-    }
-    let (head, body) = rest.split_once("\n\\r\\n\n")?;
-    let body = body.strip_suffix('\n').unwrap_or(body).to_owned();
-    let mut lines = head.lines().map(|line| line.trim_end_matches("\\r\\n"));
-    let line = lines.next()?.to_owned();
-    let headers: Vec<(String, String)> = lines
-        .filter_map(|l| l.split_once(": "))
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect();
-    if title.contains(">>> REQUEST") {
-        return Some(Entry::Request { connection, line, headers, body });
-    }
-    let stream = headers.into_iter().find(|(key, _)| key == "Mesos-Stream-Id").map(|(_, id)| id);
-    let status = line.split(' ').nth(1)?.parse().ok()?;
-    Some(Entry::Response { connection, status, stream, body })
+/// The event in a chunk, which is one record.
+fn event(chunk: &[u8]) -> Value {
+    let json = chunk.iter().position(|byte| *byte == b'\n').unwrap();
+    serde_json::from_slice(&chunk[json..]).unwrap()
 }
 
 /// The first event of a type in a recording.
 fn recorded(name: &str, kind: &str) -> Value {
-    let events = recording(name).into_iter();
-    events
-        .filter_map(|entry| if let Entry::Event { event, .. } = entry { Some(event) } else { None })
-        .find(|event| event["type"] == kind)
-        .unwrap()
+    let entries = recording::read(name).into_iter();
+    let mut events = entries.filter_map(|entry| match entry.what {
+        What::Chunk { bytes, .. } if entry.executor.is_none() => Some(event(&bytes)),
+        _ => None,
+    });
+    events.find(|event| event["type"] == kind).unwrap()
 }
 
 /// Sends what was sent to a real master and expects what that one answered.
@@ -245,43 +219,31 @@ impl Replay {
         self.names.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
     }
 
-    async fn request(
-        &mut self,
-        connection: String,
-        line: &str,
-        headers: &[(String, String)],
-        body: &str,
-    ) {
-        let mut words = line.split(' ');
-        let method: Method = words.next().unwrap().parse().unwrap();
-        let path = words.next().unwrap();
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
-        for (key, value) in headers {
+    async fn request(&mut self, asked: recording::Request) {
+        let method: Method = asked.method.parse().unwrap();
+        let mut request = self.client.request(method, format!("{}{}", self.url, asked.path));
+        for (key, value) in &asked.headers {
             if !matches!(key.as_str(), "Host" | "Content-Length" | "Connection") {
                 request = request.header(key, self.ours(value));
             }
         }
-        let response = request.body(self.ours(body)).send().await.unwrap();
-        self.waiting.insert(connection, response);
+        let body = self.ours(&String::from_utf8(asked.body).unwrap());
+        let response = request.body(body).send().await.unwrap();
+        self.waiting.insert(asked.connection, response);
     }
 
-    async fn response(
-        &mut self,
-        connection: String,
-        status: u16,
-        stream: Option<String>,
-        body: &str,
-    ) {
-        let Some(response) = self.waiting.remove(&connection) else { return };
-        assert_eq!(response.status(), status, "on {connection}");
+    async fn response(&mut self, theirs: recording::Response) {
+        let Some(response) = self.waiting.remove(&theirs.connection) else { return };
+        assert_eq!(response.status(), theirs.status, "on {}", theirs.connection);
         self.compared += 1;
-        if let Some(theirs) = stream {
+        if let Some(stream) = theirs.header("Mesos-Stream-Id") {
             let ours = response.headers()["Mesos-Stream-Id"].to_str().unwrap().to_owned();
-            self.names.push((theirs, ours));
-            self.streams.insert(connection, Events { response, rest: Vec::new() });
+            self.names.push((stream.to_owned(), ours));
+            self.streams.insert(theirs.connection, Events { response, rest: Vec::new() });
             return;
         }
-        assert_eq!(response.text().await.unwrap(), self.ours(body), "on {connection}");
+        let body = self.ours(&String::from_utf8(theirs.body).unwrap());
+        assert_eq!(response.text().await.unwrap(), body, "on {}", theirs.connection);
     }
 
     async fn event(&mut self, connection: &str, theirs: Value) {
@@ -318,19 +280,24 @@ async fn wrong_calls_are_answered_as_a_real_master_answered_them() {
         streams: HashMap::new(),
         compared: 0,
     };
-    for entry in recording("07a_bad_calls.txt") {
-        match entry {
-            // From here on it is about launches, which need the agents of the recording.
-            Entry::Request { body, .. } if body.contains("\"DECLINE\"") => break,
-            // Not modelled: the call that makes a real master abort.
-            Entry::Request { body, .. } if body.contains("\"UNKNOWN\"") => {}
-            Entry::Request { connection, line, headers, body } => {
-                replay.request(connection, &line, &headers, &body).await;
+    for entry in recording::read("07a_bad_calls") {
+        match entry.what {
+            What::Request(asked) => {
+                let body = String::from_utf8_lossy(&asked.body);
+                if body.contains("\"DECLINE\"") {
+                    // From here on it is about launches, which need the agents of the recording.
+                    break;
+                }
+                // Not modelled: the call that makes a real master abort.
+                if !body.contains("\"UNKNOWN\"") {
+                    replay.request(asked).await;
+                }
             }
-            Entry::Response { connection, status, stream, body } => {
-                replay.response(connection, status, stream, &body).await;
+            What::Response(theirs) => replay.response(theirs).await,
+            What::Chunk { connection, bytes } if !bytes.is_empty() => {
+                replay.event(&connection, event(&bytes)).await;
             }
-            Entry::Event { connection, event } => replay.event(&connection, event).await,
+            _ => {}
         }
     }
     assert!(replay.compared > 70, "only {} answers and events", replay.compared);
@@ -365,12 +332,12 @@ async fn a_task_runs_over_http_and_what_is_said_has_the_recorded_shape() {
     let mut scheduler = Scheduler::subscribe(server.address(), plain()).await;
     assert_eq!(scheduler.events.next().await.unwrap(), json!({"type": "HEARTBEAT"}));
     let offers = scheduler.events.wait("OFFERS").await;
-    assert_eq!(shape(&offers), shape(&recorded("01_subscribe.txt", "OFFERS")));
+    assert_eq!(shape(&offers), shape(&recorded("01_subscribe", "OFFERS")));
 
     let accepted = scheduler.call("ACCEPT", launch("t", &offers["offers"]["offers"][0])).await;
     assert_eq!(accepted, (202, String::new()));
     let update = scheduler.events.wait("UPDATE").await;
-    let mut expected = shape(&recorded("e01_exchange.txt", "UPDATE"));
+    let mut expected = shape(&recorded("e01_exchange", "UPDATE"));
     // The first one that was recorded is TASK_STARTING, without data.
     expected.insert(".update.status.data".to_owned());
     assert_eq!(shape(&update), expected);

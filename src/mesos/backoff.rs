@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_doubles_up_to_fifteen_seconds() {
+    fn point_05_the_limit_doubles_up_to_fifteen_seconds() {
         let mut backoff = Backoff::default();
         let limits: Vec<_> =
             (0..8).map(|_| backoff.wait(Duration::ZERO, 1.0).as_millis()).collect();
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_spread_from_nothing_to_the_limit() {
+    fn point_05_the_wait_is_spread_from_nothing_to_the_limit() {
         for (random, wait) in [(0.0, 0), (0.5, 250), (1.0, 500), (7.0, 500), (-1.0, 0)] {
             let mut backoff = Backoff::default();
             assert_eq!(backoff.wait(Duration::ZERO, random), Duration::from_millis(wait));
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stable_subscription_starts_it_anew() {
+    fn point_05_only_a_stable_subscription_starts_it_anew() {
         let mut backoff = Backoff::default();
         for _ in 0..4 {
             let _ = backoff.wait(Duration::ZERO, 1.0);

@@ -39,6 +39,9 @@ pub struct Options {
     pub answer_timeout: Duration,
     /// So many heartbeats missed, and the subscription is given up.
     pub missed_heartbeats: u32,
+    /// Who resolves names in place of this machine.
+    #[cfg(test)]
+    pub(super) names: Option<super::testing::Names>,
 }
 
 impl Options {
@@ -52,6 +55,8 @@ impl Options {
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(30),
             missed_heartbeats: 5,
+            #[cfg(test)]
+            names: None,
         }
     }
 
@@ -104,6 +109,10 @@ impl Http {
         } else if !options.masters().use_tls() && !options.login_uses_tls() {
             // Else a machine without CA certificates could not even speak plain HTTP.
             builder = builder.tls_certs_only([]);
+        }
+        #[cfg(test)]
+        if let Some(names) = &options.names {
+            builder = builder.dns_resolver(names.clone());
         }
         let client = builder.build().map_err(|source| MesosError::Client { source })?;
         Ok(Self { client, options: options.clone() })
@@ -318,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_without_a_subscription_is_told_apart() {
+    fn point_08_a_refusal_without_a_subscription_is_told_apart() {
         let table: [(u16, bool, NextStep, &str); 11] = [
             (401, false, NextStep::GiveUp, "Unauthorized"),
             (401, true, NextStep::GiveUp, "Unauthorized"),

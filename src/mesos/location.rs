@@ -23,7 +23,10 @@ pub(super) fn redirected(standby: &Url, path: &str, location: &str) -> Option<Ur
     if downgraded || !matches!(url.scheme(), "http" | "https") || location.contains('@') {
         return None;
     }
-    let prefix = url.path().strip_suffix(path).unwrap_or_default().to_owned();
+    // libprocess puts `/master` before the path of what is asked of no process by name, and takes
+    // either form: it is not a part of the address.
+    let prefix = url.path().strip_suffix(path).filter(|prefix| *prefix != "/master");
+    let prefix = prefix.unwrap_or_default().to_owned();
     url.set_path(&prefix);
     url.set_query(None);
     url.set_fragment(None);
@@ -35,12 +38,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redirect_keeps_the_scheme_and_finds_the_master_behind_the_path() {
+    fn point_07_a_redirect_keeps_the_scheme_and_finds_the_address_of_the_master() {
         const PATH: &str = "/api/v1/scheduler";
         let table = [
             // As recorded from a real standby (`11_nonleading_redirect`).
-            ("http://b:5061", "//a:5060/master/api/v1/scheduler", Some("http://a:5060/master")),
-            ("https://b:5061", "//a:5060/master/api/v1/scheduler", Some("https://a:5060/master")),
+            ("http://b:5061", "//a:5060/master/api/v1/scheduler", Some("http://a:5060")),
+            ("https://b:5061", "//a:5060/master/api/v1/scheduler", Some("https://a:5060")),
+            ("http://b/mesos", "//a/mesos/master/api/v1/scheduler", Some("http://a/mesos/master")),
             ("http://b:5061", "//a:5060", Some("http://a:5060")),
             ("http://b:5061", "http://a:5060/api/v1/scheduler", Some("http://a:5060")),
             ("http://b:5061", "https://a:5060/api/v1/scheduler", Some("https://a:5060")),

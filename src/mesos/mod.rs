@@ -15,6 +15,8 @@ mod http;
 mod location;
 pub mod operator;
 #[cfg(test)]
+#[expect(dead_code, reason = "the replay tests use more of it")]
+#[path = "../../tests/recordings/mod.rs"]
 pub(crate) mod recording;
 pub mod recordio;
 mod registered;

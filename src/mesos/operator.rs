@@ -131,7 +131,7 @@ fn unasked(asked: &CallType, answer: &Response) -> MesosError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesos::recording::{self, Entry};
+    use crate::mesos::recording::{self, What};
     use crate::mesos::testing::{plain, redirect, serve, typed};
     use crate::mesos::workload::Restart;
 
@@ -141,14 +141,18 @@ mod tests {
 
     /// The agents of a real cluster, one of them drained, another one restarting.
     fn recorded() -> String {
-        let entries = recording::named("13_maintenance_drain_gone");
-        let agents = entries.into_iter().find_map(|entry| match entry {
-            Entry::Response { body, .. } if body.starts_with(b"{\"type\":\"GET_AGENTS\"") => {
-                Some(body)
+        answers("13_maintenance_drain_gone", "GET_AGENTS").next().unwrap()
+    }
+
+    /// What a real master answered to that question.
+    fn answers(recording: &str, kind: &str) -> impl DoubleEndedIterator<Item = String> {
+        let start = format!(r#"{{"type":"{kind}",""#);
+        recording::read(recording).into_iter().filter_map(move |entry| match entry.what {
+            What::Response(answer) if answer.body.starts_with(start.as_bytes()) => {
+                String::from_utf8(answer.body).ok()
             }
             _ => None,
-        });
-        String::from_utf8(agents.unwrap()).unwrap()
+        })
     }
 
     #[tokio::test]
@@ -173,7 +177,7 @@ mod tests {
         let got = received.recv().await.unwrap();
         assert_eq!(
             (got.path.as_str(), &got.body[..]),
-            ("/master/api/v1", &b"{\"type\":\"GET_AGENTS\"}"[..])
+            ("/api/v1", &b"{\"type\":\"GET_AGENTS\"}"[..])
         );
         assert_eq!(got.header("content-type"), "application/json");
     }
@@ -196,7 +200,7 @@ mod tests {
     async fn where_the_operator_api_is_closed_the_agents_are_had_from_slaves() {
         let slaves = r#"{"slaves":[{"id":"S0","hostname":"a1","active":true}]}"#;
         let (leader, mut received) = serve(move |got| match got.path.as_str() {
-            "/master/slaves" => typed(200, "application/json", slaves),
+            "/slaves" => typed(200, "application/json", slaves),
             _ => plain(403, "not you"),
         })
         .await;
@@ -204,9 +208,9 @@ mod tests {
         let (standby, _) = serve(move |got| redirect(&format!("{location}{}", got.path))).await;
         let seen = client(&standby).agents().await.unwrap();
         assert_eq!((seen.len(), seen[0].host.as_str()), (1, "a1"));
-        assert_eq!(received.recv().await.unwrap().path, "/master/api/v1");
+        assert_eq!(received.recv().await.unwrap().path, "/api/v1");
         let asked = received.recv().await.unwrap();
-        assert_eq!((asked.path.as_str(), asked.body.len()), ("/master/slaves", 0));
+        assert_eq!((asked.path.as_str(), asked.body.len()), ("/slaves", 0));
         assert_eq!(client(&standby).features().await.unwrap(), Features::newest());
 
         let (closed, _) = serve(|_| plain(403, "not you")).await;
@@ -235,17 +239,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_runs_is_read_from_a_real_master() {
-        let answer = |kind: &str, name: &str| {
-            let start = format!(r#"{{"type":"{kind}",""#);
-            let entries = recording::named(name).into_iter();
-            let mut bodies = entries.filter_map(|entry| match entry {
-                Entry::Response { body, .. } if body.starts_with(start.as_bytes()) => Some(body),
-                _ => None,
-            });
-            String::from_utf8(bodies.next_back().unwrap()).unwrap()
-        };
-        let frameworks = answer("GET_FRAMEWORKS", "01_subscribe");
-        let tasks = answer("GET_TASKS", "02_launch");
+        let frameworks = answers("01_subscribe", "GET_FRAMEWORKS").next_back().unwrap();
+        let tasks = answers("02_launch", "GET_TASKS").next_back().unwrap();
         let (master, _) = serve(move |got| {
             let about_tasks = got.json()["type"] == "GET_TASKS";
             typed(200, "application/json", if about_tasks { &tasks } else { &frameworks })

@@ -163,11 +163,11 @@ mod tests {
     }
 
     fn recorded() -> Vec<u8> {
-        recording::streams(&recording::named("01_subscribe"), "/api/v1/scheduler").remove(0).1
+        recording::streams(&recording::read("01_subscribe")).remove(0).bytes
     }
 
     #[test]
-    fn a_recorded_stream_is_read_the_same_wherever_it_is_split() {
+    fn point_10_a_recorded_stream_is_read_the_same_wherever_it_is_split() {
         let stream = recorded();
         let whole = read(RecordIo::default(), [&stream[..]]).unwrap();
         assert_eq!(whole.len(), 5, "SUBSCRIBED, HEARTBEAT, OFFERS and two more heartbeats");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_may_be_as_large_as_the_limit_and_no_larger() {
+    fn point_10_a_record_may_be_as_large_as_the_limit_and_no_larger() {
         assert_eq!(read(RecordIo::with_limit(3), [&b"3\nabc"[..]]).unwrap(), ["abc"]);
         for length in ["4", "18446744073709551615"] {
             let stream = format!("1\nx{length}\n");
@@ -249,7 +249,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(chunks in prop::collection::vec(any::<Vec<u8>>(), 0..4)) {
+        fn point_10_no_bytes_make_it_panic(chunks in prop::collection::vec(any::<Vec<u8>>(), 0..4)) {
             let chunks = chunks.iter().map(Vec::as_slice);
             let _ = read(RecordIo::with_limit(64), chunks);
         }

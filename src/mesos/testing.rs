@@ -1,8 +1,9 @@
 //! A master in a test's own hands: it answers whatever the test says.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,12 +15,14 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// A request that has come in.
 #[derive(Debug)]
@@ -44,7 +47,15 @@ impl Got {
 pub(crate) async fn serve(
     answer: impl Fn(&Got) -> Response + Send + Sync + 'static,
 ) -> (String, mpsc::UnboundedReceiver<Got>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at("127.0.0.1:0", answer).await
+}
+
+/// The same at an address.
+pub(crate) async fn serve_at(
+    address: &str,
+    answer: impl Fn(&Got) -> Response + Send + Sync + 'static,
+) -> (String, mpsc::UnboundedReceiver<Got>) {
+    let listener = TcpListener::bind(address).await.unwrap();
     serve_on(listener, answer)
 }
 
@@ -174,4 +185,64 @@ pub(crate) fn live(mut bytes: mpsc::UnboundedReceiver<std::io::Result<Bytes>>) -
 fn streamed(chunks: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Response {
     let headers = [("content-type", "application/json"), ("mesos-stream-id", "stream-1")];
     (headers, Body::from_stream(chunks)).into_response()
+}
+
+/// A log for a test to read.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    /// All that this thread has to tell goes here until the guard is dropped.
+    pub(crate) fn keep(&self) -> tracing::subscriber::DefaultGuard {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(self.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// A resolver of names that gives one address after the other, and the last one from then on.
+#[derive(Clone, Debug)]
+pub(crate) struct Names(Arc<Mutex<Vec<IpAddr>>>);
+
+impl Names {
+    pub(crate) fn new(addresses: &[IpAddr]) -> Self {
+        Self(Arc::new(Mutex::new(addresses.iter().rev().copied().collect())))
+    }
+}
+
+impl Resolve for Names {
+    fn resolve(&self, _: Name) -> Resolving {
+        let mut addresses = self.0.lock().unwrap();
+        let last = addresses.len() == 1;
+        let address = if last { addresses.last().copied() } else { addresses.pop() };
+        // The port is that of the URL.
+        let found: Addrs = Box::new(address.into_iter().map(|ip| SocketAddr::new(ip, 0)));
+        Box::pin(std::future::ready(Ok(found)))
+    }
 }

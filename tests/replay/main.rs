@@ -5,6 +5,8 @@
 mod clients;
 mod compare;
 mod player;
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../recordings/mod.rs"]
 mod recording;
 mod stage;
 
@@ -29,7 +31,7 @@ fn listed(name: &str) -> BTreeSet<String> {
 }
 
 async fn check(play: &'static Play) {
-    let found = player::play(play, &recording::read(play.name)).await;
+    let found = player::play(play).await;
     let found: BTreeSet<_> = found
         .iter()
         .map(|text| compare::without_uuids(text).replace('`', "'").replace('|', "/"))
@@ -50,12 +52,14 @@ async fn check(play: &'static Play) {
 }
 
 macro_rules! plays {
-    ($($test:ident: $name:literal, $seasoned:literal, $agents:expr, $directions:expr;)+) => {
+    ($($test:ident: $name:literal $(after [$(($before:literal, $lasts:literal)),+])?,
+       $seasoned:literal, $agents:expr, $directions:expr;)+) => {
         $(
             #[tokio::test(start_paused = true)]
             async fn $test() {
                 static PLAY: Play = Play {
                     name: $name,
+                    before: &[$($(($before, $lasts)),+)?],
                     agents: $agents,
                     directions: $directions,
                     timings: |timings| timings.ping_timeout = 3_800,
@@ -82,9 +86,28 @@ plays! {
         ("SIGKILL the agent process", Act::Stop("agent1")),
         ("start the agent again", Act::Start("agent1")),
     ];
+    recording_06b_agent_gone: "06b_agent_gone_unreachable"
+        after [("06a_agent_restart_checkpointed", 21.740)], false, TWO, &[
+        ("SIGKILL the agent process", Act::Stop("agent1")),
+        ("start the agent again", Act::Start("agent1")),
+        ("=== SIGKILL agent1", Act::Stop("agent1")),
+        ("(work_dir intact; executors", Act::Start("agent1")),
+    ];
+    recording_06c_agent_unregisters: "06c_agent_sigusr1_unregister"
+        after [("06a_agent_restart_checkpointed", 21.740), ("06b_agent_gone_unreachable", 39.437)],
+        false, TWO, &[
+        ("SIGKILL the agent process", Act::Stop("agent1")),
+        ("start the agent again", Act::Start("agent1")),
+        ("=== SIGKILL agent1", Act::Stop("agent1")),
+        ("(work_dir intact; executors", Act::Start("agent1")),
+        ("=== SIGUSR1 to agent1", Act::Unregister("agent1")),
+        // The note of it is the beginning of one before.
+        ("@76.605", Act::Start("agent1")),
+    ];
     recording_06d_executor_killed: "06d_executor_killed", false, TWO, &[];
     recording_07a_bad_calls: "07a_bad_calls", true, TWO, &[];
     recording_07b_resubscribe: "07b_resubscribe", true, TWO, &[];
+    recording_07c_unknown_type: "07c_type_UNKNOWN_crashes_master", true, TWO, &[];
     recording_07d_invalid_launch: "07d_invalid_launch_partition_aware", true, TWO, &[];
     recording_08_operator_api: "08_operator_api", true, TWO, &[
         ("a third agent joins", Act::Join("agent3")),

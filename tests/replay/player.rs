@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant, timeout};
 use tokio_util::codec::Decoder;
 
 use crate::compare::{Names, compare};
-use crate::recording::{Entry, Request, Response, What, header};
+use crate::recording::{self, Entry, Request, Response, What};
 use crate::stage::{Play, Stage};
 
 /// How much later than the real master ours may say something: its allocations are not in step.
@@ -51,8 +51,15 @@ struct Stream {
     ended: bool,
 }
 
-/// Plays it and returns the differences.
-pub(crate) async fn play(play: &'static Play, entries: &[Entry]) -> BTreeSet<String> {
+/// Plays it, and what came before it, and returns its differences.
+pub(crate) async fn play(play: &'static Play) -> BTreeSet<String> {
+    let (mut entries, mut begin) = (Vec::new(), Duration::ZERO);
+    for (name, lasts) in play.before {
+        entries.extend(later(recording::read(name), begin));
+        begin += Duration::from_secs_f64(*lasts);
+    }
+    let before = entries.len();
+    entries.extend(later(recording::read(play.name), begin));
     let server = Stage::serve(play).await;
     let mut player = Player {
         play,
@@ -61,11 +68,14 @@ pub(crate) async fn play(play: &'static Play, entries: &[Entry]) -> BTreeSet<Str
         names: Names::default(),
         answers: HashMap::new(),
         streams: HashMap::new(),
-        words: words(entries),
+        words: words(&entries),
         directed: BTreeSet::new(),
         found: BTreeSet::new(),
     };
-    for entry in entries {
+    for (number, entry) in entries.iter().enumerate() {
+        if number == before {
+            player.forget();
+        }
         player.direct_until(entry.at).await;
         player.wait_until(entry.at).await;
         player.entry(&entry.what).await;
@@ -76,7 +86,21 @@ pub(crate) async fn play(play: &'static Play, entries: &[Entry]) -> BTreeSet<Str
     player.found
 }
 
+/// Entries of a recording that begins so much later.
+fn later(entries: Vec<Entry>, by: Duration) -> impl Iterator<Item = Entry> {
+    entries.into_iter().map(move |entry| Entry { at: entry.at + by, ..entry })
+}
+
 impl Player {
+    /// What differed so far belongs to the recordings before.
+    fn forget(&mut self) {
+        self.found.clear();
+        for stream in self.streams.values_mut() {
+            stream.early.clear();
+            stream.overtaken.clear();
+        }
+    }
+
     /// Directions that are not for a note but for a time, as `@14.7`.
     async fn direct_until(&mut self, at: Duration) {
         for (text, act) in self.play.directions {
@@ -99,7 +123,7 @@ impl Player {
 
     async fn entry(&mut self, what: &What) {
         match what {
-            What::Note(note) => {
+            What::Note(note, _) => {
                 for (text, act) in self.play.directions {
                     if note.contains(text) {
                         self.directed.insert(text);
@@ -110,7 +134,7 @@ impl Player {
             What::Request(request) => self.request(request).await,
             What::Response(response) => self.response(response).await,
             What::Chunk { connection, bytes } => self.chunk(connection, bytes).await,
-            What::Ended { connection } => self.ended(connection).await,
+            What::Ended { connection, .. } => self.ended(connection).await,
             What::HungUp { connection } => {
                 self.leftovers(connection);
                 self.streams.remove(connection);
@@ -118,11 +142,16 @@ impl Player {
             What::Refused { connection } => {
                 self.answers.remove(connection);
             }
+            What::Unanswered { connection, .. } => {
+                if let Some((kind, ours)) = self.answers.remove(connection) {
+                    self.found.insert(format!("{kind}: no answer, here {}", ours.status()));
+                }
+            }
         }
     }
 
     async fn request(&mut self, asked: &Request) {
-        let port = header(&asked.headers, "Host").and_then(|host| host.rsplit(':').next());
+        let port = asked.header("Host").and_then(|host| host.rsplit(':').next());
         if port.is_some_and(|port| port.starts_with("505") && port != "5050") {
             self.found.insert("the API of agents: not served".to_owned());
             return;
@@ -157,14 +186,14 @@ impl Player {
         }
         for name in ["Content-Type", "Location", "Allow", "WWW-Authenticate"] {
             let here = ours.headers().get(name).map(|value| value.to_str().unwrap());
-            let there = header(&theirs.headers, name).map(|value| self.names.translate(value));
+            let there = theirs.header(name).map(|value| self.names.translate(value));
             if there.as_deref() != here {
                 self.found.insert(format!("{kind}: {name} {there:?}, here {here:?}"));
             }
         }
         let stream =
             ours.headers().get("Mesos-Stream-Id").map(|id| id.to_str().unwrap().to_owned());
-        match (header(&theirs.headers, "Mesos-Stream-Id"), &stream) {
+        match (theirs.header("Mesos-Stream-Id"), &stream) {
             (None, None) => {}
             (Some(theirs), Some(ours)) => {
                 compare(&mut self.names, &kind, &json!(theirs), &json!(ours), &mut self.found);
@@ -173,7 +202,7 @@ impl Player {
                 self.found.insert(format!("{kind}: one stream has an ID and the other has none"));
             }
         }
-        if header(&theirs.headers, "Transfer-Encoding").is_some() {
+        if theirs.header("Transfer-Encoding").is_some() {
             self.streams.insert(theirs.connection.clone(), Stream::new(ours.into_body()));
             return;
         }

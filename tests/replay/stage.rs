@@ -13,6 +13,8 @@ use calico_dcos::words::Time;
 /// How a recording is played.
 pub(crate) struct Play {
     pub(crate) name: &'static str,
+    /// Recordings whose streams it goes on with, each with the seconds until the next one begins.
+    pub(crate) before: &'static [(&'static str, f64)],
     pub(crate) agents: &'static [&'static str],
     /// What is done at which note, known by a part of it, or at which second, as `@14.7`.
     pub(crate) directions: &'static [(&'static str, Act)],

@@ -11,7 +11,7 @@ use calico_dcos::mesos::v1::scheduler::{Call, Request as SchedulerRequest};
 use calico_dcos::mesos::v1::{Attribute, FrameworkId, Resource};
 use calico_dcos::sim::mesos::{
     AgentAnswer, AgentConfig, AgentRequest, ConnId, MesosConfig, Outcome, Outgoing, Processes,
-    SimMesos, Start, Timings, ToBody,
+    SimMesos, Start, ToBody,
 };
 use calico_dcos::sim::wire::HostSignal;
 use calico_dcos::words::Time;
@@ -19,7 +19,8 @@ use serde_json::Value;
 use tokio_util::codec::Decoder;
 
 use crate::compare::{Names, compare};
-use crate::recording::{self, Entry, Request, What};
+use crate::plays::{PLAYS, Play};
+use crate::recording::{self, Entry, Request, Response, What};
 
 /// How much later than the real ones ours may say something: allocations are not in step, and
 /// back-offs are random.
@@ -30,64 +31,6 @@ const DEATH: u64 = 80;
 const BAD_START: u64 = 100;
 
 const START: Time = Time(1_000_000_000);
-
-/// How a recording was made.
-struct Play {
-    name: &'static str,
-    /// The agent's flags, and how fast it is.
-    agent: fn(&mut Processes),
-    timings: fn(&mut Timings),
-    /// Where the part ends that belongs to it.
-    until: u64,
-    /// Executors that ended by themselves without a word: with which status, and whether it was
-    /// because their files were not to be had.
-    ended: &'static [(&'static str, i32, bool)],
-}
-
-const fn play(name: &'static str) -> Play {
-    Play { name, agent: |_| {}, timings: |_| {}, until: u64::MAX, ended: &[] }
-}
-
-const PLAYS: &[Play] = &[
-    play("e01_exchange"),
-    Play { ended: &[("ex-1", 256_256, false)], ..play("e01a_bad_executor_uri_query") },
-    play("e02_wrong_calls"),
-    Play { ended: &[("ex-s5", 256, false)], ..play("e03_shutdown") },
-    Play {
-        ended: &[("ex-s5", 256, false), ("ex-s6", 256, true), ("ex-s7", 256, true)],
-        ..play("e04_bad_launches")
-    },
-    play("e10_restart_sigterm"),
-    play("e11_restart_sigkill"),
-    play("e12_resubscribe_late"),
-    play("e13_ignores_restart"),
-    Play {
-        timings: |timings| timings.executor_reregistration = 10_000,
-        // Agents of the next recording come and go after it.
-        until: 17_000,
-        ..play("e14_during_recovery")
-    },
-    play("e15_checkpoint_false"),
-    play("e16_checkpoint_false_sigkill"),
-    play("e17_lost_launch"),
-    Play {
-        agent: |agent| {
-            agent.recovery_timeout = 5_000;
-            (agent.until_routes, agent.until_recovered) = (1_500, 1_900);
-        },
-        ..play("e18_long_outage")
-    },
-    play("e19_executor_dies_meanwhile"),
-    Play { timings: |timings| timings.detect_master = 30_000, ..play("e20_master_restart") },
-    play("e21a_unacknowledged_tasks"),
-    play("e21b_unacknowledged_tasks"),
-    play("e22_executor_disconnects_agent_up"),
-    Play { agent: |agent| agent.registration_timeout = 4_000, ..play("e24_never_registers") },
-];
-
-pub(crate) fn is_played(name: &str) -> bool {
-    PLAYS.iter().any(|play| play.name == name)
-}
 
 #[test]
 fn our_agent_answers_as_a_real_one() {
@@ -193,8 +136,8 @@ impl Player {
 
     fn play(mut self, entries: &[Entry]) -> BTreeSet<String> {
         let start = self.now;
-        for entry in entries.iter().filter(|entry| entry.at < self.play.until) {
-            let at = start.plus_ms(entry.at);
+        for entry in entries.iter().filter(|entry| entry.ms() < self.play.until) {
+            let at = start.plus_ms(entry.ms());
             self.run_to(at.max(self.now));
             self.entry(entry);
         }
@@ -296,9 +239,7 @@ impl Player {
         match &entry.what {
             What::Note(text, lines) => self.note(entry, text, lines),
             What::Request(request) => self.request(entry, request),
-            What::Response { connection, status, stream, body } => {
-                self.response(&entry.key(connection), *status, stream.as_deref(), body);
-            }
+            What::Response(theirs) => self.response(&entry.key(&theirs.connection), theirs),
             What::Chunk { connection, bytes } => self.chunk(&entry.key(connection), bytes),
             What::Ended { connection, orderly } => {
                 let key = entry.key(connection);
@@ -310,7 +251,8 @@ impl Player {
                     self.found.insert(format!("a stream ends, in order: {orderly}, here {ours:?}"));
                 }
             }
-            What::Failed { connection, .. } => {
+            What::HungUp { .. } | What::Refused { .. } => {}
+            What::Unanswered { connection, .. } => {
                 if let Some((asked, answer)) = self.answers.remove(&entry.key(connection))
                     && !matches!(answer, Answer::None)
                 {
@@ -449,9 +391,10 @@ impl Player {
         }
     }
 
-    fn response(&mut self, key: &str, status: u16, stream: Option<&str>, body: &[u8]) {
+    fn response(&mut self, key: &str, theirs: &Response) {
         let Some((asked, answer)) = self.answers.remove(key) else { return };
-        let text = self.names.translate(&String::from_utf8_lossy(body));
+        let (status, stream) = (theirs.status, theirs.header("Mesos-Stream-Id"));
+        let text = self.names.translate(&String::from_utf8_lossy(&theirs.body));
         match answer {
             // A call that only recorders make.
             Answer::None => {}
@@ -470,7 +413,7 @@ impl Player {
                 }
             }
             Answer::Json(ours) => {
-                let theirs = serde_json::from_slice(body).unwrap_or(Value::Null);
+                let theirs = serde_json::from_slice(&theirs.body).unwrap_or(Value::Null);
                 compare(&mut self.names, &asked, &theirs, &ours, &mut self.found);
             }
         }
@@ -570,9 +513,9 @@ impl Player {
 
 /// To whom it comes: executors have names.
 fn to(key: &str, what: &str) -> String {
-    match key.split(' ').next() {
-        Some(executor) if !executor.is_empty() => format!("to {executor}: {what}"),
-        _ => what.to_owned(),
+    match key.split_once(' ') {
+        Some((executor, _)) => format!("to {executor}: {what}"),
+        None => what.to_owned(),
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) fn has_executor(name: &str) -> bool {
 #[test]
 fn point_10_a_real_agents_streams_are_read_wherever_they_are_cut() {
     let mut count = 0;
-    for name in recording::names() {
-        for (_, stream) in streams(&recording::read(&name)) {
+    for name in recording::executors() {
+        for stream in streams(&recording::read(&name)) {
             let records = records(&stream);
             let mut rest = stream.as_slice();
             for record in &records {
@@ -51,21 +51,10 @@ fn point_10_a_real_agents_streams_are_read_wherever_they_are_cut() {
     assert!(count > 300, "only {count} events");
 }
 
-/// The streams of executors: connection, and all bytes.
-fn streams(entries: &[Entry]) -> Vec<(String, Vec<u8>)> {
-    let mut streams: Vec<(String, Vec<u8>)> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.executor.is_some()) {
-        match &entry.what {
-            What::Request(request) => streams.push((entry.key(&request.connection), Vec::new())),
-            What::Chunk { connection, bytes } => {
-                let key = entry.key(connection);
-                let stream = streams.iter_mut().rfind(|stream| stream.0 == key).unwrap();
-                stream.1.extend_from_slice(bytes);
-            }
-            _ => {}
-        }
-    }
-    streams
+/// The streams of executors.
+fn streams(entries: &[Entry]) -> Vec<Vec<u8>> {
+    let streams = recording::streams(entries).into_iter().filter(|stream| stream.executor);
+    streams.map(|stream| stream.bytes).collect()
 }
 
 fn records(stream: &[u8]) -> Vec<Bytes> {
@@ -81,7 +70,7 @@ fn records(stream: &[u8]) -> Vec<Bytes> {
 #[test]
 fn our_executor_comes_to_the_right_conclusions() {
     let mut wrong = Vec::new();
-    for name in recording::names().into_iter().filter(|name| has_executor(name)) {
+    for name in recording::executors().into_iter().filter(|name| has_executor(name)) {
         let mut conclusions = String::new();
         let mut found = BTreeSet::new();
         let entries = recording::read(&name);
@@ -131,7 +120,7 @@ impl Player {
     }
 
     fn entry(&mut self, entry: &Entry) {
-        let now = Uptime(entry.at);
+        let now = Uptime(entry.ms());
         match &entry.what {
             What::Note(text, lines) if text.starts_with("executor started") => {
                 let variables: BTreeMap<&str, &str> = lines
@@ -149,13 +138,13 @@ impl Player {
                 writeln!(self.conclusions, "  {text}; not acknowledged: {left}").unwrap();
             }
             What::Request(request) => self.request(now, request),
-            What::Response { connection, status, body, .. } if *status >= 300 => {
-                let failure =
-                    Failure::Answer { status: *status, body: String::from_utf8_lossy(body).into() };
-                self.failed(now, connection, failure);
+            What::Response(answer) if answer.status >= 300 => {
+                let body = String::from_utf8_lossy(&answer.body).into();
+                let failure = Failure::Answer { status: answer.status, body };
+                self.failed(now, &answer.connection, failure);
             }
-            What::Failed { connection, call } => {
-                if call == "SUBSCRIBE" {
+            What::Unanswered { connection, call } => {
+                if call.as_deref() == Some("SUBSCRIBE") {
                     self.put(now, Input::Lost(Failure::Broken));
                 }
                 self.asked.remove(connection);

@@ -9,13 +9,14 @@ use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Client;
 use reqwest::header::HeaderValue;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::address::is_exposed;
 pub use login::LoginError;
@@ -79,13 +80,15 @@ pub enum CredentialsError {
     },
     /// It holds something else.
     #[error(
-        "the credentials file {path} is not understood; it should hold `PRINCIPAL SECRET` on one \
-         line, or {{\"principal\": \"…\", \"secret\": \"…\"}}, as Mesos' own do, or the JSON of a \
-         DC/OS service account"
+        "the credentials file {path} is not understood: {what}; it should hold `PRINCIPAL SECRET` \
+         on one line, or {{\"principal\": \"…\", \"secret\": \"…\"}}, as Mesos' own do, or the JSON \
+         of a DC/OS service account"
     )]
     Malformed {
         /// The file.
         path: PathBuf,
+        /// What is wrong, and in which line or field.
+        what: String,
     },
     /// It holds a secret that Mesos never accepts.
     #[error(
@@ -104,17 +107,6 @@ pub enum CredentialsError {
         /// What is wrong with it, and what to do.
         why: &'static str,
     },
-}
-
-/// Both forms of JSON; which one it is, its fields tell.
-#[derive(Deserialize)]
-struct Json {
-    principal: Option<String>,
-    secret: Option<String>,
-    uid: Option<String>,
-    private_key: Option<String>,
-    login_endpoint: Option<String>,
-    scheme: Option<String>,
 }
 
 impl Credentials {
@@ -137,9 +129,10 @@ impl Credentials {
         }
         let mut bytes = Vec::new();
         file.take(LARGEST).read_to_end(&mut bytes).map_err(unreadable)?;
-        let parsed = std::str::from_utf8(&bytes).map_or(Err(Flaw::Form), parse);
-        parsed.map_err(|flaw| match flaw {
-            Flaw::Form => CredentialsError::Malformed { path: owned() },
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| Flaw::Form(format!("{} is no text", line_of(&bytes, error))));
+        text.and_then(parse).map_err(|flaw| match flaw {
+            Flaw::Form(what) => CredentialsError::Malformed { path: owned(), what },
             Flaw::Colon => CredentialsError::Colon { path: owned() },
             Flaw::Account(why) => CredentialsError::Unusable { path: owned(), why },
         })
@@ -197,35 +190,63 @@ impl Credentials {
     }
 }
 
-/// What is wrong with the contents of a file.
+/// What is wrong with the contents of a file, which are not repeated.
 #[derive(Debug, PartialEq, Eq)]
 enum Flaw {
-    Form,
+    Form(String),
     Colon,
     Account(&'static str),
 }
 
 fn parse(text: &str) -> Result<Credentials, Flaw> {
-    if text.trim_start().starts_with('{') {
-        let json: Json = serde_json::from_str(text).map_err(|_| Flaw::Form)?;
-        return match json {
-            Json { uid: Some(uid), private_key: Some(key), login_endpoint, scheme, .. } => {
-                let endpoint = login_endpoint.ok_or(Flaw::Account(login::NO_ENDPOINT))?;
-                let account = ServiceAccount::new(uid, &key, &endpoint, scheme.as_deref());
-                Ok(Credentials(Kind::Service(Arc::new(account.map_err(Flaw::Account)?))))
-            }
-            Json { principal: Some(principal), secret: Some(secret), .. } => {
-                basic(&principal, &secret)
-            }
-            _ => Err(Flaw::Form),
-        };
+    if text.trim_start().starts_with(['{', '[']) {
+        return parse_json(text);
     }
-    let words: Vec<_> = text.split_whitespace().collect();
+    let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let Some((number, line)) = lines.next() else {
+        return Err(Flaw::Form("it is empty".to_owned()));
+    };
+    if let Some((another, _)) = lines.next() {
+        return Err(Flaw::Form(format!("there is more in line {another}")));
+    }
+    let words: Vec<_> = line.split_whitespace().collect();
     match words[..] {
-        // JSON of some other shape is not somebody's name.
-        [principal, secret] if !principal.starts_with('[') => basic(principal, secret),
-        _ => Err(Flaw::Form),
+        [principal, secret] => basic(principal, secret),
+        _ => Err(Flaw::Form(match words.len() {
+            1 => format!("line {number} has one word"),
+            many => format!("line {number} has {many} words"),
+        })),
     }
+}
+
+/// Principal and secret, or a service account: which one it is, its fields tell.
+fn parse_json(text: &str) -> Result<Credentials, Flaw> {
+    // What serde says of a value repeats it; where it is, is enough.
+    let json: Value = serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Flaw::Form(format!("line {line}, column {column}, is not JSON"))
+    })?;
+    let optional = |name: &str| match json.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(Flaw::Form(format!("`{name}` is not a text"))),
+    };
+    let field = |name: &str| {
+        optional(name)?.ok_or_else(|| Flaw::Form(format!("the field `{name}` is missing")))
+    };
+    if json.get("uid").is_some() {
+        let (uid, key) = (field("uid")?, field("private_key")?);
+        let endpoint = optional("login_endpoint")?.ok_or(Flaw::Account(login::NO_ENDPOINT))?;
+        let account = ServiceAccount::new(uid.to_owned(), key, endpoint, optional("scheme")?);
+        return Ok(Credentials(Kind::Service(Arc::new(account.map_err(Flaw::Account)?))));
+    }
+    basic(field("principal")?, field("secret")?)
+}
+
+/// The line that is not UTF-8.
+fn line_of(bytes: &[u8], error: Utf8Error) -> String {
+    let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+    format!("line {}", before.split(|byte| *byte == b'\n').count())
 }
 
 /// Mesos takes apart what it gets at the colon, and wants exactly two parts

@@ -76,25 +76,32 @@ fn a_service_account_that_cannot_work_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn anything_else_is_refused_and_the_secret_stays_secret() {
-    for text in [
-        "",
-        "calico",
-        "calico hunter2 more",
-        r#"{"principal": "hunter2"}"#,
-        r#"{"uid": "hunter2"}"#,
-        r#"{"principal": ["calico"], "secret": "hunter2"}"#,
-        r#"["calico", "hunter2"]"#,
+fn anything_else_is_refused_with_line_or_field_and_the_secret_stays_secret() {
+    for (text, words) in [
+        ("", "it is empty"),
+        (" \n\n", "it is empty"),
+        ("calico", "line 1 has one word"),
+        ("\ncalico hunter2 more", "line 2 has 3 words"),
+        ("calico hunter2\n\nother hunter2\n", "there is more in line 3"),
+        (r#"{"principal": "hunter2"}"#, "the field `secret` is missing"),
+        (r#"{"secret": "hunter2"}"#, "the field `principal` is missing"),
+        (r#"{"uid": "hunter2"}"#, "the field `private_key` is missing"),
+        (r#"{"uid": 7, "private_key": "hunter2"}"#, "`uid` is not a text"),
+        (r#"{"principal": ["calico"], "secret": "hunter2"}"#, "`principal` is not a text"),
+        (r#"["calico", "hunter2"]"#, "the field `principal` is missing"),
+        ("{\n\"principal\": \"calico\",\n\"secret\": hunter2}", "line 3, column 11, is not JSON"),
+        ("{\"principal\": \"calico\"", "line 1, column 22, is not JSON"),
     ] {
         let error = read(text).unwrap_err();
         assert!(matches!(error, CredentialsError::Malformed { .. }), "{text}: {error}");
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(words) && !shown.contains("hunter2"), "{text}: {shown}");
     }
     let error = read("calico hunter:2").unwrap_err();
     assert!(matches!(error, CredentialsError::Colon { .. }), "{error}");
-    let binary = file(b"calico \xff\xfe", 0o600);
+    let binary = file(b"\ncalico \xff\xfe", 0o600);
     let error = Credentials::read(binary.path()).unwrap_err();
-    assert!(matches!(error, CredentialsError::Malformed { .. }), "{error}");
+    assert!(error.to_string().contains("line 2 is no text"), "{error}");
     assert!(!format!("{:?}", Credentials::new("calico", "hunter2")).contains("hunter2"));
     let missing = Credentials::read(Path::new("/nowhere/at/all")).unwrap_err();
     assert!(matches!(missing, CredentialsError::Unreadable { .. }));

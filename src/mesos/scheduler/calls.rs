@@ -84,13 +84,14 @@ impl Line {
             }
         };
         let status = answer.status();
-        tracing::debug!(call = %named, status = status.as_u16(), "called");
+        let stream = self.stream_id.to_str().unwrap_or_default();
+        tracing::debug!(call = %named, stream, status = status.as_u16(), "called");
         if status.is_success() {
             return Ok(());
         }
         let body = self.http.text(answer).await;
         let error = refusal(shown(&self.leader), named, status, body);
-        tracing::warn!(%error, "a call has failed");
+        tracing::warn!(%error, stream, "a call has failed");
         Err(error)
     }
 }

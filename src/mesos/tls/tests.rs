@@ -29,7 +29,7 @@ fn a_file_without_a_certificate_is_no_ca() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_trusted_or_it_is_said_why_not() {
+async fn point_15_a_certificate_is_trusted_or_it_is_said_why_not() {
     let table = [
         ("server.pem", Some("ca.pem"), None),
         (

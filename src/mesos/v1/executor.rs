@@ -322,7 +322,7 @@ mod tests {
     use tokio_util::codec::Decoder;
 
     use super::*;
-    use crate::mesos::recording::{self, Entry};
+    use crate::mesos::recording::{self, What};
     use crate::mesos::recordio::RecordIo;
 
     const PATH: &str = "/api/v1/executor";
@@ -331,8 +331,9 @@ mod tests {
     fn events_are_written_back_as_the_agent_wrote_them() {
         let mut seen = 0;
         for (file, entries) in recording::all() {
-            for (_, stream) in recording::streams(&entries, PATH) {
-                let (mut buffer, mut decoder) = (stream.as_slice().into(), RecordIo::default());
+            for stream in recording::streams(&entries).iter().filter(|it| it.path == PATH) {
+                let mut decoder = RecordIo::default();
+                let mut buffer = stream.bytes.as_slice().into();
                 while let Some(record) = decoder.decode(&mut buffer).unwrap() {
                     let text = std::str::from_utf8(&record).unwrap();
                     let event: Event = serde_json::from_str(text)
@@ -352,22 +353,23 @@ mod tests {
         let mut seen = 0;
         for (file, entries) in recording::all() {
             for (at, entry) in entries.iter().enumerate() {
-                let Entry::Request { connection, line, body } = entry else { continue };
-                let answer = entries[at..].iter().find_map(|entry| match entry {
-                    Entry::Response { connection: c, status, .. } if c == connection => {
-                        Some(*status)
+                let What::Request(asked) = &entry.what else { continue };
+                let key = entry.key(&asked.connection);
+                let answer = entries[at..].iter().find_map(|entry| match &entry.what {
+                    What::Response(answer) if entry.key(&answer.connection) == key => {
+                        Some(answer.status)
                     }
                     _ => None,
                 });
                 // One call of e02 has a body that a real agent forgives.
-                let read = match serde_json::from_slice::<Request>(body) {
+                let read = match serde_json::from_slice::<Request>(&asked.body) {
                     Ok(read) if answer.is_some_and(|status| status < 300) => read,
                     _ => continue,
                 };
-                if !line.contains(PATH) || file == "e02_wrong_calls" {
+                if asked.path != PATH || file == "e02_wrong_calls" {
                     continue;
                 }
-                let original: Value = serde_json::from_slice(body).unwrap();
+                let original = asked.json().unwrap();
                 assert_eq!(serde_json::to_value(&read).unwrap(), original, "{file}");
                 seen += 1;
             }

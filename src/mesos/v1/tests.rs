@@ -8,17 +8,17 @@ use super::scheduler::{Acknowledge, Call, Envelope, Event, InvalidCall, Request,
 use super::{
     Attribute, Blob, CapabilityType, FrameworkInfo, Resource, StatusReason, TaskState, TaskStatus,
 };
-use crate::mesos::recording::{self, Entry};
+use crate::mesos::recording::{self, What};
 use crate::mesos::recordio::RecordIo;
 
-const SCHEDULER: &str = "POST /api/v1/scheduler HTTP/1.1";
+const SCHEDULER: &str = "/api/v1/scheduler";
 
 /// Every event of every scheduler's stream, as text.
 fn recorded_events() -> Vec<String> {
     let mut events = Vec::new();
     for (_, entries) in recording::all() {
-        for (_, stream) in recording::streams(&entries, "/api/v1/scheduler") {
-            let mut buffer = stream.as_slice().into();
+        for stream in recording::streams(&entries).iter().filter(|it| it.path == SCHEDULER) {
+            let mut buffer = stream.bytes.as_slice().into();
             let mut decoder = RecordIo::default();
             while let Some(record) = decoder.decode(&mut buffer).unwrap() {
                 events.push(String::from_utf8(record.to_vec()).unwrap());
@@ -71,16 +71,18 @@ fn calls_that_a_master_took_are_read_and_written_back() {
     let mut taken = 0;
     for (file, entries) in recording::all() {
         for (at, entry) in entries.iter().enumerate() {
-            let Entry::Request { connection, line, body } = entry else { continue };
-            let answer = entries[at..].iter().find_map(|entry| match entry {
-                Entry::Response { connection: c, status, .. } if c == connection => Some(*status),
+            let What::Request(asked) = &entry.what else { continue };
+            let answer = entries[at..].iter().find_map(|entry| match &entry.what {
+                What::Response(answer) if answer.connection == asked.connection => {
+                    Some(answer.status)
+                }
                 _ => None,
             });
-            let Ok(original) = serde_json::from_slice::<Value>(body) else { continue };
-            if line != SCHEDULER || !matches!(answer, Some(200 | 202)) {
+            let Some(original) = asked.json() else { continue };
+            if asked.path != SCHEDULER || !matches!(answer, Some(200 | 202)) {
                 continue;
             }
-            let envelope = match serde_json::from_slice::<Envelope>(body) {
+            let envelope = match serde_json::from_slice::<Envelope>(&asked.body) {
                 Ok(envelope) => envelope,
                 // A real master forgives some types; those calls are in 07a only.
                 Err(error) if file == "07a_bad_calls" => {
@@ -113,17 +115,18 @@ fn calls_that_a_master_took_are_read_and_written_back() {
 fn calls_that_lack_a_part_are_refused_in_the_masters_words() {
     const PREFIX: &str = "Failed to validate scheduler::Call: ";
     let mut compared = Vec::new();
-    let entries = recording::named("07a_bad_calls");
+    let entries = recording::read("07a_bad_calls");
     for pair in entries.windows(2) {
-        let [Entry::Request { body, .. }, Entry::Response { status: 400, body: answer, .. }] = pair
-        else {
+        let (What::Request(asked), What::Response(answer)) = (&pair[0].what, &pair[1].what) else {
             continue;
         };
-        let answer = String::from_utf8_lossy(answer);
-        let Some(expected) = answer.strip_prefix(PREFIX) else { continue };
-        let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else { continue };
+        let text = String::from_utf8_lossy(&answer.body);
+        let Some(expected) = text.strip_prefix(PREFIX).filter(|_| answer.status == 400) else {
+            continue;
+        };
+        let Ok(envelope) = serde_json::from_slice::<Envelope>(&asked.body) else { continue };
         if let Err(error) = Request::try_from(envelope) {
-            assert_eq!(error.to_string(), expected, "{}", String::from_utf8_lossy(body));
+            assert_eq!(error.to_string(), expected, "{}", String::from_utf8_lossy(&asked.body));
             compared.push(expected.to_owned());
         }
     }
@@ -136,8 +139,9 @@ fn agents_are_written_back_as_the_master_wrote_them() {
     let mut seen = 0;
     for (_, entries) in recording::all() {
         for entry in &entries {
-            let Entry::Response { status: 200, body, .. } = entry else { continue };
-            if !body.starts_with(br#"{"type":"GET_AGENTS""#) {
+            let What::Response(answer) = &entry.what else { continue };
+            let body = &answer.body;
+            if answer.status != 200 || !body.starts_with(br#"{"type":"GET_AGENTS""#) {
                 continue;
             }
             let response: Response = serde_json::from_slice(body).unwrap();
@@ -151,7 +155,7 @@ fn agents_are_written_back_as_the_master_wrote_them() {
 }
 
 #[test]
-fn names_and_fields_of_a_newer_mesos_are_kept_or_passed_over() {
+fn point_48_names_and_fields_of_a_newer_mesos_are_kept_or_passed_over() {
     let event: Event = serde_json::from_str(r#"{"type":"NEWS","news":{"a":[1]}}"#).unwrap();
     assert_eq!(event, Event::Unknown("NEWS".to_owned()));
 
@@ -174,7 +178,7 @@ fn a_known_event_without_its_body_is_an_error() {
 }
 
 #[test]
-fn a_reservation_is_found_in_both_forms() {
+fn point_35_a_reservation_is_found_in_both_forms() {
     let table = [
         (r#"{"name":"cpus","type":"SCALAR","role":"*"}"#, None),
         (r#"{"name":"cpus","type":"SCALAR"}"#, None),
@@ -209,7 +213,7 @@ fn attributes_read_as_in_the_agents_flag() {
 }
 
 #[test]
-fn only_a_status_with_a_uuid_asks_for_an_acknowledgement() {
+fn point_39_only_a_status_with_a_uuid_asks_for_an_acknowledgement() {
     let mut status = TaskStatus::new("t".into(), TaskState::Running);
     status.agent_id = Some("a".into());
     status.reason = Some(StatusReason::Reconciliation);
@@ -239,7 +243,7 @@ fn a_subscription_is_written_with_the_defaults_that_a_master_prints() {
 }
 
 #[test]
-fn payloads_stay_out_of_debug_output() {
+fn point_57_payloads_stay_out_of_debug_output() {
     let payload = Blob(b"a payload that might hold a secret".to_vec());
     assert_eq!(format!("{payload:?}"), "Blob(34 bytes)");
 }

@@ -1,18 +1,15 @@
 //! The login of a service account, against a DC/OS and a master in the test's hands.
 
-use std::io::Write;
 use std::sync::Arc;
-use std::sync::Mutex as Plain;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::Response;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::mesos::auth::{Credentials, Kind};
 use crate::mesos::operator::OperatorClient;
-use crate::mesos::testing::{Got, fixture, plain, serve, serve_tls, typed};
+use crate::mesos::testing::{Got, Log, fixture, plain, serve, serve_tls, typed};
 use crate::mesos::{Authorities, MesosError, NextStep, Options};
 
 const VERSION: &str =
@@ -202,39 +199,10 @@ async fn a_login_over_tls_trusts_the_given_ca_only() {
     OperatorClient::new(&options).unwrap().version().await.unwrap();
 }
 
-/// A log for a test to read.
-#[derive(Clone, Default)]
-struct Log(Arc<Plain<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn no_secret_is_in_logs_errors_or_debug_output() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .finish();
-    // Everything here runs on one thread.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = log.keep();
     let (login, _) = logins(1000).await;
     let (echo, _) =
         serve(|got| plain(403, &format!("you said {}", got.header("authorization")))).await;
@@ -249,7 +217,7 @@ async fn no_secret_is_in_logs_errors_or_debug_output() {
     told.push(format!("{account:?}"));
     let told = told.join("\n");
     assert!(told.contains("you said token=(secret)"), "{told}");
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("logged in to DC/OS"), "{log}");
     let key = std::fs::read_to_string(fixture("service.pkcs8.pem")).unwrap();
     for secret in ["token-1", "token-2", "token-3", "eyJ", &key[40..60]] {

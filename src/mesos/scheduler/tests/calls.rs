@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 use reqwest::StatusCode;
 
 use super::*;
-use crate::mesos::recording::Entry;
+use crate::mesos::recording::What;
 use crate::mesos::scheduler::calls::refusal;
 
 #[tokio::test]
-async fn calls_are_made_in_order_under_the_subscription_and_only_under_it() {
+async fn point_06_and_12_calls_are_made_in_order_under_the_subscription_and_only_under_it() {
     let (master, mut received) = serve(|got| {
         if is_subscribe(got) {
             events(records(&[SUBSCRIBED]), 0, Then::Hang)
@@ -92,7 +92,7 @@ async fn point_11_events_are_read_while_a_call_waits_for_its_answer() {
 }
 
 #[tokio::test]
-async fn a_call_that_finds_the_subscription_gone_ends_it() {
+async fn point_09_a_call_that_finds_the_subscription_gone_ends_it() {
     for (status, body) in [
         (400, "Framework cannot be found"),
         (400, "The stream ID 'a' included in this request didn't match the stream ID currently …"),
@@ -121,7 +121,7 @@ async fn a_call_that_finds_the_subscription_gone_ends_it() {
 }
 
 #[tokio::test]
-async fn a_call_without_an_answer_ends_the_subscription() {
+async fn point_13_a_call_without_an_answer_ends_the_subscription() {
     let (master, _received) = serve(|got| {
         if is_subscribe(got) {
             events(records(&[SUBSCRIBED]), 0, Then::Hang)
@@ -160,15 +160,16 @@ async fn that_another_has_taken_over_is_told_rather_than_that_a_call_failed() {
 
 /// Real answers: of all wrong calls recorded, these and no others end the subscription.
 #[test]
-fn recorded_refusals_are_told_apart() {
+fn point_08_recorded_refusals_are_told_apart() {
     let mut over = BTreeSet::new();
     let mut refused = 0;
-    for entry in recording::named("07a_bad_calls") {
-        let Entry::Response { status, body, .. } = entry else { continue };
+    for entry in recording::read("07a_bad_calls") {
+        let What::Response(answer) = entry.what else { continue };
+        let status = answer.status;
         if status < 300 {
             continue;
         }
-        let body = String::from_utf8(body).unwrap();
+        let body = String::from_utf8(answer.body).unwrap();
         let code = StatusCode::from_u16(status).unwrap();
         let error = refusal("m".to_owned(), "KILL".to_owned(), code, body.clone());
         match error.next_step() {

@@ -1,6 +1,7 @@
 //! Subscribing and reading, against a master that answers what the test says.
 
 mod calls;
+mod points;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -84,8 +85,9 @@ async fn read_to_the_end(bytes: Vec<u8>, then: Then) -> (Vec<Event>, MesosError)
 
 #[tokio::test]
 async fn a_recorded_stream_is_told_whatever_its_chunks() {
-    let entries = recording::named("02_launch");
-    let (_, bytes) = recording::streams(&entries, PATH).remove(0);
+    let mut streams = recording::streams(&recording::read("02_launch"));
+    streams.retain(|stream| stream.path == PATH);
+    let bytes = streams.remove(0).bytes;
     let seed = Mutex::new(0);
     let (master, _received) = serve(move |_| {
         let mut seed = seed.lock().unwrap();
@@ -110,7 +112,7 @@ async fn a_recorded_stream_is_told_whatever_its_chunks() {
 }
 
 #[tokio::test]
-async fn a_standby_is_followed_to_the_leader_with_credentials_and_its_path() {
+async fn point_07_a_standby_is_followed_to_the_leader_with_credentials() {
     let (leader, mut at_leader) = serve(|got| {
         if is_subscribe(got) {
             events(records(&[SUBSCRIBED]), 0, Then::Hang)
@@ -129,14 +131,14 @@ async fn a_standby_is_followed_to_the_leader_with_credentials_and_its_path() {
     calls.send(Call::Revive(Roles::default()));
     for _ in 0..2 {
         let got = at_leader.recv().await.unwrap();
-        assert_eq!(got.path, "/master/api/v1/scheduler");
+        assert_eq!(got.path, "/api/v1/scheduler");
         assert_eq!(got.header("authorization"), "Basic Y2FsaWNvOmh1bnRlcjI=");
     }
     assert!(!format!("{options:?}").contains("hunter2"));
 }
 
 #[tokio::test]
-async fn standbys_that_refer_to_each_other_are_not_followed_for_ever() {
+async fn point_07_standbys_that_refer_to_each_other_are_not_followed_for_ever() {
     let (master, mut received) = serve(|got| redirect(&format!("//{}", got.header("host")))).await;
     let options = options(&format!("http://{master}"));
     let error = connect(&options, framework(), vec![]).await.unwrap_err();
@@ -150,7 +152,7 @@ async fn standbys_that_refer_to_each_other_are_not_followed_for_ever() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_master_is_said_clearly() {
+async fn point_08_what_is_not_a_master_is_said_clearly() {
     type Answer = fn(&Got) -> Response;
     let table: [(Answer, NextStep, &str); 8] = [
         (|_| typed(200, "text/html", "<html>"), NextStep::GiveUp, "answered HTML: is this the"),
@@ -203,7 +205,7 @@ async fn of_a_list_the_first_that_leads_is_taken() {
 }
 
 #[tokio::test]
-async fn silence_ends_a_subscription_before_and_after_it_is_confirmed() {
+async fn point_02_and_03_silence_ends_a_subscription_before_and_after_it_is_confirmed() {
     let (mute, _a) = serve(|_| events(Bytes::new(), 0, Then::Hang)).await;
     let error = connect(&impatient(&format!("http://{mute}")), framework(), vec![]).await;
     assert!(matches!(error.unwrap_err(), MesosError::Silent { .. }));
@@ -221,7 +223,7 @@ async fn silence_ends_a_subscription_before_and_after_it_is_confirmed() {
 }
 
 #[tokio::test]
-async fn a_master_that_takes_a_connection_and_says_nothing_is_given_up() {
+async fn point_04_a_master_that_takes_a_connection_and_says_nothing_is_given_up() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let masters = format!("http://{}", listener.local_addr().unwrap());
     let error = connect(&impatient(&masters), framework(), vec![]).await.unwrap_err();
@@ -293,7 +295,7 @@ async fn a_connection_that_breaks_is_told_from_a_stream_that_ends() {
 }
 
 #[tokio::test]
-async fn the_masters_last_word_is_told_apart() {
+async fn point_21_and_22_the_masters_last_word_is_told_apart() {
     for (message, name) in [
         ("Framework failed over", "FailedOver"),
         ("Framework has been removed", "Removed"),
