@@ -258,7 +258,7 @@ async fn point_22_a_framework_removed_by_an_operator_is_told_apart_and_never_giv
 }
 
 #[tokio::test]
-async fn point_9_a_new_master_is_a_reason_to_subscribe_again_with_the_same_id() {
+async fn point_09_a_new_master_is_a_reason_to_subscribe_again_with_the_same_id() {
     let (server, _) = serve(1).await;
     let mut scheduler = Scheduler::connect(&server, None).await;
     let id = scheduler.id();

@@ -103,7 +103,7 @@ fn run(seconds: u64, seed: u64) -> (u64, usize) {
 }
 
 #[test]
-fn mutated_streams_do_no_harm() {
+fn point_10_mutated_streams_do_no_harm() {
     let (rounds, records) = run(1, 1);
     assert!(rounds > 10 && records > 10, "{rounds} rounds, {records} records");
 }

@@ -7,27 +7,24 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
 use calico_dcos::cli::state::State;
 use calico_dcos::cli::view::View;
 use calico_dcos::clock;
 use calico_dcos::desired::{Source, read};
 use calico_dcos::observed::tasks::HostTasks;
-use calico_dcos::plan::gate::Limits;
 use calico_dcos::rollout::records::{Rendered, Stage};
 use calico_dcos::sim::cluster::Cluster;
-use calico_dcos::sim::fleet::fleet;
 use calico_dcos::sim::host::HostModel;
-use calico_dcos::sim::mesos::SimMesos;
-use calico_dcos::sim::mesos::http::{SimServer, World};
+use calico_dcos::sim::mesos::http::SimServer;
+use calico_dcos::sim::town::Town;
 use calico_dcos::store::{Change, EtcdOptions, EtcdStore, Key, Space, StoreEvent, Txn};
-use calico_dcos::words::{Generation, HostName, TaskId, TaskKind, Time};
+use calico_dcos::words::{Generation, HostName, TaskId, TaskKind};
 use serde_json::{Value, json};
+use support::binary::{ends, nobody, run};
 use support::{Etcd, PATIENCE};
 use tokio::sync::mpsc::Receiver;
 
@@ -41,23 +38,6 @@ fn document(image: &str) -> String {
          docker: {{clusterStore: etcd://127.0.0.1:2379}}\n  \
          calicoNode: {{image: \"{image}\"}}\n"
     )
-}
-
-/// The hosts and their Mesos.
-struct Town(Cluster);
-
-impl World for Town {
-    fn mesos(&mut self) -> &mut SimMesos {
-        &mut self.0.mesos
-    }
-
-    fn advance(&mut self, now: Time) {
-        self.0.advance(now);
-    }
-
-    fn next_deadline(&self) -> Option<Time> {
-        self.0.next_deadline()
-    }
 }
 
 /// A controller's process; killed when dropped.
@@ -85,16 +65,10 @@ impl Bench {
             "hosts": [{"count": hosts, "name": "a{n}",
                        "restartSeconds": {"median": restart_seconds, "sigma": 0.3}}],
         });
-        let (config, members) = fleet(&serde_json::from_value(scenario).unwrap());
-        let now = clock::now();
-        let mut cluster = Cluster::new(now, config);
-        for member in members {
-            cluster.add(now, HostModel::new(member.host), member.agent);
-        }
         let desired = read(&[Source::file("cluster", document("calico/node:v1"))]).unwrap();
-        cluster.set_budget(Limits::of(&desired.cluster.spec.rollout, hosts as usize).slots);
+        let town = Town::new(&serde_json::from_value(scenario).unwrap(), desired, clock::now());
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let mesos = SimServer::start(any, Town(cluster)).await.unwrap();
+        let mesos = SimServer::start(any, town).await.unwrap();
         let etcd = Etcd::start();
         let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
         let store = EtcdStore::connect(&options).await.unwrap();
@@ -142,20 +116,8 @@ impl Bench {
         &self,
         ask: impl FnOnce(&Cluster) -> R + Send + 'static,
     ) -> R {
-        self.mesos.with(move |town, _| ask(&town.0)).await.unwrap()
+        self.mesos.with(move |town, _| ask(&town.cluster)).await.unwrap()
     }
-}
-
-fn run(etcd: &str, mesos: &str) -> Command {
-    let mut command = Command::new(BINARY);
-    command
-        .args(["run", "--etcd-endpoints", etcd, "--allow-open-etcd", "--lease-seconds", "2"])
-        .args(["--mesos-master", mesos, "--artifact-url", "http://demo.invalid/calico-dcos"]);
-    // Masters are near: a proxy that the environment names, and that does not work, is not asked.
-    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
-        command.env(proxy, "http://127.0.0.1:1").env("no_proxy", "");
-    }
-    command
 }
 
 /// So many hosts are in sync, by the plan that `diff` and `status` show.
@@ -398,101 +360,12 @@ async fn s77_s79_what_diff_prints_is_launched_by_apply_and_nothing_else_and_then
     assert_eq!(tool(&format!("http://{}", nobody()), &["diff"]).0, Some(4));
 }
 
-/// What the binary prints and how it ends, within a minute.
-fn ends(mut command: Command) -> (Option<i32>, String) {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let id = rustix::process::Pid::from_child(&child);
-    let (done, is_done) = std::sync::mpsc::channel();
-    std::thread::spawn(move || done.send(child.wait_with_output()));
-    let Ok(output) = is_done.recv_timeout(PATIENCE) else {
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
-        panic!("it does not end");
-    };
-    let Output { status, stderr, .. } = output.unwrap();
-    (status.code(), String::from_utf8(stderr).unwrap())
-}
-
-/// Answers every request with these bytes.
-fn always(answer: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    address
-}
-
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 #[test]
 fn without_etcd_there_is_one_clear_error() {
     let (code, said) = ends(run(&format!("http://{}", nobody()), "http://127.0.0.1:1"));
     assert_eq!(code, Some(4), "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("error:")).count(), 1, "{said}");
     assert!(said.contains("does not answer; check that it runs"), "{said}");
-}
-
-#[test]
-fn what_does_not_answer_as_a_mesos_master_is_called_so() {
-    let etcd = Etcd::start();
-    let html = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\
-                connection: close\r\n\r\n<html>";
-    let unknown = "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"\r\n\
-                   content-length: 0\r\nconnection: close\r\n\r\n";
-    for (answer, hint) in [
-        (html, "answered HTML: is this the address of a Mesos master"),
-        (unknown, "does not know us (401); check the credentials file"),
-    ] {
-        let (code, said) = ends(run(&etcd.endpoint(), &format!("http://{}", always(answer))));
-        assert_eq!(code, Some(4), "{said}");
-        assert!(said.contains(hint), "{said}");
-    }
-}
-
-#[test]
-fn files_and_addresses_that_cannot_be_used_are_one_clear_error_without_the_secret() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str, mode: u32| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        path.display().to_string()
-    };
-    let credentials = |file: String| vec!["--mesos-credentials-file".to_owned(), file];
-    let (http, https) = ("http://127.0.0.1:1".to_owned(), "https://127.0.0.1:1".to_owned());
-    let table = [
-        (http.clone(), credentials("/nowhere".to_owned()), 4, "/nowhere cannot be read"),
-        (http.clone(), credentials(file("open", "u hunter2", 0o644)), 4, "run `chmod 600`"),
-        (http.clone(), credentials(file("odd", "u hunter2 x", 0o600)), 4, "is not understood"),
-        (
-            http.clone(),
-            credentials(file("sa", r#"{"uid": "u", "private_key": "hunter2"}"#, 0o600)),
-            4,
-            "no `login_endpoint`",
-        ),
-        (https, vec!["--mesos-ca".to_owned(), file("ca", "hunter2", 0o644)], 4, "no certificate"),
-        (http, vec!["--mesos-ca".to_owned(), file("ca", "", 0o644)], 2, "use https://"),
-        ("http://u:hunter2@m:5050".to_owned(), vec![], 2, "put it into a credentials file"),
-        ("zk://u:hunter2@z/mesos".to_owned(), vec![], 2, "give file:///"),
-        (format!("file://{}", file("zk", "zk://u:hunter2@z/m", 0o644)), vec![], 4, "chmod 600"),
-        ("file:///nowhere".to_owned(), vec![], 4, "/nowhere, cannot be read"),
-    ];
-    for (masters, more, code, hint) in table {
-        let mut command = run("http://127.0.0.1:1", &masters);
-        command.args(&more);
-        let (ended, said) = ends(command);
-        assert_eq!(ended, Some(code), "{masters} {more:?}: {said}");
-        assert!(said.contains(hint) && !said.contains("hunter2"), "{masters} {more:?}: {said}");
-    }
 }
 
 #[test]

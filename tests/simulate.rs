@@ -67,6 +67,7 @@ fn restarts(report: &Report, component: Component) -> u32 {
     report.restarts.get(&component).map_or(0, |hosts| hosts.values().sum())
 }
 
+/// Point 59 of `CHECKLIST.md`.
 #[test]
 fn a_fresh_cluster_converges_with_the_fewest_tasks_and_close_to_the_ideal() {
     let report =
@@ -157,6 +158,7 @@ fn s01_percentages_are_rounded_down_and_give_at_least_one() {
     }
 }
 
+/// Point 55 of `CHECKLIST.md`.
 #[test]
 fn s31_all_that_changes_on_a_host_changes_under_one_slot_in_its_order() {
     use Component::{CalicoNode, Docker, EtcdProxy, MesosAgent};
@@ -264,6 +266,7 @@ fn s59_a_leader_that_was_paused_wakes_up_and_does_no_harm() {
     assert_eq!(report.tasks_launched, report.tasks_minimum);
 }
 
+/// Points 16 and 24 of `CHECKLIST.md`.
 #[test]
 fn s57_and_s58_a_leader_killed_at_any_moment_of_a_rollout_loses_nothing() {
     for at in (5_000..9_000).step_by(23) {
@@ -276,6 +279,7 @@ fn s57_and_s58_a_leader_killed_at_any_moment_of_a_rollout_loses_nothing() {
     }
 }
 
+/// Point 50 of `CHECKLIST.md`.
 #[test]
 fn s67_a_crash_while_a_host_restarts_starts_no_second_one() {
     let report = run(

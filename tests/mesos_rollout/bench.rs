@@ -10,13 +10,15 @@ use calico_dcos::budget::slot::{Slot, SlotState};
 use calico_dcos::cli::state::State;
 use calico_dcos::cli::view::View;
 use calico_dcos::clock;
+use calico_dcos::desired::{Source, read};
 use calico_dcos::plan::summary::Summary;
 use calico_dcos::rollout::records::Stage;
 use calico_dcos::sim::cluster::Cluster;
 use calico_dcos::sim::fleet::fleet;
 use calico_dcos::sim::host::HostModel;
-use calico_dcos::sim::mesos::http::{SimServer, World};
-use calico_dcos::sim::mesos::{AgentConfig, AgentIndex, SimMesos, Timings};
+use calico_dcos::sim::mesos::http::SimServer;
+use calico_dcos::sim::mesos::{AgentConfig, AgentIndex, Timings};
+use calico_dcos::sim::town::Town;
 use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Space, Txn};
 use calico_dcos::words::{Generation, HostName, Time};
 use serde_json::{Value, json};
@@ -35,26 +37,11 @@ pub(crate) fn document(image: &str) -> String {
     )
 }
 
-/// The hosts and their Mesos.
-pub(crate) struct Town(pub(crate) Cluster);
-
-impl World for Town {
-    fn mesos(&mut self) -> &mut SimMesos {
-        &mut self.0.mesos
-    }
-
-    fn advance(&mut self, now: Time) {
-        self.0.advance(now);
-    }
-
-    fn next_deadline(&self) -> Option<Time> {
-        self.0.next_deadline()
-    }
-}
-
 /// What differs from one test to the other.
 pub(crate) struct Setting {
     pub(crate) hosts: u32,
+    /// More hosts, `p1` and so on, whose resources are all reserved for `slave_public`.
+    pub(crate) public: u32,
     /// Of Mesos.
     pub(crate) version: &'static str,
     pub(crate) restart_seconds: f64,
@@ -66,6 +53,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             hosts: 3,
+            public: 0,
             version: "1.11.0",
             restart_seconds: 0.3,
             timings: |_| {},
@@ -132,27 +120,29 @@ impl Bench {
             "apiVersion": "calico-dcos/v1", "kind": "Scenario", "desired": [],
             "mesos": {"version": setting.version},
             "hosts": [{"count": setting.hosts, "name": "a{n}",
+                       "restartSeconds": {"median": setting.restart_seconds}},
+                      {"count": setting.public, "name": "p{n}", "role": "slave_public",
                        "restartSeconds": {"median": setting.restart_seconds}}],
         });
-        let (mut config, members) = fleet(&serde_json::from_value(scenario).unwrap());
+        let (mut config, mut members) = fleet(&serde_json::from_value(scenario).unwrap());
         quick(&mut config.timings);
         (setting.timings)(&mut config.timings);
-        let now = clock::now();
-        let mut cluster = Cluster::new(now, config);
-        for (index, mut member) in members.into_iter().enumerate() {
+        for (index, member) in members.iter_mut().enumerate() {
             (setting.agent)(index, &mut member.agent);
-            cluster.add(now, HostModel::new(member.host), member.agent);
         }
-        cluster.set_budget(1);
-        let mesos = SimServer::start(([127, 0, 0, 1], 0).into(), Town(cluster)).await.unwrap();
+        let document = document("calico/node:v1");
+        let desired = read(&[Source::file("cluster", document.clone())]).unwrap();
+        let town = Town::of((config, members), desired, clock::now());
+        let mesos = SimServer::start(([127, 0, 0, 1], 0).into(), town).await.unwrap();
         let mesos = Arc::new(mesos);
         let gate = Gate::open(Arc::clone(&mesos)).await;
         let etcd = Etcd::start();
         let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
         let store = EtcdStore::connect(&options).await.unwrap();
         let files = tempfile::tempdir().unwrap();
-        let bench = Self { etcd, store, mesos, gate, hosts: setting.hosts as usize, files };
-        bench.put(&document("calico/node:v1")).await;
+        let hosts = (setting.hosts + setting.public) as usize;
+        let bench = Self { etcd, store, mesos, gate, hosts, files };
+        bench.put(&document).await;
         bench
     }
 
@@ -236,7 +226,7 @@ impl Bench {
         &self,
         act: impl FnOnce(&mut Cluster, Time) -> R + Send + 'static,
     ) -> R {
-        self.mesos.with(move |town, now| act(&mut town.0, now)).await.unwrap()
+        self.mesos.with(move |town, now| act(&mut town.cluster, now)).await.unwrap()
     }
 
     /// What the hosts were told to run, so far.
@@ -256,7 +246,8 @@ impl Bench {
     /// An operator's call.
     pub(crate) async fn operate(&self, kind: &'static str, parameters: Value) {
         let call = json!({ kind.to_lowercase(): parameters });
-        let done = self.mesos.with(move |town, now| town.0.mesos.operate(now, kind, &call)).await;
+        let done =
+            self.mesos.with(move |town, now| town.cluster.mesos.operate(now, kind, &call)).await;
         done.unwrap().unwrap();
     }
 

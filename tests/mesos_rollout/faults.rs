@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use calico_dcos::sim::mesos::NetworkFaults;
 use calico_dcos::sim::wire::HostSignal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -235,4 +235,75 @@ async fn of_two_schedulers_with_one_framework_id_the_first_stands_down_and_they_
     bench.bounded(2, &[]);
     let said = controller.said();
     assert!(said.contains("another scheduler has taken over this framework"), "{said}");
+}
+
+/// What no master would say.
+fn lies() -> Vec<Value> {
+    let update = |task: &str, state: &str| {
+        json!({"type": "UPDATE", "update": {"status": {
+            "task_id": {"value": task}, "agent_id": {"value": ""}, "state": state,
+            "source": "SOURCE_MARS", "reason": "REASON_WHIM", "timestamp": -1.5e300,
+            "uuid": "", "unreachable_time": {"nanoseconds": i64::MIN}, "new_field": [{}],
+        }}})
+    };
+    let away = json!({"start": {"nanoseconds": i64::MIN}, "duration": {"nanoseconds": -1}});
+    let odd = "../../a1\u{0}/\n\u{202e}\u{e9}%2F";
+    let offer = json!({
+        "id": {"value": odd}, "framework_id": {"value": "x"}, "agent_id": {"value": odd},
+        "hostname": odd, "unavailability": away, "attributes": [], "executor_ids": [],
+        "resources": [
+            {"name": "cpus", "type": "SCALAR", "scalar": {"value": -1e300}},
+            {"name": "mem", "type": "SCALAR", "scalar": {"value": 1e300}},
+            {"name": "warp", "type": "TENSOR", "role": odd},
+        ],
+    });
+    let inverse = json!({
+        "id": {"value": odd}, "framework_id": {"value": "x"}, "agent_id": {"value": odd},
+        "unavailability": away,
+    });
+    vec![
+        json!({"type": "TIME_TRAVEL", "time_travel": [odd]}),
+        update(odd, "TASK_MELTING"),
+        update(&"x".repeat(100_000), "TASK_RUNNING"),
+        json!({"type": "OFFERS", "offers": {"offers": [offer]}}),
+        json!({"type": "INVERSE_OFFERS", "inverse_offers": {"inverse_offers": [inverse]}}),
+        json!({"type": "RESCIND", "rescind": {"offer_id": {"value": odd}}}),
+        json!({"type": "FAILURE", "failure": {"agent_id": {"value": odd}, "status": -1}}),
+        json!({"type": "MESSAGE", "message": {"agent_id": {"value": odd},
+            "executor_id": {"value": odd}, "data": "ey4u"}}),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_cannot_be_true_change_nothing() {
+    let bench = Bench::new(Setting::default()).await;
+    let lies = lies();
+    let mut next = 0;
+    bench.gate.events(move |event| {
+        if event["type"] == "SUBSCRIBED" {
+            return Event::Pass;
+        }
+        next += 1;
+        Event::Then(lies[next % lies.len()].clone())
+    });
+    let controller = bench.start();
+    bench.converged(1).await;
+    assert!(bench.gate.look(|log| log.events("TIME_TRAVEL").count()) > 0);
+    assert_eq!(bench.launched().await, 3 * 3);
+    assert_eq!(bench.state().await.hosts.len(), 3, "a host is there that nobody listed");
+    bench.bounded(
+        1,
+        &[
+            ("KILL", 50),
+            ("DECLINE", 60),
+            ("DECLINE_INVERSE_OFFERS", 60),
+            ("ACCEPT_INVERSE_OFFERS", 60),
+            ("ACKNOWLEDGE", 60),
+            ("operator GET_AGENTS", 30),
+            ("REVIVE", 10),
+            ("RECONCILE", 20),
+            ("SUPPRESS", 30),
+        ],
+    );
+    assert!(!controller.said().contains("panicked"), "{}", controller.said());
 }

@@ -16,3 +16,4 @@ mod scenarios;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod versions;

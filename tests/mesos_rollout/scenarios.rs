@@ -55,6 +55,7 @@ async fn s64_a_slot_stays_with_a_host_that_is_unreachable_until_it_is_marked_gon
     };
     let state = bench.until("unreachable", away).await;
     assert!(slot_of(&state, &host).is_some(), "its slot is freed by silence");
+    assert!(is(&state, &host, "unreachable"), "{:?}", reasons(&state));
     bench.gate.heartbeats(2).await;
     let state = bench.state().await;
     assert!(slot_of(&state, &host).is_some(), "its slot is freed by time");
@@ -190,6 +191,7 @@ async fn s70_a_task_that_its_executor_took_along_is_launched_again_under_its_slo
     bench.bounded(1, &[("ACCEPT", 3), ("REVIVE", 2), ("RECONCILE", 5)]);
 }
 
+/// Point 42 of `CHECKLIST.md`.
 #[tokio::test(flavor = "multi_thread")]
 async fn s70_a_task_that_mesos_finds_wrong_has_failed_and_is_not_launched_again() {
     let bench = Bench::new(Setting::default()).await;

@@ -1,5 +1,7 @@
 //! A real etcd for a test: in a directory of its own, on free ports, gone when dropped.
 
+pub(crate) mod binary;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

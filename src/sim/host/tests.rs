@@ -186,6 +186,7 @@ fn a_step_stops_what_it_would_stop_in_the_world() {
     }
 }
 
+/// Point 54 of `CHECKLIST.md`.
 #[test]
 fn what_cannot_be_changed_is_refused_and_reported_as_blocked() {
     for config in
@@ -202,6 +203,7 @@ fn what_cannot_be_changed_is_refused_and_reported_as_blocked() {
     assert!(matches!(old.machine.look(&step), Finding::Refused { .. }));
 }
 
+/// Point 49 of `CHECKLIST.md`.
 #[test]
 fn a_change_is_asked_for_admitted_carried_out_and_reported() {
     let mut story = Story::of(with_mesos("1.1.0"));
@@ -244,6 +246,7 @@ fn a_change_that_stops_nothing_needs_nobody() {
     assert!(story.host.in_force(CalicoNode).is_some());
 }
 
+/// Point 54 of `CHECKLIST.md`.
 #[test]
 fn a_restart_that_fails_is_undone_and_said() {
     let mut story = Story::new();
