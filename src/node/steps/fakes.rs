@@ -184,9 +184,10 @@ impl FakeServices {
 impl Services for FakeServices {
     fn look<'a>(&'a self, unit: &'a str) -> BoxFuture<'a, Result<Option<Service>, ServiceError>> {
         let machine = self.0.lock().unwrap();
-        let found = match machine.without_systemd {
-            true => Err(ServiceError::NoBus { source: "no such file".into() }),
-            false => Ok(machine.units.get(unit).cloned()),
+        let found = if machine.without_systemd {
+            Err(ServiceError::NoBus { source: "no such file".into() })
+        } else {
+            Ok(machine.units.get(unit).cloned())
         };
         Box::pin(std::future::ready(found))
     }
