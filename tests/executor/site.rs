@@ -53,7 +53,7 @@ pub(crate) struct Site {
     calls: CallSender,
     waiting: VecDeque<Event>,
     seen: Vec<Vec<u8>>,
-    offer: Option<Offer>,
+    offers: Vec<Offer>,
     agent: Option<AgentId>,
 }
 
@@ -95,8 +95,8 @@ impl Site {
         };
         let (events, calls) = connect(&Options::new(masters), framework, Vec::new()).await.unwrap();
         let (waiting, seen) = (VecDeque::new(), Vec::new());
-        let (offer, agent) = (None, None);
-        Self { process, folder, desk, server, events, calls, waiting, seen, offer, agent }
+        let (offers, agent) = (Vec::new(), None);
+        Self { process, folder, desk, server, events, calls, waiting, seen, offers, agent }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -139,11 +139,11 @@ impl Site {
             event.unwrap_or_else(|_| panic!("nothing comes; the executor says: {}", self.log()));
         match event.unwrap() {
             Event::Heartbeat | Event::Subscribed(_) => {}
-            Event::Offers(mut offers) => {
-                self.offer = offers.pop();
-                self.agent = self.offer.as_ref().map(|offer| offer.agent_id.clone());
+            Event::Offers(offers) => {
+                self.agent = offers.first().map(|offer| offer.agent_id.clone());
+                self.offers.extend(offers);
             }
-            Event::Rescind(_) => self.offer = None,
+            Event::Rescind(rescinded) => self.offers.retain(|offer| offer.id != rescinded),
             Event::Update(status) => {
                 if let Some(acknowledge) = Acknowledge::of(&status) {
                     let new = !self.seen.contains(&acknowledge.uuid.0);
@@ -235,10 +235,15 @@ impl Site {
         program: &str,
         job: &str,
     ) {
-        while self.offer.is_none() {
+        // An executor that has just ended gives its own back bit by bit.
+        let cpus = |offer: &Offer| {
+            let cpus = offer.resources.iter().filter(|resource| resource.name == "cpus");
+            cpus.filter_map(Resource::amount).sum::<f64>()
+        };
+        while self.offers.iter().map(cpus).sum::<f64>() < 1.0 {
             self.take().await;
         }
-        let offer = self.offer.take().unwrap();
+        let offers = std::mem::take(&mut self.offers);
         let resources = |cpus, mem| {
             [("cpus", cpus), ("mem", mem)].map(|(name, value)| Resource {
                 role: Some("*".to_owned()),
@@ -257,7 +262,7 @@ impl Site {
         let task: TaskInfo = serde_json::from_value(json!({
             "name": task,
             "task_id": {"value": task},
-            "agent_id": {"value": offer.agent_id.as_str()},
+            "agent_id": {"value": self.agent_id().as_str()},
             "resources": resources(0.1, 32.0),
             "data": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, job),
             "executor": {
@@ -276,7 +281,7 @@ impl Site {
         }))
         .unwrap();
         let accept = Accept {
-            offer_ids: vec![offer.id],
+            offer_ids: offers.into_iter().map(|offer| offer.id).collect(),
             operations: vec![Operation::Launch(vec![task])],
             filters: Some(Filters { refuse_seconds: 0.0 }),
         };
