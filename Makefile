@@ -19,7 +19,7 @@ stage := tools/stage.sh
 .PHONY: help
 help: ## this list
 	@printf 'make TARGET, where TARGET is\n\n'
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  %-10s %s\n' "$$name" "$$what"; done
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  %-14s %s\n' "$$name" "$$what"; done
 	@printf '\nThe first build takes about 4 minutes on two cores.\n'
 
 .PHONY: tools
@@ -29,6 +29,10 @@ tools: ## etcd and protoc below target/tools: those on PATH, else Debian's, unpa
 .PHONY: build
 build: tools ## the programme, target/debug/calico-dcos
 	@$(stage) build "about 4 minutes the first time, on two cores" cargo build --locked
+
+.PHONY: release-binary
+release-binary: tools ## the programme as hosts run it: static and stripped, target/static/calico-dcos
+	@$(stage) --show "static programme" "about 10 minutes" tools/static.sh
 
 .PHONY: demo
 demo: build ## a whole cluster on this machine, brought in sync; DEMO_ARGS="--hosts 50" passes options

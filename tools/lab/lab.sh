@@ -21,7 +21,10 @@ readonly program=$lab/share/bin/calico-dcos
 
 # Our own program, without its symbols: hosts fetch it.
 install_program() {
-  local built=${LAB_PROGRAM:-target/debug/calico-dcos}
+  local built=target/debug/calico-dcos
+  # What `make release-binary` has built of the same sources is what real hosts would run.
+  if [[ target/static/calico-dcos -nt $built ]]; then built=target/static/calico-dcos; fi
+  built=${LAB_PROGRAM:-$built}
   [[ -x $built ]] || die "$built is not there." "Run 'make build', or name a program in LAB_PROGRAM."
   mkdir -p "$lab/share/bin"
   if [[ ! $program -nt $built ]]; then
