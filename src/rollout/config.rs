@@ -1,7 +1,7 @@
 //! What the controller is told at its start and does not change.
 
 use crate::mesos::features::capabilities;
-use crate::mesos::v1::{FrameworkId, FrameworkInfo, Label, Labels};
+use crate::mesos::v1::{FrameworkId, FrameworkInfo, Label, Labels, Uri};
 use crate::words::{HostName, SpecHash};
 
 /// Two weeks: how long Mesos keeps our tasks while nobody leads.
@@ -45,6 +45,21 @@ impl Delivery {
             self.digest
         )
     }
+
+    /// What Mesos is to fetch. Its cache knows a file by its URL alone, so that of another version has
+    /// another one; servers of files pass over what they are asked beside the path.
+    #[must_use]
+    pub fn uri(&self) -> Uri {
+        let joint = if self.url.contains('?') { '&' } else { '?' };
+        Uri {
+            value: format!("{}{joint}sha256={}", self.url, self.digest),
+            executable: Some(true),
+            extract: false,
+            cache: Some(true),
+            // What is asked would be part of the name otherwise.
+            output_file: Some("calico-dcos".to_owned()),
+        }
+    }
 }
 
 impl Config {
@@ -74,5 +89,22 @@ impl Config {
             |key: &str, value: &str| Label { key: key.to_owned(), value: Some(value.to_owned()) };
         let version = label("calico-dcos.version", env!("CARGO_PKG_VERSION"));
         Labels { labels: vec![version, label("calico-dcos.controller", &self.name)] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_has_another_url_and_the_same_name() {
+        let of = |url: &str, byte| Delivery { url: url.to_owned(), digest: SpecHash([byte; 32]) };
+        let (one, other) =
+            (of("http://x/calico-dcos", 1).uri(), of("http://x/calico-dcos", 2).uri());
+        assert_eq!(one.value, format!("http://x/calico-dcos?sha256={}", SpecHash([1; 32])));
+        assert_ne!(one.value, other.value);
+        assert_eq!(one.output_file, other.output_file);
+        let signed = of("http://x/calico-dcos?key=k", 1).uri();
+        assert!(signed.value.starts_with("http://x/calico-dcos?key=k&sha256="), "{}", signed.value);
     }
 }

@@ -6,7 +6,7 @@ use crate::desired::{HostSpec, Resources};
 use crate::job::order::{Change, Job, StepOrder, WIRE_VERSION, Work};
 use crate::mesos::v1::scheduler::{Accept, Call, Filters, Kill, Operation};
 use crate::mesos::v1::{
-    Blob, CommandInfo, ExecutorId, ExecutorInfo, FrameworkId, Offer, OfferId, TaskInfo, Uri,
+    Blob, CommandInfo, ExecutorId, ExecutorInfo, FrameworkId, Offer, OfferId, TaskInfo,
 };
 use crate::observed::tasks::{Seen, Supervised, TaskRecord};
 use crate::plan::assess::CONFIRM_SECONDS;
@@ -215,13 +215,7 @@ pub(super) fn cut(
 /// one that runs under its ID, so everything in here follows from host and digest.
 fn executor(desk: Desk<'_>, host: &HostName, rest: &Rest) -> ExecutorInfo {
     let command = CommandInfo {
-        uris: vec![Uri {
-            value: desk.delivery.url.clone(),
-            executable: Some(true),
-            extract: false,
-            cache: Some(true),
-            output_file: None,
-        }],
+        uris: vec![desk.delivery.uri()],
         environment: None,
         shell: true,
         value: Some(desk.delivery.command()),
