@@ -201,6 +201,12 @@ impl Docker {
         self.ask(Method::POST, &path, Some(body), "create a container").await.map(drop)
     }
 
+    /// Gives a container another name, which must be free.
+    pub async fn rename(&self, name: &str, to: &str) -> Result<(), DockerError> {
+        let path = format!("containers/{name}/rename?name={to}");
+        self.ask(Method::POST, &path, None, "rename a container").await.map(drop)
+    }
+
     /// Starts a container; nothing if it runs.
     pub async fn start(&self, name: &str) -> Result<(), DockerError> {
         let path = format!("containers/{name}/start");

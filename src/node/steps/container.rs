@@ -113,12 +113,7 @@ impl Step for Container {
                 && found["Image"] == image_id
                 && found["State"]["Running"] == true
         });
-        if !is_made {
-            host.docker.remove(self.name()).await?;
-            host.docker.create(self.name(), &plan.body(&resolved)).await?;
-            host.docker.start(self.name()).await?;
-        }
-        Ok(())
+        if is_made { Ok(()) } else { self.replace(host, &plan.body(&resolved), true).await }
     }
 
     fn files(&self, record: Option<&Record>) -> Vec<String> {
@@ -165,21 +160,38 @@ impl Container {
             |now: &Value| now["Config"] == inspect["Config"] && now["Image"] == inspect["Image"];
         let ran = inspect["State"]["Running"] == true;
         if !inspect.is_null() && now.as_ref().is_some_and(same) {
+            host.docker.remove(&self.successor()).await?;
             if ran {
                 host.docker.start(self.name()).await?;
             }
             return Ok(());
         }
-        host.docker.remove(self.name()).await?;
         if inspect.is_null() {
-            return Ok(());
+            host.docker.remove(&self.successor()).await?;
+            return Ok(host.docker.remove(self.name()).await?);
         }
         let mut body = inspect["Config"].clone();
         // By its ID: the name may mean another image by now.
         body["Image"] = inspect["Image"].clone();
         body["HostConfig"] = inspect["HostConfig"].clone();
-        host.docker.create(self.name(), &body).await?;
-        if ran {
+        self.replace(host, &body, ran).await
+    }
+
+    /// Under which a container is made while the one before it runs.
+    fn successor(self) -> String {
+        format!("{}.successor", self.name())
+    }
+
+    /// Puts another container in the place of what is there. All that can be done before that one
+    /// stops is done before.
+    async fn replace(self, host: &Host, body: &Value, start: bool) -> Result<(), HostError> {
+        let successor = self.successor();
+        // It may be there still from a process that was cut off. It never ran.
+        host.docker.remove(&successor).await?;
+        host.docker.create(&successor, body).await?;
+        host.docker.remove(self.name()).await?;
+        host.docker.rename(&successor, self.name()).await?;
+        if start {
             host.docker.start(self.name()).await?;
         }
         Ok(())

@@ -251,6 +251,7 @@ fn serve(folder: &std::path::Path, machine: Arc<Mutex<Machine>>) {
         .route("/containers/create", post(create))
         .route("/containers/{name}/start", post(start))
         .route("/containers/{name}/stop", post(stop))
+        .route("/containers/{name}/rename", post(rename))
         .route("/containers/{name}", delete(remove))
         .route("/images/create", post(pull))
         .route("/images/{*name}", get(image))
@@ -329,13 +330,27 @@ async fn stop(State(machine): Shared, Path(name): Path<String>) -> StatusCode {
     }
 }
 
+async fn rename(
+    State(machine): Shared,
+    Path(name): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> StatusCode {
+    let mut machine = machine.lock().unwrap();
+    if machine.containers.contains_key(&query["name"]) {
+        return StatusCode::CONFLICT;
+    }
+    let Some(container) = machine.containers.remove(&name) else { return StatusCode::NOT_FOUND };
+    machine.containers.insert(query["name"].clone(), container);
+    StatusCode::NO_CONTENT
+}
+
 async fn remove(State(machine): Shared, Path(name): Path<String>) -> StatusCode {
     let mut machine = machine.lock().unwrap();
-    machine.done.push(format!("remove {name}"));
-    match machine.containers.remove(&name) {
-        Some(_) => StatusCode::NO_CONTENT,
-        None => StatusCode::NOT_FOUND,
+    if machine.containers.remove(&name).is_none() {
+        return StatusCode::NOT_FOUND;
     }
+    machine.done.push(format!("remove {name}"));
+    StatusCode::NO_CONTENT
 }
 
 async fn pull(State(machine): Shared, Query(query): Query<BTreeMap<String, String>>) -> String {

@@ -63,8 +63,31 @@ async fn an_image_that_cannot_be_had_stops_nothing() {
     let error = NODE.apply(&fake.host, Attempt(2), &node("v2")).await.unwrap_err();
     assert!(error.to_string().contains("manifest unknown"), "{error}");
     fake.undo(&NODE, Attempt(2)).await;
-    assert_eq!(fake.machine().count("remove"), 1, "only before the first was made");
+    assert_eq!(fake.machine().count("remove"), 0);
     assert_eq!(hash(&fake).await, Some(node("v1").hash));
+}
+
+#[tokio::test]
+async fn the_new_container_is_made_before_the_old_one_stops() {
+    let fake = fake();
+    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    // Left by a process that was cut off.
+    let left = fake.machine().containers["calico-node"].clone();
+    fake.machine().containers.insert("calico-node.successor".to_owned(), left);
+    fake.machine().done.clear();
+    NODE.apply(&fake.host, Attempt(2), &node("v2")).await.unwrap();
+    assert_eq!(
+        fake.machine().done,
+        [
+            "pull calico/node:v2",
+            "remove calico-node.successor",
+            "create calico-node.successor of calico/node:v2",
+            "remove calico-node",
+            "run calico-node",
+        ]
+    );
+    assert_eq!(fake.machine().containers.len(), 1);
+    assert_eq!(hash(&fake).await, Some(node("v2").hash));
 }
 
 #[tokio::test]
