@@ -19,7 +19,7 @@ use crate::job::Finding;
 use crate::node::dns;
 use crate::node::files::Staging;
 use crate::node::host::{Host, HostError};
-use crate::node::service::{Activity, Service};
+use crate::node::service::{Activity, Service, ServiceError};
 use crate::node::state::{Kept, Record};
 use crate::observed::facts::{DockerFacts, Health};
 use crate::words::{Attempt, Component};
@@ -219,6 +219,11 @@ async fn restart(host: &Host) -> Result<(), HostError> {
     host.services.restart(UNIT).await?;
     let patience = Patience::of(host, ANSWERS_WITHIN);
     while host.docker.info().await.is_err() {
+        // systemd has given it up: what was there before is not to wait.
+        let unit = host.services.look(UNIT).await?;
+        if unit.is_some_and(|unit| unit.activity == Activity::Failed) {
+            return Err(ServiceError::NotUp { unit: UNIT.to_owned() }.into());
+        }
         if !patience.lasts().await {
             let why = "Docker is up and does not answer; `journalctl -u docker` says why";
             return Err(HostError::Found(why.to_owned()));
