@@ -17,6 +17,7 @@ use super::watch::{Changes, FileSigns};
 use super::watchdog::Watchdog;
 use super::{observer, steps};
 use crate::job::executor::{Effect, Executor, Identity, Input};
+use crate::job::journal::Journal;
 use crate::job::order::{Letter, ToHost};
 use crate::mesos::executor::{Client, Ending, Environment, Order, Said};
 use crate::mesos::v1::TaskState;
@@ -133,6 +134,7 @@ impl Shell {
             Order::Subscribed { .. } => {}
             Order::Launch(task) => {
                 let data = task.data.map(|data| data.0).unwrap_or_default();
+                self.see_journal();
                 self.put(Input::Launch { task: task.task_id, data });
             }
             Order::Kill { task, .. } => self.put(Input::Kill(task)),
@@ -153,6 +155,7 @@ impl Shell {
                     self.survey();
                 }
                 if let Some(facts) = facts {
+                    self.see_journal();
                     self.put(facts);
                 }
             }
@@ -183,11 +186,9 @@ impl Shell {
                     Arrived::Input(Input::Inspected { attempt, findings })
                 }),
                 Effect::WriteJournal(journal) => {
-                    let input = match self.host.state.write_journal(&journal) {
+                    let input = match self.open_journal(&journal) {
                         Ok(()) => Input::JournalSynced,
-                        Err(error) => {
-                            Input::JournalFailed { why: HostError::from(error).sentence() }
-                        }
+                        Err(error) => Input::JournalFailed { why: error.sentence() },
                     };
                     // Not handled here: the effects after this one come first.
                     let _ = self.inputs.send(Arrived::Input(input));
@@ -197,6 +198,26 @@ impl Shell {
                 Effect::Exit => self.client.leave(),
             }
         }
+    }
+
+    /// While one release follows another there are two executors on a host, so what counts is on disk.
+    fn see_journal(&mut self) {
+        match self.host.state.journal() {
+            Ok(Some(journal)) => self.put(Input::JournalSeen(journal)),
+            Ok(None) => {}
+            Err(error) => {
+                let error = HostError::from(error).sentence();
+                tracing::error!(error, "the journal cannot be read");
+            }
+        }
+    }
+
+    /// Writes it in the place of the one on disk, if that one lets it.
+    fn open_journal(&self, journal: &Journal) -> Result<(), HostError> {
+        let current = self.host.state.journal()?;
+        Journal::open(current.as_ref(), journal.change.clone(), journal.run.clone())
+            .map_err(|not_opened| HostError::Found(not_opened.to_string()))?;
+        Ok(self.host.state.write_journal(journal)?)
     }
 
     fn spawn<F: Future<Output = Arrived> + Send + 'static>(&self, work: impl FnOnce(Host) -> F) {

@@ -51,9 +51,10 @@ pub struct Facts {
 pub struct FactOrder {
     /// The kernel's boot ID.
     pub boot_id: String,
-    /// How many observers have started on the host before this one; kept on disk.
+    /// How many executors have started on the host before this one; kept on disk. It decides between
+    /// two of the same moment.
     pub starts: u64,
-    /// Counts the reports of one observer.
+    /// Milliseconds of the host's steady clock, and more than those of the report before.
     pub sequence: u64,
 }
 

@@ -328,7 +328,7 @@ fn age(new: &FactOrder, known: &FactOrder, boot_before: Option<&str>) -> Age {
     if new.boot_id != known.boot_id {
         return if boot_before == Some(&new.boot_id) { Age::Older } else { Age::NewBoot };
     }
-    match (new.starts, new.sequence).cmp(&(known.starts, known.sequence)) {
+    match (new.sequence, new.starts).cmp(&(known.sequence, known.starts)) {
         std::cmp::Ordering::Less => Age::Older,
         std::cmp::Ordering::Equal => Age::Same,
         std::cmp::Ordering::Greater => Age::Newer,
@@ -384,10 +384,13 @@ mod tests {
             ("b1", 1, 1, Folded::Same),
             ("b1", 1, 3, Folded::Changed),
             ("b1", 1, 2, Folded::Older),
-            ("b1", 2, 0, Folded::Changed),
-            ("b1", 1, 9, Folded::Older),
+            // Of another executor on the same host, and of the first one again.
+            ("b1", 2, 3, Folded::Changed),
+            ("b1", 1, 3, Folded::Older),
+            ("b1", 1, 9, Folded::Changed),
+            ("b1", 2, 8, Folded::Older),
             ("b2", 1, 0, Folded::Changed),
-            ("b1", 3, 0, Folded::Older),
+            ("b1", 3, 99, Folded::Older),
         ] {
             let folded = record.fold_facts(facts(boot, starts, sequence), &agent, Time(1));
             assert_eq!(folded, expected, "{boot} {starts} {sequence}");

@@ -8,7 +8,8 @@ use crate::job::{Uptime, protocol};
 use crate::observed::facts::{FactOrder, Facts, JournalFacts, JournalState};
 use crate::words::{Attempt, TaskKind, TaskPhase};
 
-/// Puts the facts of this process in order: each that differs from the last has the next number.
+/// Puts the facts of this host in order, by its own clock: while one release follows another there are
+/// two executors on it, and what either has seen last counts.
 #[derive(Clone, Debug)]
 pub(super) struct Reports {
     next: FactOrder,
@@ -22,13 +23,14 @@ impl Reports {
     }
 
     /// Gives the facts their order, and says whether they differ from the last.
-    fn stamp(&mut self, facts: &mut Facts) -> bool {
+    fn stamp(&mut self, now: Uptime, facts: &mut Facts) -> bool {
         if let Some(last) = &self.last {
             facts.order = last.order.clone();
             if facts == last {
                 return false;
             }
         }
+        self.next.sequence = self.next.sequence.max(now.0);
         facts.order = self.next.clone();
         self.next.sequence += 1;
         self.last = Some(facts.clone());
@@ -54,7 +56,7 @@ impl Executor {
     /// Reports facts that are new, confirms those that are not, and ends the changes that
     /// waited for the facts right afterwards.
     pub(super) fn report(&mut self, now: Uptime, mut facts: Facts, effects: &mut Vec<Effect>) {
-        let changed = self.reports.stamp(&mut facts);
+        let changed = self.reports.stamp(now, &mut facts);
         for task in &mut self.tasks {
             let Role::Observer(observer) = &mut task.role else { continue };
             effects.extend(match observer.says(changed, now) {

@@ -103,6 +103,11 @@ fn an_observer_reports_at_the_start_and_what_changes_in_order() {
     bench.containers = 3;
     let changed = bench.facts();
     bench.give(Input::Facts(changed.clone())).give(Input::Facts(changed));
+    // What another executor of this host has said meanwhile is older.
+    bench.now = Uptime(5_000);
+    bench.containers = 4;
+    let changed = bench.facts();
+    bench.give(Input::Facts(changed));
     let order = |sequence| FactOrder { boot_id: "b".to_owned(), starts: 1, sequence };
     let reported = |effect| match effect {
         Effect::Update { state: Running, data: Some(FromHost::Facts { facts }), .. } => {
@@ -111,7 +116,7 @@ fn an_observer_reports_at_the_start_and_what_changes_in_order() {
         _ => None,
     };
     let reported: Vec<_> = bench.did().into_iter().filter_map(reported).collect();
-    assert_eq!(reported, [(order(0), 0), (order(1), 3)]);
+    assert_eq!(reported, [(order(0), 0), (order(1), 3), (order(5_000), 4)]);
 }
 
 #[test]
