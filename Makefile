@@ -74,6 +74,10 @@ lab-down: ## take the lab off again
 lab-test: build ## the tests in the lab; passed over, and said so, where there can be none
 	@$(stage) --show "lab tests" "minutes, with root and Docker" tools/lab/lab.sh test
 
+.PHONY: lab-test-all
+lab-test-all: build ## those and the ones that take long: power cuts between any two steps
+	@$(stage) --show "all lab tests" "half an hour, with root and Docker" tools/lab/lab.sh test-all
+
 .PHONY: doc
 doc: tools ## the examples in the documentation run, and it has no broken link
 	@$(stage) "doc tests" "seconds" cargo test --locked --doc

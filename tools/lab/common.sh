@@ -81,10 +81,38 @@ use_docker() {
     export DOCKER_HOST=unix://$run/docker.sock
     [[ ${1:-} != --start ]] && return 1
     say "no Docker runs here; starts one for the lab, with its data in $lab/docker"
+    remember_network
     PATH=$PATH:/usr/sbin start dockerd dockerd --data-root "$lab/docker" --exec-root "$run/exec" \
       --pidfile "$run/docker-daemon.pid" --host "$DOCKER_HOST"
     await 60 "Docker" docker info
   fi
+}
+
+# What a Docker of our own changes in the machine's network and leaves there when it ends: its bridge, its
+# rules, and that packets are forwarded. Nothing is taken away if an earlier Docker has left its own.
+remember_network() {
+  [[ ! -e $run/network && ! -e /sys/class/net/docker0 ]] || return 0
+  {
+    cat /proc/sys/net/ipv4/ip_forward
+    PATH=$PATH:/usr/sbin iptables -S FORWARD | head -n 1
+  } >"$run/network"
+}
+
+restore_network() {
+  local forwards policy table rule PATH=$PATH:/usr/sbin:/sbin
+  [[ -e $run/network ]] || return 0
+  { read -r forwards && read -r policy; } <"$run/network"
+  for table in filter nat; do
+    iptables-save -t "$table" | sed -nE '/^-A.*(docker0|DOCKER)/s/^-A/-D/p; s/^:(DOCKER[^ ]*).*/-X \1/p' | sort |
+      while read -r rule; do
+        # shellcheck disable=SC2086 # words of iptables' own
+        iptables -t "$table" $rule
+      done
+  done
+  # shellcheck disable=SC2086
+  iptables $policy
+  ip link delete docker0 2>/dev/null || true
+  echo "$forwards" >/proc/sys/net/ipv4/ip_forward
 }
 
 hosts() { docker ps --all --quiet --filter "label=$label" "$@"; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The lab: hosts as containers with real systemd and Docker, agents of the simulated Mesos on them, a
-# real etcd, and the controller. lab.sh up | down | status | test
+# real etcd, and the controller. lab.sh up | down | status | test | test-all
 #
 # LAB_HOSTS says how many hosts (3, the last of them public): a1, a2, …, p1. Control groups are as the
 # machine has them; where it has both versions, hosts with an even number see the first alone, as older
@@ -125,13 +125,18 @@ down() {
     [[ -z $(hosts) ]] || docker rm --force --volumes $(hosts) >/dev/null
     docker network inspect "$label" >/dev/null 2>&1 && docker network rm "$label" >/dev/null
   fi
-  stop dockerd dockerd
+  if running dockerd dockerd >/dev/null; then
+    stop dockerd dockerd
+    restore_network
+  fi
   rm -rf "$lab/hosts" "$lab/etcd" "$run"
   say "nothing of it runs any more; images stay below $lab"
 }
 
-tests() {
-  local why status=0
+# Those named `lab_all_…` take long, and run only if all are wanted.
+tests() { # [--all]
+  local why status=0 which='binary(lab) - test(/(^|::)lab_all_/)'
+  [[ ${1:-} != --all ]] || which='binary(lab)'
   why=$(obstacle)
   if [[ -n $why ]]; then
     say "NOT RUN: $why"
@@ -139,7 +144,7 @@ tests() {
   fi
   ! use_docker || [[ -z $(hosts) ]] || down
   LAB_CONTROLLER=0 up
-  LAB_GATEWAY=$gateway cargo nextest run --locked --cargo-quiet --run-ignored only -E 'binary(lab)' --test-threads 1 ||
+  LAB_GATEWAY=$gateway cargo nextest run --locked --cargo-quiet --run-ignored only -E "$which" --test-threads 1 ||
     status=$?
   ((status == 0)) || collect
   [[ -n ${LAB_KEEP:-} ]] || down
@@ -163,8 +168,9 @@ up | down)
   ;;
 status) status ;;
 test) tests ;;
+test-all) tests --all ;;
 *)
-  echo "lab.sh: up, down, status or test, not '${1:-}'" >&2
+  echo "lab.sh: up, down, status, test or test-all, not '${1:-}'" >&2
   exit 2
   ;;
 esac
