@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use calico_dcos::mesos::Options;
 use calico_dcos::mesos::scheduler::{CallSender, Subscription, connect};
 use calico_dcos::mesos::v1::scheduler::{
-    Accept, Acknowledge, Call, Event, Filters, Message, Operation,
+    Accept, Acknowledge, Call, Event, Filters, Message, Operation, Shutdown,
 };
 use calico_dcos::mesos::v1::{
     AllocationInfo, Capability, CapabilityType, FrameworkInfo, Offer, Resource, TaskInfo,
     TaskStatus,
 };
 use calico_dcos::words::AgentId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::host::{Host, PATIENCE, gateway, share};
 
@@ -31,7 +31,6 @@ impl Framework {
         let (program, new) = (share().join("bin/lab-test"), share().join("bin/lab-test.new"));
         std::fs::copy(std::env::current_exe().unwrap(), &new).unwrap();
         std::fs::rename(new, program).unwrap();
-        let masters = format!("http://{}:5050", gateway()).parse().unwrap();
         let framework = FrameworkInfo {
             user: "root".to_owned(),
             name: "lab test".to_owned(),
@@ -44,6 +43,12 @@ impl Framework {
             ],
             ..FrameworkInfo::default()
         };
+        Self::of(framework).await
+    }
+
+    /// As that framework, in the place of the scheduler that it had.
+    pub(crate) async fn of(framework: FrameworkInfo) -> Self {
+        let masters = format!("http://{}:5050", gateway()).parse().unwrap();
         let (events, calls) = connect(&Options::new(masters), framework, Vec::new()).await.unwrap();
         let (offers, agents, waiting, seen) = Default::default();
         Self { events, calls, offers, agents, waiting, seen }
@@ -108,6 +113,28 @@ impl Framework {
     /// Starts a task on a host, in the host's executor, which may be there already. With a network, the
     /// executor wants to be in it.
     pub(crate) async fn launch(&mut self, host: &Host, task: &str, network: Option<&str>) {
+        let mut executor = json!({
+            "executor_id": {"value": format!("lab-{}", network.unwrap_or("host"))},
+            "command": {
+                "shell": false,
+                "value": "/lab/bin/lab-test",
+                "arguments": ["lab-test", "--ignored", "--exact", "executor_process", "--nocapture"],
+            },
+        });
+        if let Some(name) = network {
+            executor["container"] = json!({"type": "MESOS", "network_infos": [{"name": name}]});
+        }
+        self.launch_in(host, task, executor, &[]).await;
+    }
+
+    /// The same in an executor of the caller's, with data for it.
+    pub(crate) async fn launch_in(
+        &mut self,
+        host: &Host,
+        task: &str,
+        mut executor: Value,
+        data: &[u8],
+    ) {
         let offer = loop {
             if let Some(offer) = self.offers.remove(&host.0) {
                 break offer;
@@ -120,27 +147,17 @@ impl Framework {
             allocation_info: Some(AllocationInfo { role: Some(role.to_owned()) }),
             ..Resource::scalar(name, value)
         });
+        executor["type"] = json!("CUSTOM");
+        executor["resources"] = json!(resources);
         let mut task: TaskInfo = serde_json::from_value(json!({
             "name": task,
             "task_id": {"value": task},
             "agent_id": {"value": offer.agent_id.as_str()},
             "resources": resources,
-            "executor": {
-                "type": "CUSTOM",
-                "executor_id": {"value": format!("lab-{}", network.unwrap_or("host"))},
-                "resources": resources,
-                "command": {
-                    "shell": false,
-                    "value": "/lab/bin/lab-test",
-                    "arguments": ["lab-test", "--ignored", "--exact", "executor_process", "--nocapture"],
-                },
-            },
+            "executor": executor,
         }))
         .unwrap();
-        if let (Some(name), Some(executor)) = (network, &mut task.executor) {
-            let container = json!({"type": "MESOS", "network_infos": [{"name": name}]});
-            executor.rest.insert("container".to_owned(), container);
-        }
+        task.data = Some(data.to_vec().into());
         self.calls.send(Call::Accept(Accept {
             offer_ids: vec![offer.id],
             operations: vec![Operation::Launch(vec![task])],
@@ -168,6 +185,12 @@ impl Framework {
                 return String::from_utf8(data.0).unwrap();
             }
         }
+    }
+
+    /// Ends an executor of it.
+    pub(crate) fn shut_down(&self, host: &Host, executor: &str) {
+        let (executor_id, agent_id) = (executor.into(), self.agents[&host.0].clone());
+        self.calls.send(Call::Shutdown(Shutdown { executor_id, agent_id }));
     }
 
     /// Ends all that it has started.

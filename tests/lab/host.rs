@@ -1,13 +1,19 @@
 //! A host of the lab, from outside: commands in it, and what its agent says.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::{Instant, timeout};
 
 /// How long a test waits for anything at all before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Where a host's agent looks for networks.
+pub(crate) const NETWORKS: &str = "/opt/mesosphere/etc/dcos/network/cni";
+/// The unit of the proxy to etcd.
+pub(crate) const PROXY: &str = "calico-dcos-etcd-proxy";
 
 /// The machine's address towards the hosts. Only `make lab-test` sets it.
 pub(crate) fn gateway() -> String {
@@ -41,7 +47,40 @@ impl Host {
 
     /// Runs a line of shell in it; it has to succeed. Returns its output.
     pub(crate) fn run(&self, line: &str) -> String {
-        docker(&["exec", &format!("calico-dcos-lab-{}", self.0), "sh", "-c", line])
+        docker(&["exec", &self.container(), "sh", "-c", line])
+    }
+
+    /// The name of its container.
+    pub(crate) fn container(&self) -> String {
+        format!("calico-dcos-lab-{}", self.0)
+    }
+
+    /// Takes its power away, and gives it back at once.
+    pub(crate) fn cut_power(&self) {
+        docker(&["kill", &self.container()]);
+        docker(&["start", &self.container()]);
+    }
+
+    /// Where its journal ends now.
+    pub(crate) fn mark(&self) -> Mark {
+        let said = self.run("journalctl --quiet --lines 0 --show-cursor");
+        let cursor = said.trim().strip_prefix("-- cursor: ").expect("a cursor");
+        Mark { host: self.clone(), cursor: cursor.to_owned() }
+    }
+
+    /// All that moves if anything is changed or started again: files with inode and time of change,
+    /// services and containers with their start.
+    pub(crate) fn still(&self) -> String {
+        let unit = self.unit();
+        self.run(&format!(
+            "stat --format '%n %i %Y' /etc/docker/daemon.json {NETWORKS}/* /var/lib/dcos/* \
+               /etc/systemd/system/calico-dcos* /var/lib/calico-dcos/in-force/* 2>/dev/null
+             for unit in docker {unit} {PROXY}; do
+               systemctl show --property Id,ExecMainStartTimestampMonotonic $unit
+             done
+             docker ps --all --no-trunc --format '{{{{.ID}}}} {{{{.Names}}}}'
+             docker inspect --format '{{{{.State.StartedAt}}}}' calico-node 2>&1 || true"
+        ))
     }
 
     pub(crate) fn unit(&self) -> &'static str {
@@ -56,6 +95,42 @@ impl Host {
     pub(crate) fn is_hybrid(&self) -> bool {
         let line = "stat -fc %T /sys/fs/cgroup/unified 2>/dev/null || true";
         self.run(line).trim() == "cgroup2fs"
+    }
+}
+
+/// A place in a host's journal.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    host: Host,
+    cursor: String,
+}
+
+impl Mark {
+    /// Waits until something after it says this, and gives the line.
+    pub(crate) async fn until_said(&self, text: &str) -> String {
+        // It ends by itself in the host: killing `docker exec` does not end what it has started.
+        let line = format!(
+            "exec timeout {} journalctl --quiet --follow --output cat --after-cursor '{}'",
+            PATIENCE.as_secs(),
+            self.cursor
+        );
+        let mut follow = tokio::process::Command::new("docker")
+            .args(["exec", &self.host.container(), "sh", "-c", &line])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("docker");
+        let mut lines = BufReader::new(follow.stdout.take().expect("its output")).lines();
+        let said = timeout(PATIENCE, async {
+            while let Some(line) = lines.next_line().await.expect("text") {
+                if line.contains(text) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        let said = said.await.ok().flatten();
+        said.unwrap_or_else(|| panic!("nothing on {:?} says {text}", self.host))
     }
 }
 

@@ -1,0 +1,175 @@
+//! Upgrades: of calico/node, and of ourselves.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::get;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use super::bare::all_is_in_force;
+use super::document::Document;
+use super::{
+    Controller, Over, as_declared, facts, launched, newest_attempt, own_program, status, tasks,
+    until, until_over,
+};
+use crate::host::{self, Host, eventually, gateway};
+use crate::witness::{self, Outage};
+
+/// Between its end and its successor's start nothing is done that could have been done before, and
+/// never on two hosts at a time.
+#[tokio::test]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
+async fn lab_an_upgrade_of_calico_node_restarts_nothing_else() {
+    let (_controller, hosts) = (as_declared().await, Host::all());
+    let (since, known) = (witness::now(), tasks().await);
+    let begun = hosts[0].run("date +%s");
+    Document::lab().with("calicoNode/image", "calico/node:v2.6.13").apply();
+    assert_eq!(until_over().await, Over::Done, "{}", status());
+    assert_eq!(witness::outages(&hosts, since), []);
+    let mut gaps = Vec::new();
+    for host in &hosts {
+        all_is_in_force(host, "calico/node:v2.6.13").await;
+        assert_eq!(launched(host, &known).await, ["calico-node"], "{host:?}");
+        let (gap, between) = gap(host, begun.trim());
+        println!("{}: without calico/node for {} ms", host.0, (gap.to - gap.from) / 1_000);
+        // Not the new one's making, let alone the pull of its image.
+        assert!(!between.iter().any(|event| event == "create"), "{between:?}");
+        gaps.push(gap);
+    }
+    assert_eq!(witness::most_at_once(&gaps), 1, "{gaps:?}");
+}
+
+/// When a host was without its calico/node, in microseconds of the clock that all hosts share, and what
+/// Docker did meanwhile.
+fn gap(host: &Host, since: &str) -> (Outage, Vec<String>) {
+    let events = host.run(&format!(
+        "docker events --since {since} --until $(date +%s.%N) --filter type=container \
+         --format '{{{{.TimeNano}}}} {{{{.Action}}}}'"
+    ));
+    let events: Vec<(u64, String)> = events
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(at, action)| (at.parse::<u64>().unwrap() / 1_000, action.to_owned()))
+        .collect();
+    let when = |wanted: &str| events.iter().find(|(_, action)| action == wanted).unwrap().0;
+    let (from, to) = (when("die"), when("start"));
+    let within = events.into_iter().filter(|(at, _)| (from..=to).contains(at));
+    let gap = Outage { from, to, host: host.0.clone(), service: "calico-node".to_owned() };
+    (gap, within.map(|(_, action)| action).collect())
+}
+
+/// What runs is left alone by a new version of this program; hosts take it with the next task that
+/// they are given.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
+async fn lab_a_new_version_of_ours_disturbs_nothing() {
+    let (host, hosts) = (Host::named("a1"), Host::all());
+    drop(as_declared().await);
+    let (since, attempt) = (witness::now(), newest_attempt());
+    let before: Vec<_> = hosts.iter().map(Host::still).collect();
+    let next = Next::serve().await;
+    let controller = Controller::of(&next.program, &next.url());
+    until("the new one does not lead", leads(&controller)).await;
+    assert_eq!(until_over().await, Over::Done, "{}", status());
+    host.run("docker rm --force calico-node");
+    let changed = |now: &Value| {
+        let journal = &facts(now, &host)["journal"];
+        journal["attempt"].as_u64() > Some(attempt) && journal["state"]["is"] == "done"
+    };
+    until("the new one does not put a container back", changed).await;
+    assert_eq!(until_over().await, Over::Done, "{}", status());
+    assert_eq!(newest_attempt(), attempt + 1);
+    assert_eq!(next.fetched.load(Ordering::SeqCst), 1, "only one host had anything to do");
+    for (host, before) in hosts.iter().zip(&before).skip(1) {
+        assert_eq!(host.still(), *before);
+    }
+    all_is_in_force(&host, "calico/node:v2.6.12").await;
+    assert_eq!(witness::outages(&hosts, since), []);
+}
+
+/// What came with one byte changed is never run; nothing on the host is touched, and it says so. The
+/// version before still does what is due.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
+async fn lab_an_artifact_with_one_byte_changed_is_not_run() {
+    let (host, hosts) = (Host::named("a1"), Host::all());
+    drop(as_declared().await);
+    let (since, known) = (witness::now(), tasks().await);
+    let next = Next::serve().await;
+    next.damaged.store(true, Ordering::SeqCst);
+    let controller = Controller::of(&next.program, &next.url());
+    until("the new one does not lead", leads(&controller)).await;
+    host.run("docker rm --force calico-node");
+    let journal = host.run("cat /var/lib/calico-dcos/journal.json");
+    let failed = async || states(&known).await.contains(&"TASK_FAILED".to_owned());
+    eventually(failed, |failed| *failed).await;
+    assert_eq!(host.run("docker ps --quiet --filter name=calico-node"), "");
+    assert_eq!(host.run("cat /var/lib/calico-dcos/journal.json"), journal);
+    drop(controller);
+    let _controller = as_declared().await;
+    let back = async || host.run("docker ps --format '{{.Image}}' --filter name=calico-node");
+    eventually(back, |image| image.trim() == "calico/node:v2.6.12").await;
+    assert_eq!(until_over().await, Over::Done, "{}", status());
+    assert_eq!(witness::outages(&hosts, since), []);
+}
+
+/// In which states the tasks are that were launched since.
+async fn states(since: &BTreeSet<String>) -> Vec<String> {
+    let tasks = host::get(&format!("http://{}:5050/tasks", gateway())).await;
+    let new = |task: &&Value| !since.contains(task["id"].as_str().unwrap());
+    let tasks = tasks["tasks"].as_array().unwrap().iter().filter(new);
+    tasks.map(|task| task["state"].as_str().unwrap().to_owned()).collect()
+}
+
+fn leads(controller: &Controller) -> impl Fn(&Value) -> bool {
+    let id = format!(":{}", controller.0.id());
+    move |now| now["leader"]["name"].as_str().is_some_and(|name| name.ends_with(&id))
+}
+
+/// A next version of the program, and a server where hosts fetch it.
+struct Next {
+    program: PathBuf,
+    address: SocketAddr,
+    /// What is served has one byte changed.
+    damaged: Arc<AtomicBool>,
+    fetched: Arc<AtomicUsize>,
+}
+
+impl Next {
+    async fn serve() -> Self {
+        // What comes after the end of an executable changes nothing but its digest.
+        let mut bytes = std::fs::read(own_program()).unwrap();
+        bytes.extend_from_slice(format!("another version, {}", witness::now()).as_bytes());
+        let program = own_program().with_file_name("calico-dcos-next");
+        let new = program.with_extension("new");
+        std::fs::write(&new, &bytes).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&new, &program).unwrap();
+        let mut other = bytes.clone();
+        *other.last_mut().unwrap() ^= 1;
+        let (bytes, other) = (Bytes::from(bytes), Bytes::from(other));
+        let (damaged, fetched) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (is_damaged, count) = (Arc::clone(&damaged), Arc::clone(&fetched));
+        let serve = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let served = if is_damaged.load(Ordering::SeqCst) { &other } else { &bytes };
+            std::future::ready(served.clone())
+        };
+        let listener = TcpListener::bind((gateway(), 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/calico-dcos", get(serve));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { program, address, damaged, fetched }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/calico-dcos", self.address)
+    }
+}
