@@ -108,6 +108,7 @@ fn view<'a>(host: &'a Host, spec: &'a HostSpec) -> HostView<'a> {
         slot: None,
         progress: None,
         excluded: false,
+        paused: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides anything: identifiers, counters, the components, and time as a value.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use schemars::JsonSchema;
@@ -76,6 +76,39 @@ text_id! {
     /// A machine, named by its agent's `hostname`. An agent that comes back under a new agent ID
     /// is the same host.
     HostName
+}
+
+impl HostName {
+    /// The name as a part of a path: percent-encoded, so that one host is one path.
+    #[must_use]
+    pub fn encoded(&self) -> String {
+        let mut path = String::with_capacity(self.0.len());
+        for byte in self.0.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                path.push(char::from(byte));
+            } else {
+                // Writing to a `String` cannot fail.
+                let _ = write!(path, "%{byte:02X}");
+            }
+        }
+        path
+    }
+
+    /// Reads what [`Self::encoded`] writes, and other ways to write it. None if it is no name.
+    #[must_use]
+    pub fn decoded(text: &str) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            bytes.push(if byte == b'%' {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            } else {
+                byte
+            });
+        }
+        String::from_utf8(bytes).ok().filter(|name| !name.is_empty()).map(Self)
+    }
 }
 text_id! {
     /// Mesos' name for one registration of an agent.

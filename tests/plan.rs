@@ -175,6 +175,7 @@ fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) ->
             tasks: &host.tasks,
             slot: host.slot.as_ref(),
             progress: host.progress.as_ref(),
+            paused: None,
             excluded: host.excluded,
         };
         (&host.name, view)

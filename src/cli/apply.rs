@@ -68,20 +68,19 @@ pub(super) async fn show_and_write(
     yes: bool,
     command: &str,
 ) -> Result<Exit, Failure> {
-    let documents = changed(view);
-    if documents.is_empty() {
+    let edit = changed(view);
+    if edit.is_empty() {
         print("Nothing to write: etcd has these documents already.\n")?;
         return Ok(Exit::Good);
     }
     print(&text(view, &view.plan(), false))?;
-    let names: Vec<_> = documents.keys().map(ToString::to_string).collect();
-    let names = names.join(", ");
+    let names = edit.names(&view.state);
     if !yes && !confirmed(&format!("\nWrite {names}?"))? {
         print("Nothing was written.\n")?;
         return Ok(Exit::Differs);
     }
-    let revision = publish(store, &view.state, &documents, command).await?;
-    let written = count(documents.len(), "document");
+    let revision = publish(store, &view.state, &edit, command).await?;
+    let written = count(edit.written.len() + edit.deleted.len(), "document");
     print(&format!(
         "\n{BOLD}Wrote {written}{BOLD:#} ({names}) at etcd revision {revision}. \
          `calico-dcos status --watch` shows what becomes of it.\n"

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod completions;
 pub mod connection;
+mod control;
 mod demo;
 pub mod diff;
 pub mod edit;
@@ -11,11 +12,13 @@ pub mod exit;
 pub mod export;
 mod format;
 pub mod get;
+mod history;
 mod input;
 mod logging;
 mod mesos;
 mod node;
 mod publish;
+mod rollback;
 mod run;
 mod sim;
 pub mod simulate;
@@ -51,6 +54,14 @@ enum Command {
     Edit(edit::Edit),
     Get(get::Get),
     Status(status::Status),
+    Pause(control::Pause),
+    Resume(control::Resume),
+    Approve(control::Approve),
+    Retry(control::Retry),
+    Release(control::Release),
+    Forget(control::Forget),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Export(export::Export),
     Simulate(simulate::Simulate),
     Demo(demo::Demo),
@@ -70,6 +81,14 @@ impl Command {
             Self::Edit(edit) => edit.execute().await,
             Self::Get(get) => get.execute().await,
             Self::Status(status) => status.execute().await,
+            Self::Pause(pause) => pause.execute().await,
+            Self::Resume(resume) => resume.execute().await,
+            Self::Approve(approve) => approve.execute().await,
+            Self::Retry(retry) => retry.execute().await,
+            Self::Release(release) => release.execute().await,
+            Self::Forget(forget) => forget.execute().await,
+            Self::History(history) => history.execute().await,
+            Self::Rollback(rollback) => rollback.execute().await,
             Self::Export(export) => export.execute().await,
             Self::Simulate(simulate) => simulate.execute(),
             Self::Demo(demo) => demo.execute().await,

@@ -9,7 +9,7 @@ use crate::rollout::records::{
     Author, HISTORY_KEPT, HistoryEntry, RECORDS_VERSION, history_number, to_json,
 };
 use crate::store::{EtcdStore, Key, MAX_OPS, Outcome, Space, StoreError, Txn};
-use crate::words::{Revision, Time};
+use crate::words::Revision;
 
 use super::run::machine;
 use super::state::State;
@@ -21,6 +21,9 @@ const OLDEST_DELETED: usize = 8;
 
 /// Documents in one transaction, beside the entry of the history and those that it deletes.
 const MOST: usize = MAX_OPS - 1 - OLDEST_DELETED;
+
+/// Why no entry could be written.
+const ALL_THE_TIME: &str = "others write all the time";
 
 /// How often a number for the entry is tried.
 const ENTRY_TRIES: usize = 4;
@@ -72,67 +75,111 @@ impl From<PublishError> for Failure {
 
 /// The documents of a view that are not in etcd as they are.
 #[must_use]
-pub(super) fn changed(view: &View) -> BTreeMap<DocumentName, String> {
+pub(super) fn changed(view: &View) -> Edit {
     let stored = |name: &DocumentName| view.state.documents.get(&name.to_string());
     let differs =
         |name: &DocumentName, text: &str| stored(name).is_none_or(|stored| stored.text != text);
     let documents = view.desired.documents.iter();
-    documents
+    let written = documents
         .filter(|(name, text)| differs(name, text))
         .map(|(name, text)| (name.clone(), text.clone()))
-        .collect()
+        .collect();
+    let stored = view.state.documents.keys().filter_map(|name| name.parse().ok());
+    let deleted = stored.filter(|name| !view.desired.documents.contains_key(name)).collect();
+    Edit { written, deleted }
 }
 
-/// Writes documents in one transaction, if all documents still are what `state` says, and in the
-/// same one that `who` did it, with which command.
+/// What is to become of documents: their new texts, and those that are deleted.
+#[derive(Debug, Default)]
+pub(super) struct Edit {
+    /// By name.
+    pub written: BTreeMap<DocumentName, String>,
+    /// These go.
+    pub deleted: Vec<DocumentName>,
+}
+
+impl Edit {
+    /// Nothing is to be done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.deleted.is_empty()
+    }
+
+    /// `cluster, pools/gpu (new), pools/old (deleted)`.
+    pub(super) fn names(&self, state: &State) -> String {
+        let written = self.written.keys().map(|name| {
+            let new = !state.documents.contains_key(&name.to_string());
+            format!("{name}{}", if new { " (new)" } else { "" })
+        });
+        let deleted = self.deleted.iter().map(|name| format!("{name} (deleted)"));
+        written.chain(deleted).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Changes documents in one transaction, if all documents still are what `state` says, and writes
+/// in the same one who did it, with which command.
 pub(super) async fn publish(
     store: &EtcdStore,
     state: &State,
-    documents: &BTreeMap<DocumentName, String>,
+    edit: &Edit,
     command: &str,
 ) -> Result<Revision, Failure> {
-    if documents.len() > MOST {
-        return Err(PublishError::TooMany(documents.len()).into());
+    let documents = edit.written.len() + edit.deleted.len();
+    if documents > MOST {
+        return Err(PublishError::TooMany(documents).into());
     }
-    let entry = entry(state, documents, command, clock::now());
+    let what = format!("{command}: wrote {}", edit.names(state));
     // Somebody else's entry of the same number is no edit of a document: the next one is free.
     let mut newest = state.history.last().copied();
     for _ in 0..ENTRY_TRIES {
-        let number = history_number(entry.at, newest, Author::Person);
-        let txn = recorded(transaction(state, documents), state, number, &entry);
-        if let Outcome::Committed(revision) = store.txn(&txn).await? {
-            return Ok(revision);
+        match record(store, state, transaction(state, edit), &what, &mut newest).await? {
+            Outcome::Committed(revision) => return Ok(revision),
+            Outcome::Conflict => {}
         }
         let now = store.list(Space::Desired).await?;
         let what = difference(&state.revisions(), &State::of(&now, state.at).revisions());
         if !what.is_empty() {
             return Err(PublishError::Stale { at: state.revision, what }.into());
         }
-        newest = Some(number);
     }
-    let what = "others write all the time".to_owned();
-    Err(PublishError::Stale { at: state.revision, what }.into())
+    Err(PublishError::Stale { at: state.revision, what: ALL_THE_TIME.to_owned() }.into())
 }
 
-/// Who changed what.
-fn entry(
+/// Carries out what an operator asks for, which compares nothing, and writes who asked.
+pub(super) async fn ask(
+    store: &EtcdStore,
     state: &State,
-    documents: &BTreeMap<DocumentName, String>,
-    command: &str,
-    at: Time,
-) -> HistoryEntry {
-    let change = |name: &DocumentName| {
-        let new = !state.documents.contains_key(&name.to_string());
-        format!("{name}{}", if new { " (new)" } else { "" })
-    };
-    let names: Vec<String> = documents.keys().map(change).collect();
-    let what = format!("{command}: wrote {}", names.join(", "));
-    HistoryEntry {
-        version: RECORDS_VERSION,
-        at,
-        who: person(|name| std::env::var(name).ok()),
-        what,
+    txn: &Txn,
+    what: &str,
+) -> Result<Revision, Failure> {
+    let mut newest = state.history.last().copied();
+    for _ in 0..ENTRY_TRIES {
+        if let Outcome::Committed(revision) =
+            record(store, state, txn.clone(), what, &mut newest).await?
+        {
+            return Ok(revision);
+        }
     }
+    Err(PublishError::Stale { at: state.revision, what: ALL_THE_TIME.to_owned() }.into())
+}
+
+/// Tries a transaction together with an entry of the history, under the next number.
+async fn record(
+    store: &EtcdStore,
+    state: &State,
+    txn: Txn,
+    what: &str,
+    newest: &mut Option<u64>,
+) -> Result<Outcome, Failure> {
+    let at = clock::now();
+    let entry = HistoryEntry { version: RECORDS_VERSION, at, who: who(), what: what.to_owned() };
+    let number = history_number(at, *newest, Author::Person);
+    *newest = Some(number);
+    Ok(store.txn(&recorded(txn, state, number, &entry)).await?)
+}
+
+/// The person at the keyboard.
+pub(super) fn who() -> String {
+    person(|name| std::env::var(name).ok())
 }
 
 /// The person at the keyboard, as far as the environment tells: `alice@host`, `alice as root@host`.
@@ -158,17 +205,23 @@ fn recorded(mut txn: Txn, state: &State, number: u64, entry: &HistoryEntry) -> T
     txn.if_at(key.clone(), Revision(0)).put(key, to_json(entry))
 }
 
-/// Compares those that are written first, and the others as far as etcd takes compares.
-fn transaction(state: &State, documents: &BTreeMap<DocumentName, String>) -> Txn {
-    let mut txn = Txn::new();
-    for (name, text) in documents {
+/// Compares those that are changed first, and the others as far as etcd takes compares.
+fn transaction(state: &State, edit: &Edit) -> Txn {
+    let at = |name: &DocumentName| {
         let stored = state.documents.get(&name.to_string());
-        let at = stored.map_or(Revision(0), |stored| stored.revision);
-        txn = txn.if_at(key(name), at).put(key(name), text);
+        stored.map_or(Revision(0), |stored| stored.revision)
+    };
+    let mut txn = Txn::new();
+    for (name, text) in &edit.written {
+        txn = txn.if_at(key(name), at(name)).put(key(name), text);
+    }
+    for name in &edit.deleted {
+        txn = txn.if_at(key(name), at(name)).delete(key(name));
     }
     for (name, stored) in &state.documents {
         let Ok(name) = name.parse::<DocumentName>() else { continue };
-        if txn.compares.len() < MAX_OPS - 1 && !documents.contains_key(&name) {
+        let changed = edit.written.contains_key(&name) || edit.deleted.contains(&name);
+        if txn.compares.len() < MAX_OPS - 1 && !changed {
             txn = txn.if_at(key(&name), stored.revision);
         }
     }
@@ -249,15 +302,17 @@ mod tests {
     fn an_edit_is_recorded_with_who_and_what_and_the_history_stays_bounded() {
         let mut state = fleet(1);
         state.history = (0..HISTORY_KEPT as u64 + 3).map(|n| n * 2).collect();
-        let documents = BTreeMap::from([
+        let written = BTreeMap::from([
             (DocumentName::Cluster, CLUSTER.to_owned()),
             ("pools/gpu".parse().unwrap(), POOL.to_owned()),
         ]);
-        let entry = entry(&state, &documents, "apply", NOW);
-        assert_eq!(entry.what, "apply: wrote cluster, pools/gpu (new)");
-        let txn = recorded(transaction(&state, &documents), &state, 99_999, &entry);
+        let edit = Edit { written, deleted: vec!["pools/old".parse().unwrap()] };
+        let what = edit.names(&state);
+        assert_eq!(what, "cluster, pools/gpu (new), pools/old (deleted)");
+        let entry = HistoryEntry { version: RECORDS_VERSION, at: NOW, who: who(), what };
+        let txn = recorded(transaction(&state, &edit), &state, 99_999, &entry);
         let gone: Vec<_> = txn.ops.iter().filter(|op| matches!(op, Op::Delete(_))).collect();
-        assert_eq!(gone.len(), 4, "one makes place for this one, and three are too many");
+        assert_eq!(gone.len(), 5, "the pool; one that makes place; and three that are too many");
         assert!(txn.compares.contains(&Compare::ModRevision(Key::History(99_999), Revision(0))));
         txn.check().unwrap();
     }
@@ -287,9 +342,12 @@ mod tests {
         let both = format!("---\n{CLUSTER}---\n# Kept.\n{POOL}");
         let view = View::new(state, vec![Source::file("both.yaml", both)], NOW).unwrap();
         let changed = changed(&view);
-        let names: Vec<_> = changed.keys().map(ToString::to_string).collect();
-        assert_eq!(names, ["pools/gpu"], "the Cluster is in etcd as it is");
-        let text = changed.values().next().unwrap();
+        assert_eq!(
+            changed.names(&view.state),
+            "pools/gpu (new)",
+            "the Cluster is in etcd as it is"
+        );
+        let text = changed.written.values().next().unwrap();
         assert!(text.starts_with("# Kept.\n") && text.contains("calico/node:v2.6.11"), "{text}");
         let txn = transaction(&view.state, &changed);
         assert_eq!((txn.compares.len(), txn.ops.len()), (3, 1));

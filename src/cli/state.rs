@@ -10,7 +10,8 @@ use crate::budget::slot::{Guard, Slot};
 use crate::observed::fleet::{AgentSeen, HostRecord};
 use crate::observed::tasks::HostTasks;
 use crate::plan::assess::HostProgress;
-use crate::rollout::records::{Accepted, Measures, RolloutState, from_json};
+use crate::plan::control::{Control, Controls};
+use crate::rollout::records::{Accepted, BadRecord, Measures, RolloutState, from_json};
 use crate::store::{Entry, Key, LeaderRecord, Snapshot};
 use crate::words::{Generation, HostName, Revision, Time};
 
@@ -70,6 +71,9 @@ pub struct State {
     /// Who leads; none if nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<LeaderRecord>,
+    /// What operators ask for beside the documents.
+    #[serde(default, skip_serializing_if = "Controls::is_empty")]
+    pub controls: Controls,
     /// The hosts.
     #[serde(default)]
     pub hosts: BTreeMap<HostName, HostState>,
@@ -136,6 +140,7 @@ impl State {
             measures: None,
             guard: None,
             leader: None,
+            controls: Controls::default(),
             hosts: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             history: BTreeSet::new(),
@@ -238,7 +243,15 @@ impl State {
             Key::History(number) => drop(self.history.insert(*number)),
             Key::RolloutState => self.rollout = self.record(entry),
             Key::Leader => self.leader = self.record(entry),
-            Key::Rendered(_) | Key::Control(_) | Key::FrameworkId => {}
+            Key::Control(name) => {
+                if let Some(control) = Control::parse(name)
+                    && let Err(source) = self.controls.put(control, &entry.value)
+                {
+                    let bad = BadRecord { path: entry.key.path(), source };
+                    self.unreadable.insert(format!("{bad} ({})", bad.source));
+                }
+            }
+            Key::Rendered(_) | Key::FrameworkId => {}
         }
     }
 

@@ -5,6 +5,7 @@
 //! their facts without a write), so all hosts count as heard of now, and surfaces show the age of
 //! the facts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::budget::books::{Books, Untrue, check};
@@ -15,6 +16,7 @@ use crate::desired::{
 };
 use crate::mesos::workload::Workload;
 use crate::plan::assess::HostView;
+use crate::plan::control::Pause;
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::order::OrderKey;
 use crate::plan::{FleetView, Plan, plan, totals};
@@ -75,6 +77,7 @@ struct Host {
     name: HostName,
     spec: Result<Arc<HostSpec>, PoolConflict>,
     excluded: bool,
+    paused: Option<Pause>,
 }
 
 impl View {
@@ -86,6 +89,19 @@ impl View {
         let hosts = resolve(&state, &desired);
         let raises_generation = basis != Basis::InForce && raises(&state, &hosts);
         let workload = None;
+        Ok(Self { state, now, basis, desired, refused, raises_generation, workload, hosts })
+    }
+
+    /// Takes a set of documents in the place of all that are in etcd.
+    pub fn of_set(
+        state: State,
+        documents: &BTreeMap<String, String>,
+        now: Time,
+    ) -> Result<Self, ViewError> {
+        let desired = Arc::new(read(&sources(documents)).map_err(ViewError::Refused)?);
+        let hosts = resolve(&state, &desired);
+        let raises_generation = raises(&state, &hosts);
+        let (basis, refused, workload) = (Basis::Proposed, None, None);
         Ok(Self { state, now, basis, desired, refused, raises_generation, workload, hosts })
     }
 
@@ -157,7 +173,11 @@ impl View {
         }
         match self.state.rollout.as_ref().map(|rollout| &rollout.stage) {
             Some(Stage::Halted { why }) if !self.raises_generation => halted(why),
-            _ => Phase::Running,
+            _ => {
+                let generation = self.generation();
+                let next = if self.raises_generation { generation.next() } else { generation };
+                Phase::open(self.rollout(), next, &self.state.controls)
+            }
         }
     }
 
@@ -185,6 +205,7 @@ impl View {
             slot: slot.as_ref(),
             progress: progress.as_ref().filter(|progress| counts(progress.generation)),
             excluded: host.excluded,
+            paused: host.paused.as_ref(),
         })
     }
 }
@@ -235,10 +256,11 @@ fn identities(state: &State) -> impl Iterator<Item = (&HostName, HostIdentity)> 
 fn resolve(state: &State, desired: &Arc<Desired>) -> Vec<Host> {
     let mut resolver = Resolver::new(Arc::clone(desired));
     let mut hosts: Vec<_> = identities(state)
-        .map(|(name, identity)| Host {
-            name: name.clone(),
-            spec: resolver.resolve(&identity),
-            excluded: desired.excludes(name),
+        .map(|(name, identity)| {
+            let spec = resolver.resolve(&identity);
+            let pools = spec.as_ref().map_or(&[][..], |spec| &spec.pools);
+            let paused = state.controls.pause_of(name, pools);
+            Host { name: name.clone(), excluded: desired.excludes(name), paused, spec }
         })
         .collect();
     hosts.sort_by_cached_key(|host| natural(&host.name));

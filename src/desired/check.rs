@@ -328,7 +328,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// The nearest of the names, if it is near enough to be what was meant.
-pub(super) fn did_you_mean(word: &str, names: &[&str]) -> Option<String> {
+pub fn did_you_mean(word: &str, names: &[&str]) -> Option<String> {
     if word.len() > 60 {
         return None;
     }

@@ -25,6 +25,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use check::did_you_mean;
 pub use edit::{EditError, set_path};
 pub use finding::{Finding, Findings, render_warnings};
 pub use limit::{Limit, Percent};

@@ -4,12 +4,13 @@
 //! changes. What the fleet allows is `gate`'s.
 
 use crate::budget::slot::{Slot, SlotState};
-use crate::desired::{HostSpec, PoolConflict, Spec};
+use crate::desired::{HostSpec, PausedBy, PoolConflict, Spec};
 use crate::observed::facts::{Facts, JournalState};
 use crate::observed::fleet::{Condition, HostRecord};
 use crate::observed::tasks::{HostTasks, Supervised};
 use crate::words::{Attempt, Component, Generation, TaskKind, Time};
 
+use super::control::Pause;
 use super::reason::{Progress, Reason};
 use super::step::{Step, carrier, left_alone, steps};
 
@@ -37,6 +38,8 @@ pub struct HostView<'a> {
     pub progress: Option<&'a HostProgress>,
     /// An operator wants it left alone.
     pub excluded: bool,
+    /// An operator has paused it, beside what the documents say.
+    pub paused: Option<&'a Pause>,
 }
 
 /// What became of a host's attempts: kept in etcd beside the slot, so that a new leader goes on
@@ -175,6 +178,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
                 .or_else(|| blocked(host, facts, &work))
                 .or_else(|| refused(host, now))
                 .or_else(|| failed(host, now))
+                .or_else(|| paused(host))
                 .or_else(|| maintained(host, now).filter(|_| work.disruptive))
                 .or_else(|| asked_too_early(unasked, &work))
         });
@@ -250,8 +254,9 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
             return Some(Reason::Failed { why: progress.why.clone() });
         }
         if progress.failures > 0 && !open {
-            if let Some(maintained) = maintained(host, now).filter(|_| progress.retry_at <= now) {
-                return Some(maintained);
+            let holds = || paused(host).or_else(|| maintained(host, now));
+            if let Some(held) = holds().filter(|_| progress.retry_at <= now) {
+                return Some(held);
             }
             let why = progress.why.clone();
             return Some(Reason::BackingOff { until: progress.retry_at, why });
@@ -348,6 +353,20 @@ fn failed(host: HostView<'_>, now: Time) -> Option<Reason> {
     }
     (progress.retry_at > now)
         .then(|| Reason::BackingOff { until: progress.retry_at, why: progress.why.clone() })
+}
+
+/// Whether an operator holds back what has not begun.
+#[must_use]
+pub fn paused(host: HostView<'_>) -> Option<Reason> {
+    if let Some(pause) = host.paused {
+        return Some(Reason::Paused { by: pause.to_string(), since: Some(pause.ask.at) });
+    }
+    let by = host.spec.ok()?.rollout.paused_by.as_ref()?;
+    let by = match by {
+        PausedBy::Cluster => "the Cluster's rollout.paused".to_owned(),
+        PausedBy::Pool(pool) => format!("rollout.paused of pool `{pool}`"),
+    };
+    Some(Reason::Paused { by, since: None })
 }
 
 /// Whether its machine is announced to be away, and is not back yet.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::budget::pace::Permits;
-use crate::desired::{DrainMode, HostSpec, Limit, PausedBy, Rollout, Start};
+use crate::desired::{DrainMode, HostSpec, Limit, Rollout, Start};
 use crate::observed::fleet::Condition;
-use crate::words::HostName;
+use crate::words::{Generation, HostName};
 
 use super::assess::HostView;
+use super::control::Controls;
 use super::reason::Reason;
 
 /// What the decision rests on.
@@ -115,11 +116,25 @@ impl Limits {
 pub enum Phase {
     /// Work goes on.
     Running,
+    /// The documents want each generation approved, and nobody has approved this one.
+    Unapproved,
     /// The rollout has halted.
     Halted {
         /// Why.
         why: String,
     },
+}
+
+impl Phase {
+    /// Of a generation that nothing has stopped.
+    #[must_use]
+    pub fn open(rollout: &Rollout, generation: Generation, controls: &Controls) -> Self {
+        if rollout.start == Start::Approved && !controls.approves(generation) {
+            Self::Unapproved
+        } else {
+            Self::Running
+        }
+    }
 }
 
 /// How many may start now, and why not more.
@@ -139,22 +154,12 @@ impl Gate {
 
 /// What holds back all work, disruptive or not.
 #[must_use]
-pub fn held_back(rollout: &Rollout, phase: &Phase) -> Option<Reason> {
-    if let Phase::Halted { why } = phase {
-        return Some(Reason::Halted { why: why.clone() });
+pub fn held_back(phase: &Phase) -> Option<Reason> {
+    match phase {
+        Phase::Running => None,
+        Phase::Unapproved => Some(Reason::WaitingForApproval),
+        Phase::Halted { why } => Some(Reason::Halted { why: why.clone() }),
     }
-    (rollout.start == Start::Approved).then_some(Reason::WaitingForApproval)
-}
-
-/// What a pool or the cluster says about one host, whatever the budget.
-#[must_use]
-pub fn host_held_back(spec: &HostSpec) -> Option<Reason> {
-    spec.rollout.paused_by.as_ref().map(|by| Reason::Paused {
-        by: match by {
-            PausedBy::Cluster => "the cluster's rollout.paused".to_owned(),
-            PausedBy::Pool(pool) => format!("pool `{pool}`"),
-        },
-    })
 }
 
 /// What a host asks for that this version cannot do yet: it holds every disruptive start, and is

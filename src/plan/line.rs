@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::desired::{HostSpec, Rollout};
 
-use super::gate::{Gate, Phase, PoolTotals, held_back, host_held_back, not_yet, pool_full};
+use super::gate::{Gate, Phase, PoolTotals, held_back, not_yet, pool_full};
 use super::reason::Reason;
 
 /// What is left to give out while the line moves.
@@ -26,7 +26,7 @@ impl<'a> Line<'a> {
         gate: Gate,
         pools: BTreeMap<String, PoolTotals>,
     ) -> Self {
-        Self { rollout, held_back: held_back(rollout, phase), gate, pools }
+        Self { rollout, held_back: held_back(phase), gate, pools }
     }
 
     /// No later host can start a disruption, whatever it is.
@@ -38,9 +38,8 @@ impl<'a> Line<'a> {
     /// What a host would wait for if it were its turn now; none if it may start.
     #[must_use]
     pub fn waits(&self, spec: &HostSpec, disruptive: bool) -> Option<Reason> {
-        let waits = self.held_back.clone().or_else(|| host_held_back(spec));
-        if waits.is_some() || !disruptive {
-            return waits;
+        if self.held_back.is_some() || !disruptive {
+            return self.held_back.clone();
         }
         not_yet(self.rollout, spec)
             .or_else(|| pool_full(spec, &self.pools))

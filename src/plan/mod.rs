@@ -6,12 +6,14 @@
 //!
 //! - `step`: what has to change on a host, and what each change disrupts.
 //! - `assess`: one host, without looking at the others. Kept until the host changes.
+//! - `control`: what operators ask for beside the documents.
 //! - `gate`: how many hosts may start a disruption now, and why not more.
 //! - `order` and `line`: who starts, one after the other.
 //! - [`plan()`]: all of it for a whole fleet.
 //! - `reason`: the fixed list of reasons.
 
 pub mod assess;
+pub mod control;
 pub mod gate;
 pub mod line;
 pub mod order;

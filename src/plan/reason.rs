@@ -85,8 +85,10 @@ pub enum Reason {
     },
     /// An operator has paused it.
     Paused {
-        /// The cluster or a pool.
+        /// A person, or the document that says so.
         by: String,
+        /// Since when, if that is known.
+        since: Option<Time>,
     },
     /// The rollout has halted.
     Halted {
@@ -168,8 +170,7 @@ impl fmt::Display for Reason {
                 clock(*from)
             ),
             Self::WaitingForApproval => f.write_str(
-                "the edit has to be approved (rollout.start is `approved`; this version cannot \
-                 approve yet)",
+                "the edit has to be approved (rollout.start is `approved`): `calico-dcos approve`",
             ),
             Self::WaitingForSlot { limit: 0, pool, .. } => {
                 write!(f, "the budget{} is zero: none start", of_pool(pool.as_deref()))
@@ -208,7 +209,10 @@ impl fmt::Display for Reason {
             Self::Failed { why } | Self::Blocked { why } | Self::Unknown { why } => {
                 f.write_str(why)
             }
-            Self::Paused { by } => write!(f, "paused by {by}"),
+            Self::Paused { by, since: None } => write!(f, "paused by {by}"),
+            Self::Paused { by, since: Some(since) } => {
+                write!(f, "paused since {} by {by}", clock(*since))
+            }
             Self::Halted { why } => write!(f, "the rollout has halted: {why}"),
             Self::Excluded => f.write_str("excluded by rollout.exclude"),
             Self::Unreachable { how, .. } => f.write_str(how),

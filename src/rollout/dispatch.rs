@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::desired::HostSpec;
 use crate::mesos::v1::scheduler::Call;
-use crate::plan::gate::{held_back, host_held_back};
+use crate::plan::gate::Phase;
 use crate::words::{Attempt, HostName, TaskId, TaskKind, Time};
 
 use super::event::Effect;
@@ -16,12 +16,10 @@ impl Controller {
     /// Whether work that takes no slot may be done on a host now.
     pub(super) fn may_move(&self, name: &HostName, now: Time) -> bool {
         let Some(host) = self.hosts.get(name) else { return false };
-        let Some(rollout) = self.rollout() else { return false };
-        let Some(Ok(spec)) = &host.spec else { return false };
-        host.assessment.lets_live_work_go_on()
+        matches!(host.spec, Some(Ok(_)))
+            && host.assessment.lets_live_work_go_on()
             && host.can_launch(now)
-            && held_back(rollout, &self.phase()).is_none()
-            && host_held_back(spec).is_none()
+            && self.phase() == Phase::Running
     }
 
     /// Launches observers and supervising tasks.

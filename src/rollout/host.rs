@@ -8,6 +8,7 @@ use crate::desired::{HostSpec, PoolConflict};
 use crate::observed::fleet::{Away, Condition, HostRecord, Room};
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
+use crate::plan::control::Pause;
 use crate::plan::gate::{Standing, Totals};
 use crate::plan::order::OrderKey;
 use crate::plan::order_key;
@@ -33,6 +34,8 @@ pub(super) struct Host {
     pub slot: Option<(Slot, Revision)>,
     pub progress: Option<HostProgress>,
     pub excluded: bool,
+    /// An operator has paused it, beside what the documents say.
+    pub paused: Option<Pause>,
     /// What it is to have, as it is stored for people.
     pub rendered: Option<Rendered>,
     /// Tasks of it that have not answered the reconciliation.
@@ -68,6 +71,7 @@ impl Host {
             slot: None,
             progress: None,
             excluded: false,
+            paused: None,
             rendered: None,
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
@@ -102,6 +106,7 @@ impl Host {
             slot: self.slot(),
             progress: self.progress_in(generation),
             excluded: self.excluded,
+            paused: self.paused.as_ref(),
         })
     }
 
@@ -110,6 +115,12 @@ impl Host {
         if let Some(task) = self.tasks.tasks.remove(&kind) {
             self.unanswered.remove(&task.id);
         }
+    }
+
+    /// An operator holds back what has not begun on it.
+    pub(super) fn is_paused(&self) -> bool {
+        let documents = |spec: &HostSpec| spec.rollout.paused_by.is_some();
+        self.paused.is_some() || matches!(&self.spec, Some(Ok(spec)) if documents(spec))
     }
 
     /// Its machine is announced to be away: nothing is disrupted there.

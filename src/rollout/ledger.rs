@@ -28,6 +28,8 @@ pub(super) enum After {
     Launch(Box<Launch>),
     /// The framework ID is safe.
     FrameworkSaved,
+    /// Hosts are off the list.
+    Relist,
 }
 
 /// A transaction under way.

@@ -7,6 +7,7 @@ use crate::mesos::v1::FrameworkId;
 use crate::observed::fleet::HostRecord;
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::HostProgress;
+use crate::plan::control::{Control, Controls};
 use crate::store::keys::Key;
 use crate::store::txn::{Change, Entry, Outcome, Snapshot};
 use crate::words::{Generation, HostName, Revision, Time};
@@ -16,7 +17,7 @@ use super::event::{Effect, Level, TxnId};
 use super::host::{Host, Hosts};
 use super::ledger::{After, InFlight};
 use super::records::{
-    Accepted, FrameworkRecord, Measures, Rendered, RolloutState, from_json, to_json,
+    Accepted, BadRecord, FrameworkRecord, Measures, Rendered, RolloutState, from_json, to_json,
 };
 use super::slots::{Admission, Batch};
 use super::{Controller, Session};
@@ -57,6 +58,7 @@ impl Controller {
         let new = || (Guard::new(self.cluster.clone()), Revision(0));
         self.guard = Some(loaded.guard.take().unwrap_or_else(new));
         self.state = loaded.state.take();
+        self.controls = std::mem::take(&mut loaded.controls);
         if let Some((generation, accepted)) = loaded.accepted.take()
             && (self.desire.generation() != generation || self.desire.accepted.is_none())
         {
@@ -130,6 +132,19 @@ impl Controller {
             self.desire.fold(change.key(), text, change.revision(), now);
             return;
         }
+        if let Key::Control(control) = change.key()
+            && let Some(control) = Control::parse(control)
+        {
+            let value = match change {
+                Change::Put(entry) => Some(entry.value.as_str()),
+                Change::Deleted { .. } => None,
+            };
+            if self.asked_for(control, value).is_err() {
+                // The listing says which record it is.
+                self.relist();
+            }
+            return;
+        }
         let foreign = match change.key() {
             Key::History(number) => {
                 match change {
@@ -189,6 +204,7 @@ impl Controller {
             After::Call(call) => self.effects.push(Effect::Call(call)),
             After::Launch(launch) => self.launch(*launch, now),
             After::FrameworkSaved => self.framework_saved = true,
+            After::Relist => self.relist(),
         }
     }
 
@@ -239,6 +255,7 @@ struct Loaded {
     rendered: BTreeMap<HostName, Rendered>,
     measures: Option<Measures>,
     history: BTreeSet<u64>,
+    controls: Controls,
 }
 
 impl Loaded {
@@ -284,6 +301,12 @@ impl Loaded {
             }
             Key::RolloutMeasures => self.measures = from_json(&path, value).ok(),
             Key::History(number) => drop(self.history.insert(*number)),
+            Key::Control(control) => {
+                if let Some(control) = Control::parse(control) {
+                    let bad = |source| BadRecord { path, source };
+                    self.controls.put(control, value).map_err(bad).map_err(sentence)?;
+                }
+            }
             _ => {}
         }
         Ok(())

@@ -6,8 +6,8 @@
 //!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
-//! - `desire`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`, `starving`, `maintenance`, `reconcile`,
-//!   `restored`, `sight`, `ledger`: one matter each.
+//! - `desire`, `control`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`, `starving`, `maintenance`,
+//!   `reconcile`, `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -15,6 +15,7 @@
 //! write compares the leader key.
 
 pub mod config;
+mod control;
 mod cut;
 mod desire;
 mod dispatch;
@@ -45,6 +46,7 @@ use crate::budget::pace::{Permits, permits};
 use crate::budget::slot::{Guard, Slot};
 use crate::desired::Rollout;
 use crate::mesos::v1::{FrameworkId, OfferId};
+use crate::plan::control::Controls;
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::{FleetView, Plan};
 use crate::words::{AgentId, Generation, HostName, Revision, TaskId, TaskKind, Time};
@@ -90,6 +92,8 @@ pub struct Controller {
     launching: BTreeMap<HostName, Launching>,
     guard: Option<(Guard, Revision)>,
     state: Option<RolloutState>,
+    /// What operators ask for beside the documents.
+    controls: Controls,
     /// The numbers of the entries of the history.
     history: BTreeSet<u64>,
     /// A record that cannot be read; nothing starts.
@@ -168,6 +172,7 @@ impl Controller {
             launching: BTreeMap::new(),
             guard: None,
             state: None,
+            controls: Controls::default(),
             history: BTreeSet::new(),
             broken: None,
             restored: None,
@@ -314,7 +319,9 @@ impl Controller {
         }
         match self.state.as_ref().map(|state| &state.stage) {
             Some(Stage::Halted { why }) => Phase::Halted { why: why.clone() },
-            _ => Phase::Running,
+            _ => self.rollout().map_or(Phase::Running, |rollout| {
+                Phase::open(rollout, self.desire.generation(), &self.controls)
+            }),
         }
     }
 

@@ -52,6 +52,8 @@ impl Controller {
         }
         if self.ready() {
             self.sweep(now);
+            self.serve_controls(now);
+            self.assess(now);
             self.judge_slots(now);
             self.halt_or_finish(now);
             self.assess(now);
@@ -140,7 +142,9 @@ impl Controller {
         let excluded = in_force.desired.excludes(name);
         let Some(host) = self.hosts.touch(name) else { return };
         let spec = in_force.resolver.resolve(&host.record.identity(name));
+        let pools = spec.as_ref().map_or(&[][..], |spec| &spec.pools);
         host.excluded = excluded;
+        host.paused = self.controls.pause_of(name, pools);
         if host.spec.as_ref() == Some(&spec) {
             return;
         }
@@ -157,7 +161,7 @@ impl Controller {
         host.spec = Some(spec);
     }
 
-    fn enter(&mut self, stage: Stage, now: Time) {
+    pub(super) fn enter(&mut self, stage: Stage, now: Time) {
         let generation = self.desire.generation();
         let since = match &self.state {
             Some(known) if known.generation == generation => known.since,

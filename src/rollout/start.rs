@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::slot::{Guard, Slot, collect, conclude, reserve, retarget, withdraw};
+use crate::plan::control::Control;
 use crate::plan::gate::{Phase, gate};
 use crate::plan::line::Line;
 use crate::plan::reason::Reason;
@@ -13,6 +14,7 @@ use crate::store::txn::Txn;
 use crate::words::{HostName, Revision, Time};
 
 use super::Controller;
+use super::control::key;
 use super::event::Level;
 use super::launch::Launch;
 use super::ledger::InFlight;
@@ -31,7 +33,7 @@ impl Controller {
         let Some((guard, at)) = self.guard.clone() else { return };
         let mut draft = Draft::new(guard);
         self.give_back(&mut draft, now);
-        if !matches!(self.phase(), Phase::Halted { .. }) {
+        if self.phase() == Phase::Running {
             self.retry(&mut draft, now);
             self.start_new(&mut draft, now);
             self.start_live_changes(&mut draft, now);
@@ -55,10 +57,12 @@ impl Controller {
     fn look_again(&mut self, draft: &Draft, now: Time) {
         let generation = self.desire.generation();
         let mut attention = std::mem::take(&mut self.hosts.attention);
+        let released = &self.controls.release;
         attention.retain(|name| {
             let due = self.hosts.get(name).and_then(|host| {
                 let slot = host.slot()?;
-                Some(settle(host, slot, slot.attempt, generation, now) != Settle::Leave)
+                let due = settle(host, slot, slot.attempt, generation, now) != Settle::Leave;
+                Some(due || released.contains_key(name))
             });
             due == Some(true) && !draft.hosts.contains(name)
         });
@@ -77,7 +81,12 @@ impl Controller {
             }
             let what = settle(host, &slot, slot.attempt, self.desire.generation(), now);
             let journal = host.record.facts().and_then(|facts| facts.journal.clone());
+            let released = self.is_released(&name);
             let given = match what {
+                _ if released => {
+                    collect(&mut draft.guard, &slot);
+                    true
+                }
                 Settle::Collect => {
                     collect(&mut draft.guard, &slot);
                     true
@@ -96,9 +105,17 @@ impl Controller {
             draft.txn = std::mem::take(&mut draft.txn)
                 .if_at(Key::Slot(name.clone()), at)
                 .delete(Key::Slot(name.clone()));
+            let how = match what {
+                _ if released => {
+                    let key = key(Control::Release(name.clone()));
+                    draft.txn = std::mem::take(&mut draft.txn).delete(key);
+                    "slot released, as an operator asks"
+                }
+                Settle::Withdraw => "slot withdrawn",
+                _ => "slot given back",
+            };
             draft.slots.insert(name.clone(), None);
             draft.hosts.insert(name.clone());
-            let how = if what == Settle::Withdraw { "slot withdrawn" } else { "slot given back" };
             self.note(Level::Info, Some(&name), how);
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::slot::SlotState;
 use crate::observed::fleet::Condition;
-use crate::plan::gate::{Phase, held_back, host_held_back};
+use crate::plan::gate::Phase;
 use crate::plan::order::OrderKey;
 use crate::words::{HostName, TaskKind, Time};
 
@@ -70,14 +70,14 @@ impl Controller {
 
     /// Nothing is to be launched anywhere, now or later.
     pub(super) fn wants_nothing(&self) -> bool {
-        let halted = matches!(self.wants.phase, Some(Phase::Halted { .. }));
+        let stopped = self.wants.phase.as_ref().is_some_and(|phase| *phase != Phase::Running);
         // Offers are how agents that nobody listed are noticed. Where they are never listed, offers
         // that are of no use are declined for an hour each.
         self.agents_known
             && !self.sightless
             && self.offers.wants_none()
             && self.hosts.starting.is_empty()
-            && (self.hosts.line.is_empty() || halted)
+            && (self.hosts.line.is_empty() || stopped)
             && self.hosts.busy.is_empty()
             && self.launching.is_empty()
     }
@@ -92,24 +92,23 @@ impl Controller {
                 return true;
             }
         }
-        !matches!(self.wants.phase, Some(Phase::Halted { .. })) && self.is_retried_soon(host, now)
+        self.wants.phase == Some(Phase::Running) && self.is_retried_soon(host, now)
     }
 
     fn may_move_soon(&self, host: &Host) -> bool {
-        let Some(rollout) = self.rollout() else { return false };
-        let Some(Ok(spec)) = &host.spec else { return false };
-        host.assessment.lets_live_work_go_on()
-            && held_back(rollout, &self.phase()).is_none()
-            && host_held_back(spec).is_none()
+        matches!(host.spec, Some(Ok(_)))
+            && host.assessment.lets_live_work_go_on()
+            && self.phase() == Phase::Running
     }
 
     /// Whether the host holds a slot and its next attempt is due soon.
     fn is_retried_soon(&self, host: &Host, now: Time) -> bool {
         let Some(slot) = host.slot() else { return false };
         let idle = slot.state != SlotState::Reserved && host.tasks.carrier().is_none();
-        idle && host.progress_in(self.desire.generation()).is_none_or(|progress| {
-            !progress.failed && progress.retry_at <= now.plus_secs(SOON_SECONDS)
-        })
+        idle && !host.is_paused()
+            && host.progress_in(self.desire.generation()).is_none_or(|progress| {
+                !progress.failed && progress.retry_at <= now.plus_secs(SOON_SECONDS)
+            })
     }
 
     /// Twice as many as there are slots are next in line.
@@ -130,10 +129,9 @@ impl Controller {
 
     /// How many of the line offers are held for.
     fn reach(&self) -> usize {
-        let Some(rollout) = self.rollout() else { return 0 };
         let limits = self.limits();
         let full = self.hosts.totals.down >= limits.max_unavailable + limits.slots;
-        if full || held_back(rollout, &self.phase()).is_some() { 0 } else { 2 * limits.slots }
+        if full || self.phase() != Phase::Running { 0 } else { 2 * limits.slots }
     }
 
     /// Of the hosts whose offers are given back, those whose turn comes later, and in how many

@@ -20,8 +20,6 @@
 //! digits, so that etcd's byte order is theirs. Names of pools and controls stand as they are,
 //! because people write them with `etcdctl`.
 
-use std::fmt::Write as _;
-
 use crate::words::{Generation, HostName};
 
 const DESIRED_CLUSTER: &str = "desired/cluster";
@@ -119,7 +117,7 @@ impl Key {
 
     fn parse_named(path: &str) -> Option<Self> {
         let named = |prefix| path.strip_prefix(prefix).filter(|rest| !rest.is_empty());
-        let host = |prefix| named(prefix).and_then(decode).map(HostName);
+        let host = |prefix| named(prefix).and_then(HostName::decoded);
         let number = |prefix| named(prefix).and_then(|digits| digits.parse().ok());
         let text = |prefix| named(prefix).map(str::to_owned);
         None.or_else(|| text(DESIRED_POOLS).map(Self::DesiredPool))
@@ -212,30 +210,7 @@ impl Space {
 }
 
 fn of_host(prefix: &str, host: &HostName) -> String {
-    let mut path = prefix.to_owned();
-    for byte in host.as_str().bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            // Writing to a `String` cannot fail.
-            let _ = write!(path, "%{byte:02X}");
-        }
-    }
-    path
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'%' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            u8::try_from(digit()? * 16 + digit()?).ok()?
-        } else {
-            byte
-        });
-    }
-    String::from_utf8(bytes).ok()
+    format!("{prefix}{}", host.encoded())
 }
 
 #[cfg(test)]

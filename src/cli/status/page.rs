@@ -90,7 +90,12 @@ fn head(page: &mut String, view: &View, plan: &Plan<'_>) {
     if let Phase::Halted { why } = view.phase() {
         line(page, format_args!("{RED}{BOLD}Halted:{BOLD:#}{RED:#} {why}"));
         if halted_by_failures(view) {
-            line(page, format_args!("Nothing starts until the documents are edited."));
+            line(
+                page,
+                format_args!(
+                    "Nothing starts until the documents are edited or `calico-dcos retry HOST` is given."
+                ),
+            );
         }
     }
     if let Some(findings) = &view.refused {

@@ -68,7 +68,7 @@ impl StatusReport {
             status: code(Standing::of(view, plan)),
             halted: match view.phase() {
                 Phase::Halted { why } => Some(why),
-                Phase::Running => None,
+                Phase::Running | Phase::Unapproved => None,
             },
             since: view.state.rollout.as_ref().map(|rollout| rollout.since),
             leader: view.state.leader.as_ref().map(|leader| leader.name.clone()),
