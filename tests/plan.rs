@@ -16,6 +16,7 @@ use calico_dcos::observed::facts::{
 use calico_dcos::observed::fleet::{AgentSeen, Condition, HostRecord};
 use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
 use calico_dcos::plan::assess::{HostProgress, HostView};
+use calico_dcos::plan::control::Controls;
 use calico_dcos::plan::gate::{Limits, Phase, gate};
 use calico_dcos::plan::step::{Action, Disruption, target};
 use calico_dcos::plan::{FleetView, Plan, plan, totals};
@@ -183,7 +184,7 @@ fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) ->
     plan(&FleetView {
         hosts: hosts.iter().map(view).collect(),
         rollout: &desired.cluster.spec.rollout,
-        phase: Phase::Running,
+        phase: Phase::open(&desired.cluster.spec.rollout, Generation(1), &Controls::default()),
         permits: Permits::UNLIMITED,
         own_host: None,
         mean_hold_seconds: None,
@@ -471,7 +472,7 @@ fn s22_the_plan_does_not_depend_on_the_order_of_the_hosts() {
 }
 
 #[test]
-fn what_this_version_cannot_do_holds_and_is_never_ignored() {
+fn what_is_held_back_or_what_this_version_cannot_do_does_not_start() {
     for (rollout, code) in [
         ("{start: approved}", "waiting-for-approval"),
         ("{paused: true}", "paused"),

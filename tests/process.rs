@@ -402,3 +402,80 @@ fn a_demo_that_cannot_work_says_so_before_it_starts_anything() {
         assert_eq!(left, 0, "{arguments:?} left something behind: {said}");
     }
 }
+
+/// A command of an operator: its exit code, and all that it said.
+fn command(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).args(["--etcd-endpoints", &bench.etcd.endpoint()]);
+    ends(command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_stages_stops_and_takes_back_a_rollout() {
+    let done = |bench: &Bench, arguments: &[&str]| {
+        let (code, said) = command(bench, arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+        said
+    };
+    let staged = |image| document(image).replace("rollout: {", "rollout: {start: approved, ");
+    let held = |state: &State, reason: &str| {
+        let view = View::new(state.clone(), Vec::new(), clock::now());
+        view.is_ok_and(|view| view.plan().summary.reasons.get(reason) == Some(&3))
+    };
+    let converged = |state: &State, generation| {
+        state.generation() == Generation(generation) && in_sync(state) == 3
+    };
+    let bench = Bench::new(3, 0.2).await;
+    bench.put(&staged("calico/node:v1")).await;
+    let _controller = bench.start();
+    bench.until("waiting for approval", |state| held(state, "waiting-for-approval")).await;
+    assert!(done(&bench, &["approve", "--yes"]).contains("Generation 1 starts"));
+    bench.until("in sync", |state| converged(state, 1)).await;
+
+    assert!(done(&bench, &["pause", "--why", "disk swap"]).contains("Nothing new starts"));
+    assert!(done(&bench, &["pause"]).contains("paused already"));
+    bench.put(&staged("calico/node:v2")).await;
+    bench.until("accepted", |state| state.generation() == Generation(2)).await;
+    done(&bench, &["approve", "--generation", "2", "--yes"]);
+    bench.until("paused", |state| held(state, "paused")).await;
+    let (code, said) = command(&bench, &["status"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains(" paused") && said.contains("paused since") && said.contains("disk swap"),
+        "{said}"
+    );
+    done(&bench, &["resume"]);
+    bench.until("in sync with the second", |state| converged(state, 2)).await;
+
+    done(&bench, &["rollback", "1", "--yes"]);
+    bench.until("accepted again", |state| state.generation() == Generation(3)).await;
+    done(&bench, &["approve", "--yes"]);
+    bench.until("in sync with the first", |state| converged(state, 3)).await;
+    assert_eq!(bench.state().await.texts()["cluster"], staged("calico/node:v1"));
+
+    let history = done(&bench, &["history", "--last", "100"]);
+    for what in [
+        "approval of generation 2",
+        "pause of the cluster: disk swap",
+        "resume of the cluster",
+        "rollback 1: wrote cluster",
+        "generation 3 done",
+    ] {
+        assert!(history.contains(what), "{what}: {history}");
+    }
+    for (arguments, hint) in [
+        (vec!["approve", "--yes"], "generation 3 is approved already"),
+        (vec!["approve", "--generation", "2"], "generation 2 is not in force, 3 is"),
+        (vec!["resume"], "is not paused, and nothing else is"),
+        (vec!["pause", "--pool", "gpu"], "there is no pool `gpu`"),
+        (vec!["pause", "--host", "a11"], "did you mean `a1`?"),
+        (vec!["retry", "a1"], "no attempt of host `a1` has failed"),
+        (vec!["release", "a1"], "host `a1` holds no slot; nobody does"),
+        (vec!["forget", "a1"], "is active"),
+        (vec!["rollback", "77"], "generation 77 is not kept; 1 to 3 are"),
+    ] {
+        let (code, said) = command(&bench, &arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(hint), "{arguments:?}: {said}");
+    }
+}

@@ -19,7 +19,7 @@ pub(crate) fn run(etcd: &str, mesos: &str) -> Command {
     command
 }
 
-/// Exit code and standard error of what has to end by itself.
+/// Exit code, and standard output and error, of what has to end by itself.
 pub(crate) fn ends(mut command: Command) -> (Option<i32>, String) {
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().expect("the binary can be run");
@@ -30,8 +30,9 @@ pub(crate) fn ends(mut command: Command) -> (Option<i32>, String) {
         let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
         panic!("it does not end");
     };
-    let Output { status, stderr, .. } = output.expect("its output can be read");
-    (status.code(), String::from_utf8(stderr).expect("it speaks UTF-8"))
+    let Output { status, stdout, stderr } = output.expect("its output can be read");
+    let said = String::from_utf8([stdout, stderr].concat());
+    (status.code(), said.expect("it speaks UTF-8"))
 }
 
 /// Ends with that code and one error, which has these words in it.

@@ -72,8 +72,10 @@ enum Standing {
     Refused,
     /// Work goes on, or waits.
     InProgress,
-    /// All work waits for `rollout.paused` to go.
+    /// All work waits for a pause to end.
     Paused,
+    /// All work waits for `approve`.
+    Unapproved,
     /// Too much failed.
     Halted,
     /// Every host is in sync, or never will be by itself.
@@ -86,6 +88,8 @@ impl Standing {
             matches!(reason, Reason::Blocked { .. } | Reason::Excluded | Reason::Gone)
         };
         let restless = || plan.hosts.iter().filter_map(|host| host.reason.as_ref());
+        let paused = |reason: &Reason| matches!(reason, Reason::Paused { .. });
+        let waiting = || restless().filter(|reason| !rests(reason));
         if matches!(view.phase(), Phase::Halted { .. }) {
             Self::Halted
         } else if view.refused.is_some() {
@@ -94,8 +98,10 @@ impl Standing {
             Self::NotAccepted
         } else if plan.summary.slots_held == 0 && restless().all(rests) {
             Self::Done
-        } else if view.rollout().paused && plan.summary.slots_held == 0 {
+        } else if plan.summary.slots_held == 0 && waiting().all(paused) {
             Self::Paused
+        } else if plan.summary.slots_held == 0 && view.phase() == Phase::Unapproved {
+            Self::Unapproved
         } else {
             Self::InProgress
         }
@@ -108,6 +114,7 @@ impl Standing {
             Self::Refused => "refused",
             Self::InProgress => "in progress",
             Self::Paused => "paused",
+            Self::Unapproved => "waiting for approval",
             Self::Halted => "halted",
             Self::Done => "done",
         }
@@ -117,7 +124,11 @@ impl Standing {
         match self {
             Self::Done => Exit::Good,
             Self::Halted => Exit::Halted,
-            Self::NotAccepted | Self::Refused | Self::InProgress | Self::Paused => Exit::Differs,
+            Self::NotAccepted
+            | Self::Refused
+            | Self::InProgress
+            | Self::Paused
+            | Self::Unapproved => Exit::Differs,
         }
     }
 }

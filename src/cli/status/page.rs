@@ -67,7 +67,7 @@ fn head(page: &mut String, view: &View, plan: &Plan<'_>) {
     let colour = match standing {
         Standing::Done => GREEN,
         Standing::Halted | Standing::Refused => RED,
-        Standing::Paused | Standing::NotAccepted => YELLOW,
+        Standing::Paused | Standing::Unapproved | Standing::NotAccepted => YELLOW,
         Standing::InProgress => CYAN,
     };
     let since = view.state.rollout.as_ref().filter(|_| standing == Standing::InProgress);

@@ -90,6 +90,7 @@ fn code(standing: Standing) -> &'static str {
         Standing::Refused => "refused",
         Standing::InProgress => "inProgress",
         Standing::Paused => "paused",
+        Standing::Unapproved => "waitingForApproval",
         Standing::Halted => "halted",
         Standing::Done => "done",
     }
