@@ -14,6 +14,7 @@
 //! without a slot reserved in the same transaction; a yes is sent only after its commit; every
 //! write compares the leader key.
 
+mod attempts;
 pub mod config;
 mod control;
 mod cut;
