@@ -1,0 +1,92 @@
+use super::*;
+use crate::job::samples::{change, target};
+use crate::words::Run;
+
+fn state() -> (tempfile::TempDir, Arc<Root>, State) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Arc::new(Root::new(folder.path()));
+    let state = State::new(Arc::clone(&root));
+    (folder, root, state)
+}
+
+#[test]
+fn a_journal_is_read_back_and_a_damaged_one_is_not_taken_as_none() {
+    let (_folder, root, state) = state();
+    assert_eq!(state.journal().unwrap(), None);
+    let journal = Journal::open(None, change(7, true, &Component::ALL), Run::from("r")).unwrap();
+    state.write_journal(&journal).unwrap();
+    assert_eq!(state.journal().unwrap(), Some(journal));
+    root.write(&path("journal.json"), b"{", 0o600, Staging::Beside).unwrap();
+    assert!(matches!(state.journal(), Err(StateError::Journal(_))));
+}
+
+#[test]
+fn the_executor_that_started_last_has_the_reports() {
+    let (_folder, _, state) = state();
+    for (starts, has_them) in [(4, true), (4, true), (6, true), (4, false), (6, true)] {
+        assert_eq!(state.claim_reports(starts).unwrap(), has_them, "{starts}");
+    }
+}
+
+#[test]
+fn starts_are_counted_over_processes() {
+    let (_folder, root, state) = state();
+    assert_eq!([state.count_start().unwrap(), state.count_start().unwrap()], [0, 1]);
+    assert_eq!(State::new(root).count_start().unwrap(), 2);
+}
+
+#[test]
+fn the_lock_is_had_by_one_at_a_time() {
+    let (_folder, _root, state) = state();
+    let held = state.lock().unwrap();
+    let place = state.root.place(&path("lock"));
+    let second = open(place, OFlags::RDWR, Mode::empty()).unwrap();
+    let try_it = || flock(&second, FlockOperation::NonBlockingLockExclusive);
+    assert!(try_it().is_err());
+    drop(held);
+    assert!(try_it().is_ok());
+}
+
+#[test]
+fn what_was_kept_first_is_put_back_with_its_record() {
+    let (_folder, root, state) = state();
+    let docker = Component::Docker;
+    let files = ["/etc/a".to_owned(), "/etc/b".to_owned()];
+    root.write("/etc/a", b"before", 0o640, Staging::Beside).unwrap();
+    let old = Record::new(Attempt(1), &target(docker, 1), None, Value::Null);
+    state.set_record(docker, Some(&old)).unwrap();
+    state.keep(Attempt(2), docker, &files, Value::Null).unwrap();
+    for file in &files {
+        root.write(file, b"after", 0o600, Staging::Beside).unwrap();
+    }
+    let new = Record::new(Attempt(2), &target(docker, 2), Some(&old), Value::Null);
+    state.set_record(docker, Some(&new)).unwrap();
+    // A process that carries the attempt on does not keep what it finds by then.
+    state.keep(Attempt(2), docker, &files, Value::Null).unwrap();
+    let kept = state.kept(Attempt(2), docker).unwrap().unwrap();
+    state.put_back(docker, &kept).unwrap();
+    let found = root.read("/etc/a").unwrap().unwrap();
+    assert_eq!((found.bytes.as_slice(), found.attributes.mode), (b"before".as_slice(), 0o640));
+    assert_eq!(root.read("/etc/b").unwrap(), None);
+    assert_eq!(state.record(docker).unwrap(), Some(old));
+    assert_eq!(state.kept(Attempt(2), Component::EtcdProxy).unwrap(), None);
+}
+
+#[test]
+fn what_was_kept_for_old_attempts_is_forgotten() {
+    let (_folder, root, state) = state();
+    for attempt in [9, 10, 11] {
+        state.keep(Attempt(attempt), Component::Docker, &[], Value::Null).unwrap();
+    }
+    state.forget_before(Attempt(10)).unwrap();
+    assert_eq!(root.list(&path("kept")).unwrap(), ["10-docker", "11-docker"]);
+}
+
+#[test]
+fn a_file_of_a_newer_release_is_named_so() {
+    let (_folder, root, state) = state();
+    let file = path("in-force/docker.json");
+    root.write(&file, br#"{"version": 2}"#, 0o600, Staging::Beside).unwrap();
+    let error = state.record(Component::Docker).unwrap_err();
+    assert!(matches!(error, StateError::Newer { found: 2, .. }), "{error}");
+}
