@@ -177,6 +177,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::steps::fakes::Fake;
 
     fn changes() -> Changes {
         let changed = Arc::default();
@@ -220,6 +221,31 @@ mod tests {
         sources[0].lost();
         assert_eq!(wait(&mut changes).await, 200);
         assert_eq!(wait(&mut changes).await, 5_000);
+    }
+
+    #[tokio::test]
+    async fn files_units_and_containers_each_give_signs() {
+        let fake = Fake::new();
+        fake.put("/etc/docker/daemon.json", "{}");
+        let mut changes = Changes::start(&fake.host);
+        changes.files().watch(&fake.host).unwrap();
+        while !changes.sources.iter().all(Sign::is_up) {
+            changes.next().await;
+        }
+        // What was before is looked at; from then on only what happens brings a look on in time.
+        changes.changed.notify_one();
+        changes.next().await;
+        let happens: [&dyn Fn(); 2] =
+            [&|| fake.put("/etc/docker/daemon.json", "{\"debug\": true}"), &|| {
+                drop(fake.host.services.stop("docker.service"))
+            }];
+        for event in happens {
+            event();
+            let look = tokio::time::timeout(WITH_SIGNS - BURST, changes.next());
+            look.await.expect("a sign");
+        }
+        fake.host.docker.remove("calico-node").await.unwrap();
+        tokio::time::timeout(WITH_SIGNS - BURST, changes.next()).await.expect("a sign");
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{Seen, Step};
 use crate::desired::ComponentSpec;
@@ -43,6 +45,8 @@ pub(in crate::node) struct Machine {
     pub clock: u64,
     /// What systemd says of the words of any process.
     pub line: Option<String>,
+    /// Who listens to Docker's events.
+    listeners: Vec<UnboundedSender<()>>,
     /// There is no systemd.
     pub without_systemd: bool,
     /// Who wants to know of changes of units.
@@ -53,6 +57,10 @@ pub(in crate::node) struct Machine {
 impl Machine {
     pub(in crate::node) fn count(&self, what: &str) -> usize {
         self.done.iter().filter(|done| done.starts_with(what)).count()
+    }
+
+    fn container_event(&mut self) {
+        self.listeners.retain(|listener| listener.send(()).is_ok());
     }
 
     fn daemon_json(&self) -> Option<Value> {
@@ -247,6 +255,7 @@ fn serve(folder: &std::path::Path, machine: Arc<Mutex<Machine>>) {
     let listener = tokio::net::UnixListener::bind(folder.join("docker.sock")).unwrap();
     let router = Router::new()
         .route("/info", get(info))
+        .route("/events", get(events))
         .route("/containers/{name}/json", get(container))
         .route("/containers/create", post(create))
         .route("/containers/{name}/start", post(start))
@@ -265,6 +274,15 @@ async fn info(State(machine): Shared) -> Result<Json<Value>, StatusCode> {
         Activity::Active => Ok(Json(machine.info.clone())),
         _ => Err(StatusCode::SERVICE_UNAVAILABLE),
     }
+}
+
+/// A line for each event, for as long as the daemon runs.
+async fn events(State(machine): Shared) -> Body {
+    let (sender, events) = unbounded_channel();
+    machine.lock().unwrap().listeners.push(sender);
+    Body::from_stream(futures_util::stream::unfold(events, async |mut events| {
+        events.recv().await.map(|()| (Ok::<_, Infallible>("{\"status\":\"die\"}\n"), events))
+    }))
 }
 
 async fn container(
@@ -350,6 +368,7 @@ async fn remove(State(machine): Shared, Path(name): Path<String>) -> StatusCode 
         return StatusCode::NOT_FOUND;
     }
     machine.done.push(format!("remove {name}"));
+    machine.container_event();
     StatusCode::NO_CONTENT
 }
 

@@ -20,6 +20,19 @@ fn starting_is_sent_before_anything_else() {
 }
 
 #[test]
+fn an_observer_ends_when_a_later_executor_reports_of_the_host() {
+    let mut bench = Bench::new();
+    bench.launch("o", observe()).launch("n", supervise(None)).did();
+    let did = bench.give(Input::Superseded).did();
+    assert!(
+        matches!(&did[..], [Effect::Update { task, state: Failed, .. }] if task.as_str() == "o"),
+        "{did:?}"
+    );
+    // What it supervises is another matter.
+    assert_eq!(bench.executor.tasks().count(), 1);
+}
+
+#[test]
 fn a_job_that_cannot_be_taken_fails_with_the_reason() {
     let other = Executor::start(
         Identity { host: "a2".into(), run: "r1".into(), boot_id: "b".into(), starts: 1 },
