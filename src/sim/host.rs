@@ -396,9 +396,9 @@ impl HostModel {
         let Ok(work) = Job::from_bytes(data).map(|job| job.work) else { return };
         let Some(kind) = work.kind() else { return };
         // The controller may launch a supervising task only when the one before has ended.
-        let supervises = kind.component().is_some();
+        let has_component = kind.component().is_some();
         let runs = |executor: &Executor| executor.tasks().any(|(_, running)| running == kind);
-        if supervises && self.executor.as_ref().is_some_and(runs) {
+        if has_component && self.executor.as_ref().is_some_and(runs) {
             self.witness.second_supervisors += 1;
         }
         let supervised = match &work {
