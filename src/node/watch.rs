@@ -186,6 +186,9 @@ mod tests {
         Changes { changed, sources, files: None, due, _tasks: JoinSet::new() }
     }
 
+    /// Before a look that no sign has brought on.
+    const IN_TIME: Duration = Duration::from_secs(25);
+
     /// Milliseconds until the next look.
     async fn wait(changes: &mut Changes) -> u128 {
         let before = Instant::now();
@@ -237,15 +240,15 @@ mod tests {
         changes.next().await;
         let happens: [&dyn Fn(); 2] =
             [&|| fake.put("/etc/docker/daemon.json", "{\"debug\": true}"), &|| {
-                drop(fake.host.services.stop("docker.service"))
+                drop(fake.host.services.stop("docker.service"));
             }];
         for event in happens {
             event();
-            let look = tokio::time::timeout(WITH_SIGNS - BURST, changes.next());
+            let look = tokio::time::timeout(IN_TIME, changes.next());
             look.await.expect("a sign");
         }
         fake.host.docker.remove("calico-node").await.unwrap();
-        tokio::time::timeout(WITH_SIGNS - BURST, changes.next()).await.expect("a sign");
+        tokio::time::timeout(IN_TIME, changes.next()).await.expect("a sign");
     }
 
     #[tokio::test(start_paused = true)]
