@@ -247,6 +247,7 @@ mod tests {
             let look = tokio::time::timeout(IN_TIME, changes.next());
             look.await.expect("a sign");
         }
+        fake.machine().containers.insert("calico-node".to_owned(), serde_json::json!({}));
         fake.host.docker.remove("calico-node").await.unwrap();
         tokio::time::timeout(IN_TIME, changes.next()).await.expect("a sign");
     }
