@@ -117,9 +117,13 @@ struct Controller(Child);
 
 impl Controller {
     fn start(etcd: &Etcd, door: &Door) -> Self {
+        Self::with_lease(etcd, door, 2)
+    }
+
+    fn with_lease(etcd: &Etcd, door: &Door, seconds: u32) -> Self {
         let mut command = Command::new(BINARY);
         command.args(["run", "--etcd-endpoints", &etcd.endpoint(), "--allow-open-etcd"]);
-        command.args(["--lease-seconds", "2", "--mesos-master", &door.url()]);
+        command.args(["--lease-seconds", &seconds.to_string(), "--mesos-master", &door.url()]);
         command.args(["--artifact-url", "http://demo.invalid/calico-dcos"]);
         // Its log is shown when the test fails.
         let logging = command.stdout(Stdio::null()).stderr(Stdio::inherit());
@@ -282,7 +286,7 @@ async fn point_17_and_60_a_controller_that_is_asked_to_stop_leaves_its_framework
     let door = Door::open(2).await;
     let etcd = Etcd::start();
     let store = declare(&etcd, 2).await;
-    let mut controller = Controller::start(&etcd, &door);
+    let mut controller = Controller::with_lease(&etcd, &door, 600);
     let in_sync = |state: &State| {
         let view = View::new(state.clone(), Vec::new(), clock::now());
         view.is_ok_and(|view| view.plan().summary.in_sync == 2)

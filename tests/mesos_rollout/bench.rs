@@ -21,6 +21,7 @@ use calico_dcos::sim::mesos::{AgentConfig, AgentIndex, Timings};
 use calico_dcos::sim::town::Town;
 use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Space, Txn};
 use calico_dcos::words::{Generation, HostName, Time};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -96,11 +97,17 @@ impl Controller {
 
     /// How it ends by itself.
     pub(crate) async fn ends(mut self) -> (Option<i32>, String) {
+        let child = Pid::from_child(&self.process);
         let end = tokio::task::spawn_blocking(move || {
             let status = self.process.wait().unwrap();
             (status.code(), self.said())
         });
-        tokio::time::timeout(PATIENCE, end).await.expect("it ends").unwrap()
+        let ended = tokio::time::timeout(PATIENCE, end).await;
+        if ended.is_err() {
+            // Else whoever waits for it would wait for ever.
+            let _ = kill_process(child, Signal::KILL);
+        }
+        ended.expect("it ends").unwrap()
     }
 }
 

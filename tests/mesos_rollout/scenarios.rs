@@ -341,18 +341,20 @@ async fn s73_an_offer_that_is_taken_back_is_not_launched_on() {
     bench.gate.until("a RESCIND", |log| log.events("RESCIND").count() > 0).await;
     bench.in_sync(1).await;
     bench.gate.heartbeats(2).await;
-    let (rescinded, used) = bench.gate.look(|log| {
-        let rescinded: Vec<_> =
-            log.events("RESCIND").map(|event| event["rescind"]["offer_id"].clone()).collect();
-        let accepts = log.calls.iter().filter(|(kind, _)| kind == "ACCEPT");
-        let used = accepts.flat_map(|(_, call)| call["accept"]["offer_ids"].as_array().unwrap());
-        (rescinded, used.cloned().collect::<Vec<_>>())
+    let rescinded = bench.gate.look(|log| {
+        let offers = log.events("RESCIND").map(|event| event["rescind"]["offer_id"].clone());
+        offers.collect::<Vec<_>>()
     });
-    assert!(rescinded.iter().all(|offer| !used.contains(offer)), "{rescinded:?} {used:?}");
     for agent in agents {
         bench.operate("REACTIVATE_AGENT", agent).await;
     }
     bench.converged(1).await;
+    let used = bench.gate.look(|log| {
+        let accepts = log.calls.iter().filter(|(kind, _)| kind == "ACCEPT");
+        let used = accepts.flat_map(|(_, call)| call["accept"]["offer_ids"].as_array().unwrap());
+        used.cloned().collect::<Vec<_>>()
+    });
+    assert!(rescinded.iter().all(|offer| !used.contains(offer)), "{rescinded:?} {used:?}");
     bench.quiet().await;
     bench.bounded(1, &[("REVIVE", 3), ("DECLINE", 10)]);
 }
@@ -390,7 +392,12 @@ async fn s74_nothing_is_launched_before_all_have_answered_and_the_silent_are_ask
         let accepts = log.calls[before..].iter().filter(|(kind, _)| kind == "ACCEPT");
         accepts.cloned().collect::<Vec<_>>()
     });
-    // The host whose tasks have answered does not have to wait for the others.
+    // The host whose tasks have answered does not have to wait for the others, once all were asked.
+    let order: Vec<String> = bench.gate.look(|log| {
+        let calls = log.calls[before..].iter().map(|(kind, _)| kind.clone());
+        calls.filter(|kind| kind == "RECONCILE" || kind == "ACCEPT").take(3).collect()
+    });
+    assert!(order.starts_with(&["RECONCILE".to_owned(), "RECONCILE".to_owned()]), "{order:?}");
     let of_first = named(&accepted, "ACCEPT").iter().all(|id| id.contains(".a1."));
     assert!(of_first, "{accepted:?}");
     silent.store(false, Ordering::SeqCst);
