@@ -20,6 +20,7 @@ use calico_dcos::mesos::Options;
 use calico_dcos::mesos::operator::OperatorClient;
 use calico_dcos::mesos::watch::AgentWatch;
 use calico_dcos::observed::fleet::Condition;
+use calico_dcos::rollout::records::Stage;
 use calico_dcos::sim::mesos::AgentConfig;
 use calico_dcos::sim::mesos::http::SimServer;
 use calico_dcos::sim::town::Town;
@@ -287,11 +288,12 @@ async fn point_17_and_60_a_controller_that_is_asked_to_stop_leaves_its_framework
     let etcd = Etcd::start();
     let store = declare(&etcd, 2).await;
     let mut controller = Controller::with_lease(&etcd, &door, 600);
-    let in_sync = |state: &State| {
-        let view = View::new(state.clone(), Vec::new(), clock::now());
-        view.is_ok_and(|view| view.plan().summary.in_sync == 2)
+    // A task that is written down may not have been launched yet; then not all is done.
+    let done = |state: &State| {
+        let stage = state.rollout.as_ref().map(|rollout| &rollout.stage);
+        matches!(stage, Some(Stage::Done { .. }))
     };
-    until(&store, "in sync", in_sync).await;
+    until(&store, "done", done).await;
     let child = rustix::process::Pid::from_child(&controller.0);
     rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
     let status = tokio::task::block_in_place(|| controller.0.wait()).unwrap();

@@ -266,10 +266,13 @@ impl Bench {
     /// After all is done the master hears nothing but questions of the operator API; three
     /// heartbeats long.
     pub(crate) async fn quiet(&self) {
-        // SUPPRESS is the last call of all; there may have been others before it.
+        // SUPPRESS is the last call of all; there may have been others before it. What was on its way
+        // to us by then is still answered.
+        let answers = |kind: &str| kind == "ACKNOWLEDGE" || kind == "DECLINE";
         let last = |log: &crate::gate::Log| {
-            let mut said = log.calls.iter().rev().filter(|(kind, _)| !is_question(kind));
-            said.next().is_some_and(|(kind, _)| kind == "SUPPRESS")
+            let said = log.calls.iter().rev().map(|(kind, _)| kind);
+            let mut said = said.filter(|kind| !is_question(kind) && !answers(kind));
+            said.next().is_some_and(|kind| kind == "SUPPRESS")
         };
         self.gate.until("a SUPPRESS", last).await;
         self.gate.heartbeats(1).await;

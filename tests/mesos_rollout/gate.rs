@@ -71,6 +71,24 @@ impl Log {
         self.events.iter().filter(move |event| event["type"] == kind)
     }
 
+    /// The offers of that agent that the scheduler has had for a heartbeat, and has not answered.
+    pub(crate) fn held(&self, agent: &Value) -> usize {
+        let beat = self.events.iter().rposition(|event| event["type"] == "HEARTBEAT");
+        let old = self.events[..beat.unwrap_or(0)].iter();
+        let offers = old.filter_map(|event| event["offers"]["offers"].as_array()).flatten();
+        let offers = offers.filter(|offer| offer["agent_id"] == *agent);
+        let answered = |id: &Value| {
+            let rescinded = self.events("RESCIND").any(|event| event["rescind"]["offer_id"] == *id);
+            rescinded
+                || self.calls.iter().any(|(_, call)| {
+                    ["accept", "decline"].iter().any(|answer| {
+                        call[answer]["offer_ids"].as_array().is_some_and(|ids| ids.contains(id))
+                    })
+                })
+        };
+        offers.filter(|offer| !answered(&offer["id"])).count()
+    }
+
     /// The statuses that the scheduler was given.
     pub(crate) fn updates(&self) -> impl Iterator<Item = &Value> {
         self.events("UPDATE").map(|event| &event["update"]["status"])
@@ -147,7 +165,9 @@ impl Gate {
         let mut seen = self.seen.subscribe();
         let waiting = seen.wait_for(|_| self.look(&hope));
         let waited = tokio::time::timeout(PATIENCE, waiting).await.map(|seen| seen.is_ok());
-        assert_eq!(waited, Ok(true), "never {what}");
+        let last: Vec<String> = self
+            .look(|log| log.calls.iter().rev().take(12).map(|(kind, _)| kind.clone()).collect());
+        assert_eq!(waited, Ok(true), "never {what}; the last calls, backwards: {last:?}");
     }
 
     /// Waits for so many more heartbeats of the master.

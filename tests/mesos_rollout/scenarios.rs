@@ -327,16 +327,19 @@ async fn long_s72_however_much_work_appears_offers_are_asked_for_through_a_bucke
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s73_an_offer_that_is_taken_back_is_not_launched_on() {
-    let bench = Bench::new(Setting { restart_seconds: 3.0, ..Setting::default() }).await;
+    let bench = Bench::new(Setting { restart_seconds: 6.0, ..Setting::default() }).await;
     let _controller = bench.start();
     let (_, busy) = bench.held().await;
     // The next in line is offered while the first one restarts, and then taken out.
     let others: Vec<_> = (0..3).filter(|index| *index != busy).collect();
     let mut agents = Vec::new();
     for index in &others {
-        let agent = json!({ "agent_id": bench.agent_id(*index).await });
+        agents.push(json!({ "agent_id": bench.agent_id(*index).await }));
+    }
+    let next = |log: &crate::gate::Log| agents.iter().any(|it| log.held(&it["agent_id"]) > 0);
+    bench.gate.until("an offer held", next).await;
+    for agent in &agents {
         bench.operate("DEACTIVATE_AGENT", agent.clone()).await;
-        agents.push(agent);
     }
     bench.gate.until("a RESCIND", |log| log.events("RESCIND").count() > 0).await;
     bench.in_sync(1).await;
