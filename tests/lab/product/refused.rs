@@ -41,6 +41,16 @@ impl Case {
         assert!(text.contains(words), "{text}");
     }
 
+    /// Declares it, and waits until the host has said with these words that it cannot be changed.
+    async fn is_blocked(&self, path: &str, value: impl Into<Value>, words: &str) {
+        Document::lab().only(&self.host).with(path, value).apply();
+        assert_eq!(until_over().await, Over::Done, "{}", status());
+        let (code, text) = reason(&self.host);
+        assert_eq!(code, "blocked", "{text}");
+        assert!(text.contains(words), "{text}");
+        assert_eq!(holders(), [""; 0]);
+    }
+
     /// That nothing at all has moved.
     fn nothing_moved(&self) {
         assert_eq!(still(&self.host), self.before);
@@ -138,4 +148,21 @@ async fn lab_a_read_only_file_system_is_said_and_nothing_is_half_done() {
     case.nothing_moved();
     case.goes_on().await;
     case.nothing_moved();
+}
+
+/// Somebody has given the agent another attribute, with which it would refuse to recover. Ours is not the
+/// restart that shows it, and no slot is held for what cannot be done.
+#[tokio::test]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
+async fn lab_an_agent_that_would_not_recover_is_not_restarted() {
+    let mut case = Case::new().await;
+    let file = "/var/lib/dcos/mesos-slave-common";
+    case.host.run(&format!("echo MESOS_ATTRIBUTES=rack:r9 >{file}"));
+    case.before = still(&case.host);
+    let other = "/opt/mesosphere/etc/dcos/network";
+    case.is_blocked("mesosAgent/cni/configDirectory", other, "would not recover").await;
+    case.nothing_moved();
+    case.host.run(&format!("rm {file}"));
+    case.goes_on().await;
+    assert_eq!(witness::outages(&Host::all(), case.since), []);
 }
