@@ -6,6 +6,7 @@
     clippy::panic,
     reason = "a test that cannot go on fails"
 )]
+#![expect(clippy::print_stdout, reason = "how long things took, for who reads the log of a run")]
 
 mod executor;
 mod framework;

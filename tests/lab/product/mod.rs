@@ -156,7 +156,7 @@ async fn until(what: &str, is: impl Fn(&Value) -> bool) -> Value {
     let mut client = Client::connect([etcd()], None).await.expect("etcd");
     let options = WatchOptions::new().with_prefix();
     let mut changes = client.watch("/calico-dcos/", Some(options)).await.expect("a watch");
-    let changed = async {
+    let become_so = async {
         loop {
             let now = export();
             if is(&now) {
@@ -165,7 +165,7 @@ async fn until(what: &str, is: impl Fn(&Value) -> bool) -> Value {
             changes.message().await.expect("etcd");
         }
     };
-    let waited = timeout(PATIENCE, changed).await;
+    let waited = timeout(PATIENCE, become_so).await;
     waited.unwrap_or_else(|_| panic!("{what}: {}", output(&mut program("status"))))
 }
 

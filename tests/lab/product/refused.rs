@@ -12,24 +12,21 @@ use crate::witness;
 struct Case {
     host: Host,
     _controller: Controller,
-    before: String,
+    before: Vec<String>,
     since: u64,
 }
 
 /// Our own records are taken away first and put back last.
-fn still(host: &Host) -> String {
+fn still(host: &Host) -> Vec<String> {
     let all = host.still();
-    all.lines()
-        .filter(|line| !line.contains("/in-force/"))
-        .map(|line| format!("{line}\n"))
-        .collect()
+    all.lines().filter(|line| !line.contains("/in-force/")).map(str::to_owned).collect()
 }
 
 impl Case {
     async fn new() -> Self {
-        let (_controller, host) = (as_declared().await, Host::named("a1"));
+        let (controller, host) = (as_declared().await, Host::named("a1"));
         let (before, since) = (still(&host), witness::now());
-        Self { host, _controller, before, since }
+        Self { host, _controller: controller, before, since }
     }
 
     /// Declares it, and waits until the host has failed with these words.
