@@ -34,7 +34,10 @@ async fn a_stream_that(breaks: Event, words: &str) {
     bench.converged(1).await;
     bench.quiet().await;
     bench.bounded(2, &[]);
-    assert!(controller.said().contains(words), "{}", controller.said());
+    // A call that was under way may be the first to tell.
+    let said = controller.said();
+    let lost = "no longer knows the subscription";
+    assert!(said.contains(words) || said.contains(lost), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
