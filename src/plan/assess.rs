@@ -13,6 +13,7 @@ use crate::words::{Attempt, Component, Generation, TaskKind, Time};
 use super::control::Pause;
 use super::reason::{Progress, Reason};
 use super::step::{Step, carrier, left_alone, steps};
+use super::window::{Opening, opening};
 
 /// Facts that nobody has confirmed for so long are too old to act on, in seconds. An observer
 /// confirms its facts every [`CONFIRM_SECONDS`].
@@ -139,11 +140,17 @@ impl Assessment {
     }
 
     /// Work that disrupts nothing may go on: the host is free, the supervisors of what is in
-    /// place need not wait for the slot to be given back, and maintenance holds back disruptions
-    /// only.
+    /// place need not wait for the slot to be given back, and maintenance and windows hold back
+    /// disruptions only.
     #[must_use]
     pub fn lets_live_work_go_on(&self) -> bool {
-        matches!(self.held, None | Some(Reason::Verifying | Reason::Maintenance(_)))
+        let disruption_only = |held: &Reason| {
+            matches!(
+                held,
+                Reason::Verifying | Reason::Maintenance(_) | Reason::WaitingForWindow { .. }
+            )
+        };
+        self.held.as_ref().is_none_or(disruption_only)
     }
 
     fn held(reason: Reason) -> Self {
@@ -179,7 +186,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
                 .or_else(|| refused(host, now))
                 .or_else(|| failed(host, now))
                 .or_else(|| paused(host))
-                .or_else(|| maintained(host, now).filter(|_| work.disruptive))
+                .or_else(|| undisturbed(host, now).filter(|_| work.disruptive))
                 .or_else(|| asked_too_early(unasked, &work))
         });
     Assessment { work, held }
@@ -254,7 +261,7 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
             return Some(Reason::Failed { why: progress.why.clone() });
         }
         if progress.failures > 0 && !open {
-            let holds = || paused(host).or_else(|| maintained(host, now));
+            let holds = || paused(host).or_else(|| undisturbed(host, now));
             if let Some(held) = holds().filter(|_| progress.retry_at <= now) {
                 return Some(held);
             }
@@ -373,6 +380,15 @@ pub fn paused(host: HostView<'_>) -> Option<Reason> {
 #[must_use]
 pub fn maintained(host: HostView<'_>, now: Time) -> Option<Reason> {
     host.record.agent.away.filter(|away| !away.is_over(now)).map(Reason::Maintenance)
+}
+
+/// What holds back every disruption of a host now: maintenance of its machine, or its windows.
+#[must_use]
+pub fn undisturbed(host: HostView<'_>, now: Time) -> Option<Reason> {
+    maintained(host, now).or_else(|| match opening(&host.spec.ok()?.rollout.windows, now) {
+        Opening::Open { .. } => None,
+        Opening::Closed { until } => Some(Reason::WaitingForWindow { opens: until }),
+    })
 }
 
 fn asked_too_early(unasked: usize, work: &Work) -> Option<Reason> {

@@ -165,10 +165,7 @@ pub fn held_back(phase: &Phase) -> Option<Reason> {
 /// What a host asks for that this version cannot do yet: it holds every disruptive start, and is
 /// never ignored.
 #[must_use]
-pub fn not_yet(rollout: &Rollout, spec: &HostSpec) -> Option<Reason> {
-    if !spec.rollout.windows.is_empty() {
-        return Some(Reason::WaitingForWindow);
-    }
+pub fn not_yet(rollout: &Rollout) -> Option<Reason> {
     if rollout.canary.is_some() {
         return Some(Reason::WaitingForCanary);
     }

@@ -41,7 +41,7 @@ impl<'a> Line<'a> {
         if self.held_back.is_some() || !disruptive {
             return self.held_back.clone();
         }
-        not_yet(self.rollout, spec)
+        not_yet(self.rollout)
             .or_else(|| pool_full(spec, &self.pools))
             .or_else(|| (self.gate.open == 0).then(|| self.gate.then.clone()))
     }

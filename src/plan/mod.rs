@@ -10,6 +10,7 @@
 //! - `gate`: how many hosts may start a disruption now, and why not more.
 //! - `order` and `line`: who starts, one after the other.
 //! - [`plan()`]: all of it for a whole fleet.
+//! - `window`: when disruptive work may start.
 //! - `reason`: the fixed list of reasons.
 
 pub mod assess;
@@ -20,6 +21,7 @@ pub mod order;
 pub mod reason;
 pub mod step;
 pub mod summary;
+pub mod window;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -32,7 +32,10 @@ pub enum Reason {
         until: Option<Time>,
     },
     /// Outside the window.
-    WaitingForWindow,
+    WaitingForWindow {
+        /// When the next one opens; none if none ever does.
+        opens: Option<Time>,
+    },
     /// An operator has announced maintenance of its machine: nothing is disrupted there before
     /// that is over. The same word as of [`Reason::WaitingForWindow`].
     Maintenance(Away),
@@ -134,7 +137,7 @@ impl Reason {
             Self::WaitingForApproval => "waiting-for-approval",
             Self::WaitingForSlot { .. } => "waiting-for-slot",
             Self::WaitingForPace { .. } => "waiting-for-pace",
-            Self::WaitingForWindow | Self::Maintenance(_) => "waiting-for-window",
+            Self::WaitingForWindow { .. } | Self::Maintenance(_) => "waiting-for-window",
             Self::WaitingForGate => "waiting-for-gate",
             Self::WaitingForCanary => "waiting-for-canary",
             Self::WaitingForOffer { .. } => "waiting-for-offer",
@@ -186,8 +189,11 @@ impl fmt::Display for Reason {
                 write!(f, "{held} of {limit} slots are taken: {}", names(first, *held))
             }
             Self::WaitingForPace { .. } => f.write_str("slots are not taken faster than the pace"),
-            Self::WaitingForWindow => {
-                f.write_str("rollout.windows is set, and this version cannot tell the window yet")
+            Self::WaitingForWindow { opens: Some(opens) } => {
+                write!(f, "outside of rollout.windows; the next one opens at {}", clock(*opens))
+            }
+            Self::WaitingForWindow { opens: None } => {
+                f.write_str("outside of rollout.windows, and none opens within a week")
             }
             Self::WaitingForGate => {
                 f.write_str("rollout.gates or drain is set, and this version cannot ask them yet")

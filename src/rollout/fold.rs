@@ -174,15 +174,15 @@ impl Controller {
             || self.ledger.admissions().any(|admission| admission.host == *name);
         // Never while a task of ours is on its way there: an agent that restarts would lose it.
         let staging = host.tasks.tasks.values().any(|task| task.seen == Seen::Nothing);
-        let now_away = host.is_maintained(now);
+        let in_peace = host.is_left_in_peace(now);
         if busy || staging {
             return;
         }
         let (agent, executor) = (message.agent_id.clone(), message.executor_id.clone());
         let admitted = host.slot.as_ref().map(|(slot, at)| (admit(slot, attempt, &run), slot, *at));
         match admitted {
-            // Maintenance was announced since: nothing begins there, and what has begun goes on.
-            Some((Ok(next), slot, at)) if next == *slot || !now_away => {
+            // Maintenance was announced since, or a window has closed: nothing begins there, and what has begun goes on.
+            Some((Ok(next), slot, at)) if next == *slot || !in_peace => {
                 let admission =
                     Admission { host: name.clone(), agent, executor, slot: next.clone(), run };
                 if next == *slot {

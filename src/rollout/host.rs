@@ -13,6 +13,7 @@ use crate::plan::gate::{Standing, Totals};
 use crate::plan::order::OrderKey;
 use crate::plan::order_key;
 use crate::plan::reason::Reason;
+use crate::plan::window::{Opening, opening};
 
 use crate::words::{Generation, HostName, Revision, TaskId, TaskKind, Time};
 
@@ -123,9 +124,13 @@ impl Host {
         self.paused.is_some() || matches!(&self.spec, Some(Ok(spec)) if documents(spec))
     }
 
-    /// Its machine is announced to be away: nothing is disrupted there.
-    pub(super) fn is_maintained(&self, now: Time) -> bool {
+    /// Nothing may be disrupted there now: its machine is announced to be away, or its windows are
+    /// closed.
+    pub(super) fn is_left_in_peace(&self, now: Time) -> bool {
+        let closed =
+            |spec: &HostSpec| matches!(opening(&spec.rollout.windows, now), Opening::Closed { .. });
         self.record.agent.away.is_some_and(|away| !away.is_over(now))
+            || matches!(&self.spec, Some(Ok(spec)) if closed(spec))
     }
 
     /// Whether a task can be launched on it, as far as the host itself goes.
@@ -241,6 +246,9 @@ impl Hosts {
             let busy = host.slot.is_some() || host.tasks.carrier().is_some();
             let live = live(&assessment);
             let failed = view.progress.is_some_and(|progress| progress.failed);
+            if let Some(at) = looked_at_again(&assessment, view, now) {
+                self.timers.insert((at, name.clone()));
+            }
             let before = std::mem::take(&mut host.indexed);
             self.totals.add(standing, &pools);
             if let Some(standing) = before.standing {
@@ -266,17 +274,29 @@ impl Hosts {
             put(&mut self.starting, name, starting(&host.tasks));
             put(&mut self.failed, name, failed);
             put(&mut self.restless, name, !assessment.in_sync());
-            if let Some(
-                Reason::BackingOff { until, .. }
-                | Reason::Maintenance(Away { until: Some(until), .. }),
-            ) = &assessment.held
-            {
-                self.timers.insert((*until, name.clone()));
-            }
             host.indexed = Indexed { standing: Some(standing), pools, key };
             host.assessment = assessment;
         }
         self.moved.extend(dirty);
+    }
+}
+
+/// When time alone changes what a host waits for.
+fn looked_at_again(assessment: &Assessment, view: HostView<'_>, now: Time) -> Option<Time> {
+    match &assessment.held {
+        Some(
+            Reason::BackingOff { until, .. }
+            | Reason::Maintenance(Away { until: Some(until), .. })
+            | Reason::WaitingForWindow { opens: Some(until) },
+        ) => Some(*until),
+        // Those in line leave it when their window closes.
+        None if assessment.work.disruptive => {
+            match opening(&view.spec.ok()?.rollout.windows, now) {
+                Opening::Open { until } => until,
+                Opening::Closed { .. } => None,
+            }
+        }
+        _ => None,
     }
 }
 

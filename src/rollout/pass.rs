@@ -331,9 +331,9 @@ impl Controller {
     fn all_stuck(&self, now: Time) -> bool {
         self.hosts.holders.iter().all(|name| {
             let overdue = |host: &Host| {
-                // Maintenance takes as long as it takes, and ends by itself.
+                // Maintenance and closed windows take as long as they take, and end by themselves.
                 let since = host.slot().map_or(now, |slot| slot.attempt_since);
-                !host.is_maintained(now) && now.since(since) > OVERDUE_MS
+                !host.is_left_in_peace(now) && now.since(since) > OVERDUE_MS
             };
             self.hosts.failed.contains(name) || self.hosts.get(name).is_some_and(overdue)
         })

@@ -111,6 +111,6 @@ pub(super) fn settle(
     // What failed for an older generation does not hold up this one.
     let progress = host.progress_in(generation);
     let waits = progress.is_some_and(|progress| progress.failed || progress.retry_at > now);
-    let can_begin = host.can_launch(now) && !host.is_maintained(now) && !host.is_paused();
+    let can_begin = host.can_launch(now) && !host.is_left_in_peace(now) && !host.is_paused();
     if waits || !can_begin { Settle::Leave } else { Settle::Retry }
 }

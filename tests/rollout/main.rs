@@ -14,6 +14,7 @@ mod restored;
 mod sight;
 mod slots;
 mod tasks;
+mod windows;
 
 use calico_dcos::job::order::{ToHost, WIRE_VERSION};
 use calico_dcos::mesos::v1::TaskState;

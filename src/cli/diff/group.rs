@@ -146,7 +146,7 @@ pub(in crate::cli) fn rank(reason: &Reason) -> u8 {
         Reason::TooManyUnavailable { .. } => 7,
         Reason::WaitingForCanary => 8,
         Reason::WaitingForGate => 9,
-        Reason::WaitingForWindow | Reason::Maintenance(_) => 10,
+        Reason::WaitingForWindow { .. } | Reason::Maintenance(_) => 10,
         Reason::WaitingForApproval => 11,
         Reason::Paused { .. } => 12,
         Reason::Halted { .. } => 13,

@@ -1,0 +1,40 @@
+//! Windows: `rollout.windows`.
+
+use calico_dcos::job::order::Work;
+use calico_dcos::mesos::v1::TaskState;
+
+use super::bench::{Bench, CLUSTER, attempt_of, job};
+
+#[test]
+fn s42_a_window_that_closes_lets_those_in_flight_end_and_starts_no_other() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    // It is a quarter past midnight.
+    let window = "rollout: {windows: [{start: \"00:20\", end: \"00:25\"}], ";
+    bench.write(Some(&CLUSTER.replace("rollout: {", window)));
+    bench.wait(5_000);
+    bench.observe("a1");
+    bench.observe("a2");
+    bench.offer("a1");
+    bench.wait(60_000);
+    assert_eq!((bench.launched(), bench.reason("a1")), (vec![], "waiting-for-window".into()));
+    assert!(bench.text("a1").contains("opens at 1970-01-01T00:20:00Z"), "{}", bench.text("a1"));
+    bench.wait(3 * 60_000);
+    bench.confirm("a1");
+    bench.confirm("a2");
+    bench.offer("a1");
+    bench.wait(2_000);
+    let task = bench.launched().pop().expect("the window is open");
+    let attempt = attempt_of(&task);
+    bench.update(&task.task_id, "a1", TaskState::Starting, None);
+    bench.is_admitted("a1", attempt);
+    bench.wait(5 * 60_000);
+    bench.confirm("a1");
+    bench.confirm("a2");
+    assert_eq!(bench.reason("a1"), "in-progress", "what has begun goes on");
+    let Work::Supervise { target, .. } = job(&task).work else { panic!("{task:?}") };
+    bench.done(&task.task_id, "a1", attempt, target.hash);
+    assert_eq!((bench.slot("a1"), bench.reason("a1")), (None, "in sync".into()));
+    bench.offer("a2");
+    bench.wait(10_000);
+    assert_eq!((bench.launched(), bench.reason("a2")), (vec![], "waiting-for-window".into()));
+}
