@@ -38,7 +38,7 @@ pub(super) struct History {
 /// What `history -o json` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entries {
+struct Document {
     api_version: &'static str,
     kind: &'static str,
     revision: Revision,
@@ -61,7 +61,7 @@ impl History {
             form => {
                 let revision = listed.revision;
                 let (api_version, kind) = ("calico-dcos/v1", "History");
-                structured(&Entries { api_version, kind, revision, entries }, form)?
+                structured(&Document { api_version, kind, revision, entries }, form)?
             }
         })?;
         Ok(Exit::Good)

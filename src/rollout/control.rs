@@ -7,6 +7,7 @@ use crate::words::{HostName, Time};
 
 use super::Controller;
 use super::event::Level;
+use super::host::Host;
 use super::ledger::After;
 use super::records::Stage;
 
@@ -14,14 +15,14 @@ impl Controller {
     /// Somebody asked for something, or took it back. Errs if the record cannot be read.
     pub(super) fn asked_for(
         &mut self,
-        control: Control,
+        control: &Control,
         value: Option<&str>,
     ) -> serde_json::Result<()> {
         match value {
             Some(value) => self.controls.put(control.clone(), value)?,
-            None => self.controls.delete(&control),
+            None => self.controls.delete(control),
         }
-        match &control {
+        match control {
             Control::Paused(_) => self.repause(),
             Control::Retry(host) | Control::Release(host) | Control::Forget(host) => {
                 self.hosts.touch(host);
@@ -49,22 +50,22 @@ impl Controller {
     /// Does what is asked for once. Slots are released in the guarded transaction.
     pub(super) fn serve_controls(&mut self, now: Time) {
         for name in std::mem::take(&mut self.controls.retry).into_keys() {
-            self.ledger.delete(key(Control::Retry(name.clone())));
+            self.ledger.delete(key(&Control::Retry(name.clone())));
             self.try_again(&name, now);
         }
         for name in std::mem::take(&mut self.controls.forget).into_keys() {
-            self.ledger.delete(key(Control::Forget(name.clone())));
+            self.ledger.delete(key(&Control::Forget(name.clone())));
             self.forget(&name);
         }
         let stale = |(name, release): &(&HostName, &Release)| {
-            let slot = self.hosts.get(name).and_then(|host| host.slot());
+            let slot = self.hosts.get(name).and_then(Host::slot);
             slot.is_none_or(|slot| slot.attempt != release.attempt)
         };
         let done: Vec<HostName> =
             self.controls.release.iter().filter(stale).map(|(name, _)| name.clone()).collect();
         for name in done {
             self.controls.release.remove(&name);
-            self.ledger.delete(key(Control::Release(name)));
+            self.ledger.delete(key(&Control::Release(name)));
         }
     }
 
@@ -106,12 +107,12 @@ impl Controller {
 
     /// Whether the host's slot is given back because an operator asks for it.
     pub(super) fn is_released(&self, name: &HostName) -> bool {
-        let slot = self.hosts.get(name).and_then(|host| host.slot());
+        let slot = self.hosts.get(name).and_then(Host::slot);
         let release = self.controls.release.get(name);
         slot.zip(release).is_some_and(|(slot, release)| slot.attempt == release.attempt)
     }
 }
 
-pub(super) fn key(control: Control) -> Key {
+pub(super) fn key(control: &Control) -> Key {
     Key::Control(control.path())
 }

@@ -139,7 +139,7 @@ impl Controller {
                 Change::Put(entry) => Some(entry.value.as_str()),
                 Change::Deleted { .. } => None,
             };
-            if self.asked_for(control, value).is_err() {
+            if self.asked_for(&control, value).is_err() {
                 // The listing says which record it is.
                 self.relist();
             }

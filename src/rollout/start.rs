@@ -107,7 +107,7 @@ impl Controller {
                 .delete(Key::Slot(name.clone()));
             let how = match what {
                 _ if released => {
-                    let key = key(Control::Release(name.clone()));
+                    let key = key(&Control::Release(name.clone()));
                     draft.txn = std::mem::take(&mut draft.txn).delete(key);
                     "slot released, as an operator asks"
                 }
