@@ -2,6 +2,7 @@
 //! [`Exit`] or says what went wrong as a [`Failure`].
 
 pub mod apply;
+mod approve;
 pub mod completions;
 pub mod connection;
 mod control;
@@ -10,6 +11,7 @@ pub mod diff;
 pub mod edit;
 pub mod exit;
 pub mod export;
+mod forget;
 mod format;
 pub mod get;
 mod history;
@@ -17,7 +19,10 @@ mod input;
 mod logging;
 mod mesos;
 mod node;
+mod pause;
 mod publish;
+mod release;
+mod retry;
 mod rollback;
 mod run;
 mod sim;
@@ -54,12 +59,12 @@ enum Command {
     Edit(edit::Edit),
     Get(get::Get),
     Status(status::Status),
-    Pause(control::Pause),
-    Resume(control::Resume),
-    Approve(control::Approve),
-    Retry(control::Retry),
-    Release(control::Release),
-    Forget(control::Forget),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Approve(approve::Approve),
+    Retry(retry::Retry),
+    Release(release::Release),
+    Forget(forget::Forget),
     History(history::History),
     Rollback(rollback::Rollback),
     Export(export::Export),
