@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Instant;
 
 use calico_dcos::budget::slot::{Slot, SlotState};
 use calico_dcos::cli::state::State;
@@ -81,6 +82,7 @@ pub(crate) struct Bench {
     pub(crate) gate: Gate,
     hosts: usize,
     files: TempDir,
+    begun: Instant,
 }
 
 /// A controller's process; killed when dropped.
@@ -148,7 +150,7 @@ impl Bench {
         let store = EtcdStore::connect(&options).await.unwrap();
         let files = tempfile::tempdir().unwrap();
         let hosts = (setting.hosts + setting.public) as usize;
-        let bench = Self { etcd, store, mesos, gate, hosts, files };
+        let bench = Self { etcd, store, mesos, gate, hosts, files, begun: Instant::now() };
         bench.put(&document).await;
         bench
     }
@@ -288,6 +290,8 @@ impl Bench {
     /// of these hosts, with so many subscriptions, and with so many calls more of some kinds.
     pub(crate) fn bounded(&self, subscriptions: usize, more: &[(&str, usize)]) {
         let tasks = 3 * self.hosts;
+        // What a clock drives is made the more often the slower the machine is.
+        let seconds = usize::try_from(self.begun.elapsed().as_secs()).unwrap();
         let usual = [
             ("SUBSCRIBE", subscriptions),
             ("operator GET_VERSION", 1 + 2 * subscriptions),
@@ -296,8 +300,10 @@ impl Bench {
             // One that was under way when a stream ended is made anew.
             ("ACCEPT", tasks + subscriptions - 1),
             ("ACKNOWLEDGE", 5 * tasks),
-            ("DECLINE", 10 * subscriptions + 2 * tasks),
-            ("KILL", self.hosts),
+            // What is not wanted yet is filtered for a second at least.
+            ("DECLINE", 10 * subscriptions + 2 * tasks + self.hosts * seconds),
+            // One that is not answered is repeated every five seconds.
+            ("KILL", self.hosts + seconds / 5),
             ("MESSAGE", 4 * self.hosts),
             ("RECONCILE", 4 * subscriptions),
             ("REVIVE", 3 + subscriptions),
