@@ -387,10 +387,12 @@ async fn s74_nothing_is_launched_before_all_have_answered_and_the_silent_are_ask
         let asks = log.calls[before..].iter().filter(|(kind, _)| kind == "RECONCILE");
         asks.map(|ask| named(std::slice::from_ref(ask), "RECONCILE").len()).collect::<Vec<_>>()
     };
-    bench.gate.until("asked three times", |log| asked(log).len() >= 3).await;
+    // On a busy machine those that answer may be asked once more before their answer is read.
+    bench.gate.until("asked three times", |log| asked(log).ends_with(&[4, 4])).await;
     // After one second, and after two more.
     assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
-    assert!(bench.gate.look(asked).starts_with(&[0, 4, 4]));
+    let asks = bench.gate.look(asked);
+    assert!(asks[0] == 0 && asks[1..].iter().all(|count| (4..=6).contains(count)), "{asks:?}");
     let accepted = bench.gate.look(|log| {
         let accepts = log.calls[before..].iter().filter(|(kind, _)| kind == "ACCEPT");
         accepts.cloned().collect::<Vec<_>>()
