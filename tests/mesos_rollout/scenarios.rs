@@ -387,12 +387,13 @@ async fn s74_nothing_is_launched_before_all_have_answered_and_the_silent_are_ask
         let asks = log.calls[before..].iter().filter(|(kind, _)| kind == "RECONCILE");
         asks.map(|ask| named(std::slice::from_ref(ask), "RECONCILE").len()).collect::<Vec<_>>()
     };
-    // On a busy machine those that answer may be asked once more before their answer is read.
-    bench.gate.until("asked three times", |log| asked(log).ends_with(&[4, 4])).await;
-    // After one second, and after two more.
+    // After one second, and after two more. On a busy machine those that answer may be asked once
+    // more before their answer is read.
+    let silent_asked =
+        |log: &crate::gate::Log| asked(log).iter().filter(|count| **count == 4).count();
+    bench.gate.until("the silent are asked twice", |log| silent_asked(log) >= 2).await;
     assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
-    let asks = bench.gate.look(asked);
-    assert!(asks[0] == 0 && asks[1..].iter().all(|count| (4..=6).contains(count)), "{asks:?}");
+    assert_eq!(bench.gate.look(asked)[0], 0, "at first all are asked for");
     let accepted = bench.gate.look(|log| {
         let accepts = log.calls[before..].iter().filter(|(kind, _)| kind == "ACCEPT");
         accepts.cloned().collect::<Vec<_>>()
