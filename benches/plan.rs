@@ -18,6 +18,7 @@ use calico_dcos::observed::facts::{
 use calico_dcos::observed::fleet::{AgentSeen, Condition, HostRecord};
 use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
 use calico_dcos::plan::assess::{HostView, assess};
+use calico_dcos::plan::canary::CanaryPhase;
 use calico_dcos::plan::gate::Phase;
 use calico_dcos::plan::{FleetView, plan};
 use calico_dcos::rollout::Controller;
@@ -132,6 +133,7 @@ fn benches(criterion: &mut Criterion) {
                         hosts: hosts.collect(),
                         rollout: &desired.cluster.spec.rollout,
                         phase: Phase::Running,
+                        canary: CanaryPhase::Over,
                         permits: Permits::UNLIMITED,
                         own_host: None,
                         mean_hold_seconds: None,

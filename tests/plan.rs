@@ -16,6 +16,7 @@ use calico_dcos::observed::facts::{
 use calico_dcos::observed::fleet::{AgentSeen, Condition, HostRecord};
 use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
 use calico_dcos::plan::assess::{HostProgress, HostView};
+use calico_dcos::plan::canary::CanaryPhase;
 use calico_dcos::plan::control::Controls;
 use calico_dcos::plan::gate::{Limits, Phase, gate};
 use calico_dcos::plan::step::{Action, Disruption, target};
@@ -185,6 +186,7 @@ fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) ->
         hosts: hosts.iter().map(view).collect(),
         rollout: &desired.cluster.spec.rollout,
         phase: Phase::open(&desired.cluster.spec.rollout, Generation(1), &Controls::default()),
+        canary: CanaryPhase::of(&desired.cluster.spec.rollout, true, None, false),
         permits: Permits::UNLIMITED,
         own_host: None,
         mean_hold_seconds: None,
@@ -476,7 +478,6 @@ fn what_is_held_back_or_what_this_version_cannot_do_does_not_start() {
     for (rollout, code) in [
         ("{start: approved}", "waiting-for-approval"),
         ("{paused: true}", "paused"),
-        ("{canary: {hosts: 1, promote: manual}}", "waiting-for-canary"),
         (
             "{windows: [{days: [Mon], start: \"21:00\", end: \"05:00\", timezone: Europe/Berlin}]}",
             "waiting-for-window",
@@ -488,6 +489,20 @@ fn what_is_held_back_or_what_this_version_cannot_do_does_not_start() {
         let (starts, reasons) = table(&desired, &v1, &[host("a0", &v0)]);
         assert_eq!(starts, Vec::<String>::new(), "{rollout}");
         assert_eq!(reasons, format!("a0 {code}"), "{rollout}");
+    }
+}
+
+#[test]
+fn s37_the_first_in_order_are_the_canaries_and_all_others_wait_for_them() {
+    for (canary, expected) in [("{hosts: 1}", 1), ("{hosts: 30%}", 3), ("{hosts: 100%}", 10)] {
+        let rollout =
+            format!("{{maxConcurrentRestarts: 10, maxUnavailable: 10, canary: {canary}}}");
+        let (desired, v0, v1) = specs(&rollout);
+        let hosts: Vec<Host> = (0..10).map(|n| host(&format!("a{n}"), &v0)).collect();
+        let (starts, reasons) = table(&desired, &v1, &hosts);
+        let first: Vec<String> = (0..expected).map(|n| format!("a{n}")).collect();
+        assert_eq!(starts, first, "{canary}");
+        assert_eq!(reasons.matches("waiting-for-canary").count(), 10 - expected, "{reasons}");
     }
 }
 

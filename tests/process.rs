@@ -478,4 +478,20 @@ async fn an_operator_stages_stops_and_takes_back_a_rollout() {
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
         assert!(said.contains(hint), "{arguments:?}: {said}");
     }
+
+    let canary = "rollout: {start: approved, canary: {hosts: 1}, ";
+    bench.put(&document("calico/node:v3").replace("rollout: {", canary)).await;
+    bench.until("accepted", |state| state.generation() == Generation(4)).await;
+    done(&bench, &["approve", "--yes"]);
+    let stable = |state: &State| {
+        let canary = state.rollout.as_ref().and_then(|rollout| rollout.canary.as_ref());
+        canary.is_some_and(|canary| canary.stable.is_some())
+    };
+    let state = bench.until("a stable canary", stable).await;
+    assert_eq!(in_sync(&state), 1);
+    let (code, said) = command(&bench, &["status"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("waiting for approval") && said.contains("a1 went first"), "{said}");
+    assert!(done(&bench, &["approve", "--yes"]).contains("goes on to all hosts"));
+    bench.until("in sync with the fourth", |state| converged(state, 4)).await;
 }

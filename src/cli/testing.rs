@@ -100,7 +100,8 @@ pub(super) fn accept(state: &mut State) {
 pub(super) fn enter(cluster: &mut State, stage: Stage) {
     let since = Time(NOW.0 - 240_000);
     let generation = cluster.generation();
-    cluster.rollout = Some(RolloutState { version: RECORDS_VERSION, generation, stage, since });
+    cluster.rollout =
+        Some(RolloutState { version: RECORDS_VERSION, generation, stage, since, canary: None });
 }
 
 /// Makes a host what the accepted documents say.

@@ -16,6 +16,7 @@ use crate::desired::{
 };
 use crate::mesos::workload::Workload;
 use crate::plan::assess::HostView;
+use crate::plan::canary::CanaryPhase;
 use crate::plan::control::Pause;
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::order::OrderKey;
@@ -116,6 +117,7 @@ impl View {
         plan(&FleetView {
             rollout,
             phase: self.phase(),
+            canary: self.canary(),
             permits: permits(rollout.pace_for(limits.slots), taken, self.now),
             own_host: measures.and_then(|measures| measures.own_host.as_ref()),
             mean_hold_seconds: measures.and_then(|measures| measures.holds.mean_seconds()),
@@ -179,6 +181,19 @@ impl View {
                 Phase::open(self.rollout(), next, &self.state.controls)
             }
         }
+    }
+
+    /// How far the canaries are, by the controller's rules.
+    #[must_use]
+    pub fn canary(&self) -> CanaryPhase<'_> {
+        if self.raises_generation {
+            return CanaryPhase::of(self.rollout(), true, None, false);
+        }
+        let state = self.state.rollout.as_ref();
+        let open = !state.is_some_and(|state| matches!(state.stage, Stage::Done { .. }));
+        let asked = self.state.controls.promotes(self.generation());
+        let chosen = state.and_then(|state| state.canary.as_ref());
+        CanaryPhase::of(self.rollout(), open, chosen, asked)
     }
 
     /// Whether the records of slots fit together.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `paused/cluster`, `paused/pools/NAME`, `paused/hosts/HOST` | that nothing new starts there | it is deleted |
 //! | `approved` | that a generation starts, where `rollout.start` is `approved` | the next one |
+//! | `promoted` | that the others follow a generation's canaries | the next one |
 //! | `retry/HOST` | that a host's failed attempts are forgotten | the leader has done it, and deletes it |
 //! | `release/HOST` | that a host's slot is given back, whatever the host does | the same |
 //! | `forget/HOST` | that a host is taken off the list | the same |
@@ -28,6 +29,8 @@ pub enum Control {
     Paused(Scope),
     /// A generation may start.
     Approved,
+    /// The others may follow a generation's canaries.
+    Promoted,
     /// A host's failed attempts are forgotten.
     Retry(HostName),
     /// A host's slot is given back.
@@ -56,6 +59,7 @@ impl Control {
             Self::Paused(Scope::Pool(pool)) => format!("paused/pools/{pool}"),
             Self::Paused(Scope::Host(host)) => format!("paused/hosts/{}", host.encoded()),
             Self::Approved => "approved".to_owned(),
+            Self::Promoted => "promoted".to_owned(),
             Self::Retry(host) => format!("retry/{}", host.encoded()),
             Self::Release(host) => format!("release/{}", host.encoded()),
             Self::Forget(host) => format!("forget/{}", host.encoded()),
@@ -76,6 +80,7 @@ impl Control {
         Some(match path {
             "paused/cluster" => Self::Paused(Scope::Cluster),
             "approved" => Self::Approved,
+            "promoted" => Self::Promoted,
             _ => None
                 .or_else(|| pool().map(|name| Self::Paused(Scope::Pool(name.to_owned()))))
                 .or_else(|| host("paused/hosts/").map(|name| Self::Paused(Scope::Host(name))))
@@ -111,7 +116,7 @@ pub struct Ask {
     pub why: Option<String>,
 }
 
-/// The value of `approved`.
+/// The value of `approved` and of `promoted`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
@@ -121,7 +126,7 @@ pub struct Approval {
     pub who: String,
     /// When.
     pub at: Time,
-    /// The generation that may start; no other one may.
+    /// The generation that may start, or whose canaries are promoted; no other one.
     pub generation: Generation,
 }
 
@@ -155,6 +160,9 @@ pub struct Controls {
     /// The newest approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approval>,
+    /// The newest promotion of canaries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Approval>,
     /// Hosts to be tried again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retry: BTreeMap<HostName, Ask>,
@@ -200,6 +208,7 @@ impl Controls {
                 self.paused_hosts.insert(name, read(value)?);
             }
             Control::Approved => self.approved = Some(read(value)?),
+            Control::Promoted => self.promoted = Some(read(value)?),
             Control::Retry(name) => drop(self.retry.insert(name, read(value)?)),
             Control::Release(name) => drop(self.release.insert(name, read(value)?)),
             Control::Forget(name) => drop(self.forget.insert(name, read(value)?)),
@@ -214,6 +223,7 @@ impl Controls {
             Control::Paused(Scope::Pool(name)) => drop(self.paused_pools.remove(name)),
             Control::Paused(Scope::Host(name)) => drop(self.paused_hosts.remove(name)),
             Control::Approved => self.approved = None,
+            Control::Promoted => self.promoted = None,
             Control::Retry(name) => drop(self.retry.remove(name)),
             Control::Release(name) => drop(self.release.remove(name)),
             Control::Forget(name) => drop(self.forget.remove(name)),
@@ -231,6 +241,12 @@ impl Controls {
         None.or_else(|| self.paused.as_ref().map(|ask| pause(Scope::Cluster, ask)))
             .or_else(|| pools.iter().find_map(of_pool))
             .or_else(|| of_host().map(|ask| pause(Scope::Host(host.clone()), ask)))
+    }
+
+    /// Whether the others may follow a generation's canaries.
+    #[must_use]
+    pub fn promotes(&self, generation: Generation) -> bool {
+        self.promoted.as_ref().is_some_and(|promotion| promotion.generation == generation)
     }
 
     /// Whether a generation may start where an approval is needed.
@@ -267,6 +283,7 @@ mod tests {
             Control::Paused(Scope::Pool("gpu".to_owned())),
             Control::Paused(Scope::Host(host())),
             Control::Approved,
+            Control::Promoted,
             Control::Retry(host()),
             Control::Release(host()),
             Control::Forget(host()),

@@ -166,9 +166,6 @@ pub fn held_back(phase: &Phase) -> Option<Reason> {
 /// never ignored.
 #[must_use]
 pub fn not_yet(rollout: &Rollout) -> Option<Reason> {
-    if rollout.canary.is_some() {
-        return Some(Reason::WaitingForCanary);
-    }
     (!rollout.gates.is_empty() || rollout.drain.mode != DrainMode::None)
         .then_some(Reason::WaitingForGate)
 }

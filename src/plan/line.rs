@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::desired::{HostSpec, Rollout};
+use crate::words::HostName;
 
+use super::canary::First;
 use super::gate::{Gate, Phase, PoolTotals, held_back, not_yet, pool_full};
 use super::reason::Reason;
 
@@ -13,6 +15,7 @@ use super::reason::Reason;
 pub struct Line<'a> {
     rollout: &'a Rollout,
     held_back: Option<Reason>,
+    first: Option<First>,
     gate: Gate,
     pools: BTreeMap<String, PoolTotals>,
 }
@@ -23,10 +26,11 @@ impl<'a> Line<'a> {
     pub fn new(
         rollout: &'a Rollout,
         phase: &Phase,
+        first: Option<First>,
         gate: Gate,
         pools: BTreeMap<String, PoolTotals>,
     ) -> Self {
-        Self { rollout, held_back: held_back(phase), gate, pools }
+        Self { rollout, held_back: held_back(phase), first, gate, pools }
     }
 
     /// No later host can start a disruption, whatever it is.
@@ -35,11 +39,22 @@ impl<'a> Line<'a> {
         self.held_back.is_some() || self.gate.open == 0
     }
 
-    /// What a host would wait for if it were its turn now; none if it may start.
+    /// What a host would wait for if it were its turn now; none if it may start. `steps`:
+    /// something is to be changed on it; `disruptive`: that takes a slot.
     #[must_use]
-    pub fn waits(&self, spec: &HostSpec, disruptive: bool) -> Option<Reason> {
-        if self.held_back.is_some() || !disruptive {
+    pub fn waits(
+        &self,
+        host: &HostName,
+        spec: &HostSpec,
+        steps: bool,
+        disruptive: bool,
+    ) -> Option<Reason> {
+        if self.held_back.is_some() {
             return self.held_back.clone();
+        }
+        let first = self.first.as_ref().filter(|_| steps).and_then(|first| first.holds(host));
+        if first.is_some() || !disruptive {
+            return first;
         }
         not_yet(self.rollout)
             .or_else(|| pool_full(spec, &self.pools))

@@ -5,6 +5,7 @@
 //! controller all use these functions:
 //!
 //! - `step`: what has to change on a host, and what each change disrupts.
+//! - `canary`: who goes first, and what lets the others follow.
 //! - `assess`: one host, without looking at the others. Kept until the host changes.
 //! - `control`: what operators ask for beside the documents.
 //! - `gate`: how many hosts may start a disruption now, and why not more.
@@ -14,6 +15,7 @@
 //! - `reason`: the fixed list of reasons.
 
 pub mod assess;
+pub mod canary;
 pub mod control;
 pub mod gate;
 pub mod line;
@@ -24,13 +26,14 @@ pub mod summary;
 pub mod window;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::budget::pace::Permits;
 use crate::desired::Rollout;
 use crate::words::{HostName, Time};
 
 use assess::{Assessment, HostProgress, HostView, assess};
+use canary::{CanaryPhase, First};
 use gate::{Limits, Phase, Standing, Totals, gate};
 use line::Line;
 use order::OrderKey;
@@ -49,6 +52,8 @@ pub struct FleetView<'a> {
     pub rollout: &'a Rollout,
     /// Whether the rollout goes on.
     pub phase: Phase,
+    /// How far its canaries are.
+    pub canary: CanaryPhase<'a>,
     /// What the pace admits.
     pub permits: Permits,
     /// The host that the controller runs on.
@@ -109,7 +114,8 @@ fn give_reasons(
 ) {
     let waits = |host: &HostPlan<'_>| host.reason.is_none() && !host.assessment.work.is_empty();
     let open = gate(limits, totals, fleet.permits);
-    let mut line = Line::new(fleet.rollout, &fleet.phase, open, totals.pools.clone());
+    let first = first(hosts, fleet, totals.registered);
+    let mut line = Line::new(fleet.rollout, &fleet.phase, first, open, totals.pools.clone());
     if !line.is_closed() {
         // Who comes first counts only until the line closes: a heap gives just those.
         let mut turns: BinaryHeap<_> = hosts
@@ -131,11 +137,35 @@ fn give_reasons(
     }
 }
 
+/// Who goes first: hosts that work is under way on, then those that wait, in their order.
+fn first(hosts: &[HostPlan<'_>], fleet: &FleetView<'_>, registered: usize) -> Option<First> {
+    fleet.canary.first(registered, |count| {
+        let under_way = hosts.iter().filter(|host| host.view.slot.is_some());
+        let mut first: BTreeSet<HostName> = under_way.map(|host| host.name.clone()).collect();
+        let waits = hosts.iter().filter(|host| {
+            host.reason.is_none()
+                && !host.assessment.work.steps.is_empty()
+                && !first.contains(host.name)
+        });
+        let mut waits: Vec<_> = waits
+            .filter_map(|host| {
+                let live = !host.assessment.work.disruptive;
+                Some((live, order_key(host.name, host.view, fleet.own_host)?, host.name))
+            })
+            .collect();
+        waits.sort();
+        let lacking = count.saturating_sub(first.len());
+        first.extend(waits.into_iter().take(lacking).map(|(_, _, name)| name.clone()));
+        first
+    })
+}
+
 /// A host's turn.
 fn give_reason(host: &mut HostPlan<'_>, line: &mut Line<'_>) {
     let Ok(spec) = host.view.spec else { return };
     let disruptive = host.assessment.work.disruptive;
-    host.reason = Some(line.waits(spec, disruptive).unwrap_or_else(|| {
+    let steps = !host.assessment.work.steps.is_empty();
+    host.reason = Some(line.waits(host.name, spec, steps, disruptive).unwrap_or_else(|| {
         let offer = wants_offer(host.view);
         // Who cannot start for want of resources takes nobody's turn.
         if disruptive && !matches!(offer, Reason::InsufficientResources { .. }) {

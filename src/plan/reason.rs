@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 use crate::observed::fleet::Away;
 use crate::words::{HostName, Time};
 
+use super::canary::Then;
+
 /// The one reason of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -41,8 +43,15 @@ pub enum Reason {
     Maintenance(Away),
     /// A gate has not opened.
     WaitingForGate,
-    /// The canary is not promoted.
-    WaitingForCanary,
+    /// Others go first, and are not promoted.
+    WaitingForCanary {
+        /// Some of them, in order.
+        first: Vec<HostName>,
+        /// How many.
+        canaries: usize,
+        /// What lets this host follow.
+        then: Then,
+    },
     /// Mesos has not offered the host's resources.
     WaitingForOffer {
         /// Why, if it has not for a while.
@@ -139,7 +148,7 @@ impl Reason {
             Self::WaitingForPace { .. } => "waiting-for-pace",
             Self::WaitingForWindow { .. } | Self::Maintenance(_) => "waiting-for-window",
             Self::WaitingForGate => "waiting-for-gate",
-            Self::WaitingForCanary => "waiting-for-canary",
+            Self::WaitingForCanary { .. } => "waiting-for-canary",
             Self::WaitingForOffer { .. } => "waiting-for-offer",
             Self::InsufficientResources { .. } => "insufficient-resources",
             Self::TooManyUnavailable { .. } => "too-many-unavailable",
@@ -198,8 +207,23 @@ impl fmt::Display for Reason {
             Self::WaitingForGate => {
                 f.write_str("rollout.gates or drain is set, and this version cannot ask them yet")
             }
-            Self::WaitingForCanary => {
-                f.write_str("rollout.canary is set, and this version cannot promote one yet")
+            Self::WaitingForCanary { first, canaries, then } => {
+                let names = names(first, *canaries);
+                match (then, canaries) {
+                    (Then::Wait, 1) => write!(f, "the canary goes first: {names}"),
+                    (Then::Wait, _) => write!(f, "the canaries go first: {names}"),
+                    (Then::Approve, _) => write!(
+                        f,
+                        "{names} went first and is well: `calico-dcos approve` lets the others follow"
+                    ),
+                    (Then::At(at), _) => {
+                        write!(
+                            f,
+                            "{names} went first and is well; the others follow at {}",
+                            clock(*at)
+                        )
+                    }
+                }
             }
             Self::WaitingForOffer { why: None } => {
                 f.write_str("Mesos has not offered its resources yet")

@@ -27,7 +27,7 @@ impl Controller {
             Control::Retry(host) | Control::Release(host) | Control::Forget(host) => {
                 self.hosts.touch(host);
             }
-            Control::Approved => {}
+            Control::Approved | Control::Promoted => {}
         }
         Ok(())
     }

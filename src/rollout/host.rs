@@ -133,6 +133,11 @@ impl Host {
             || matches!(&self.spec, Some(Ok(spec)) if closed(spec))
     }
 
+    /// Its place in the line, if it is there.
+    pub(super) fn place(&self) -> Option<&OrderKey> {
+        self.indexed.key.as_ref()
+    }
+
     /// Whether a task can be launched on it, as far as the host itself goes.
     pub(super) fn can_launch(&self, now: Time) -> bool {
         self.record.agent.condition == Condition::Active

@@ -15,6 +15,7 @@
 //! write compares the leader key.
 
 mod attempts;
+mod canary;
 pub mod config;
 mod control;
 mod cut;
@@ -47,6 +48,7 @@ use crate::budget::pace::{Permits, permits};
 use crate::budget::slot::{Guard, Slot};
 use crate::desired::Rollout;
 use crate::mesos::v1::{FrameworkId, OfferId};
+use crate::plan::canary::First;
 use crate::plan::control::Controls;
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::{FleetView, Plan};
@@ -126,6 +128,10 @@ pub struct Controller {
     /// Roles that this master gives us no offers for.
     given_up: Vec<String>,
     next_sweep: Time,
+    /// Who goes first, while not all may move.
+    first: Option<First>,
+    /// When the others may follow by themselves.
+    canaries_due: Option<Time>,
     /// When the pace admits one more, if that is what the line waits for.
     next_permit: Option<Time>,
     tasks_made: u64,
@@ -194,6 +200,8 @@ impl Controller {
             sightless: false,
             given_up: Vec::new(),
             next_sweep: Time(0),
+            first: None,
+            canaries_due: None,
             next_permit: None,
             tasks_made: 0,
             effects: Vec::new(),
@@ -228,6 +236,7 @@ impl Controller {
             self.offers.next_wake(),
             self.launching.values().map(|launching| launching.again).min(),
             self.next_permit,
+            self.canaries_due,
             (!self.hosts.all.is_empty()).then_some(self.next_sweep),
         ];
         let of_session = of_session.into_iter().filter(|_| session).flatten();
@@ -243,6 +252,7 @@ impl Controller {
             hosts: hosts.filter_map(|(name, host)| Some((name, host.view(generation)?))).collect(),
             rollout,
             phase: self.phase(),
+            canary: self.canary_phase(),
             permits: self.permits(now),
             own_host: self.config.own_host.as_ref(),
             mean_hold_seconds: self.measures.holds.mean_seconds(),

@@ -53,6 +53,7 @@ impl Controller {
             self.judge_slots(now);
             self.halt_or_finish(now);
             self.assess(now);
+            self.tend_canaries(now);
             self.match_offers(now);
             self.start_guarded(now);
             self.start_live(now);
@@ -159,11 +160,12 @@ impl Controller {
 
     pub(super) fn enter(&mut self, stage: Stage, now: Time) {
         let generation = self.desire.generation();
-        let since = match &self.state {
-            Some(known) if known.generation == generation => known.since,
-            _ => now,
+        let (since, canary) = match self.state.take() {
+            Some(known) if known.generation == generation => (known.since, known.canary),
+            _ => (now, None),
         };
-        let entered = RolloutState { version: RECORDS_VERSION, generation, stage, since };
+        let version = RECORDS_VERSION;
+        let entered = RolloutState { version, generation, stage, since, canary };
         self.ledger.put(Key::RolloutState, to_json(&entered));
         self.state = Some(entered);
     }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::HostSpec;
+use crate::plan::canary::Canaries;
 use crate::plan::step::label;
 use crate::words::{Component, Generation, HostName, Revision, SpecHash, Time};
 
@@ -77,6 +78,9 @@ pub struct RolloutState {
     pub stage: Stage,
     /// When it began.
     pub since: Time,
+    /// The hosts that go first, where the documents want some to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canaries>,
 }
 
 /// How far a rollout is.

@@ -158,13 +158,17 @@ impl Controller {
         if open.open == 0 {
             return;
         }
-        let mut line = Line::new(&rollout, &self.phase(), open, self.hosts.totals.pools.clone());
+        let mut line = Line::new(
+            &rollout,
+            &self.phase(),
+            self.first.clone(),
+            open,
+            self.hosts.totals.pools.clone(),
+        );
         // Hosts without an offer do not hold up those behind them; but nobody looks through the
         // whole fleet for that: offers are held only for those next in line.
         let reach = 4 * limits.slots + 16;
-        let candidates: Vec<_> =
-            self.hosts.line.iter().take(reach).map(|(_, n)| n.clone()).collect();
-        for name in candidates {
+        for name in self.next_in_line(reach) {
             if line.is_closed() || draft.is_full() {
                 break;
             }
@@ -173,7 +177,7 @@ impl Controller {
             if !host.can_launch(now) || self.offers.of(&name).next().is_none() {
                 continue;
             }
-            if line.waits(&spec, true).is_some() {
+            if line.waits(&name, &spec, true, true).is_some() {
                 continue;
             }
             let mut guard = draft.guard.clone();
@@ -207,7 +211,11 @@ impl Controller {
             let Some(host) = self.hosts.get(&name) else { continue };
             let work = &host.assessment.work;
             let live = work.carrier.is_some() && !work.disruptive && self.may_move(&name, now);
-            if !live || draft.hosts.contains(&name) || host.slot.is_some() {
+            if !live
+                || !self.goes_first(&name)
+                || draft.hosts.contains(&name)
+                || host.slot.is_some()
+            {
                 continue;
             }
             let Some(Ok(spec)) = host.spec.clone() else { continue };

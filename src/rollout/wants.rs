@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::slot::SlotState;
 use crate::observed::fleet::Condition;
+use crate::plan::canary::First;
 use crate::plan::gate::Phase;
 use crate::plan::order::OrderKey;
 use crate::words::{HostName, TaskKind, Time};
@@ -14,6 +15,7 @@ use crate::words::{HostName, TaskKind, Time};
 use super::Controller;
 use super::event::Effect;
 use super::host::{Host, put};
+use super::launch::untouched;
 
 /// Offers are held for hosts whose turn comes within this.
 pub(super) const SOON_SECONDS: u64 = 30;
@@ -31,6 +33,8 @@ pub(super) struct Wants {
     pub ready: BTreeSet<HostName>,
     /// The phase that all this was found in.
     phase: Option<Phase>,
+    /// Who went first then.
+    first: Option<First>,
 }
 
 impl Controller {
@@ -39,11 +43,12 @@ impl Controller {
         let mut moved = std::mem::take(&mut self.hosts.moved);
         moved.append(&mut self.offers.take_moved());
         let phase = self.phase();
-        if self.wants.phase.as_ref() != Some(&phase) {
+        if self.wants.phase.as_ref() != Some(&phase) || self.wants.first != self.first {
             moved.extend(self.hosts.live.iter().chain(&self.hosts.holders).cloned());
             moved.extend(self.wants.eager.iter().cloned());
             self.hosts.line_moved = true;
             self.wants.phase = Some(phase);
+            self.wants.first = self.first.clone();
         }
         for name in &moved {
             let eager = self.is_eager(name, now);
@@ -70,6 +75,7 @@ impl Controller {
 
     /// Nothing is to be launched anywhere, now or later.
     pub(super) fn wants_nothing(&self) -> bool {
+        let waits = self.hosts.line.is_empty() || self.next_in_line(1).is_empty();
         let stopped = self.wants.phase.as_ref().is_some_and(|phase| *phase != Phase::Running);
         // Offers are how agents that nobody listed are noticed. Where they are never listed, offers
         // that are of no use are declined for an hour each.
@@ -77,7 +83,7 @@ impl Controller {
             && !self.sightless
             && self.offers.wants_none()
             && self.hosts.starting.is_empty()
-            && (self.hosts.line.is_empty() || stopped)
+            && (waits || stopped)
             && self.hosts.busy.is_empty()
             && self.launching.is_empty()
     }
@@ -88,15 +94,21 @@ impl Controller {
             let observer = host.assessment.work.launches.contains(&TaskKind::Observer);
             let agent = &host.record.agent;
             let open = agent.condition == Condition::Active && agent.closed.is_none();
-            if open && !host.excluded && (observer || self.may_move_soon(host)) {
+            if open && !host.excluded && (observer || self.may_move_soon(name, host)) {
                 return true;
             }
         }
         self.wants.phase == Some(Phase::Running) && self.is_retried_soon(host, now)
     }
 
-    fn may_move_soon(&self, host: &Host) -> bool {
-        matches!(host.spec, Some(Ok(_)))
+    fn may_move_soon(&self, name: &HostName, host: &Host) -> bool {
+        let work = &host.assessment.work;
+        // Supervisors of what is in place are not held back by canaries.
+        let supervises =
+            |kind: &TaskKind| Some(*kind) != work.carrier && untouched(&work.steps, *kind);
+        let held_back = !self.goes_first(name) && !work.launches.iter().any(supervises);
+        !held_back
+            && matches!(host.spec, Some(Ok(_)))
             && host.assessment.lets_live_work_go_on()
             && self.phase() == Phase::Running
     }
@@ -117,7 +129,7 @@ impl Controller {
         if !std::mem::take(&mut self.hosts.line_moved) && self.wants.next.len() == reach {
             return;
         }
-        let next = self.hosts.line.iter().take(reach).map(|(_, name)| name.clone()).collect();
+        let next = self.next_in_line(reach).into_iter().collect();
         let before = std::mem::replace(&mut self.wants.next, next);
         for name in before.difference(&self.wants.next) {
             self.offers.want(name, self.wants.eager.contains(name));

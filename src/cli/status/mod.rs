@@ -12,6 +12,7 @@ use super::view::View;
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::plan::Plan;
+use crate::plan::canary::Then;
 use crate::plan::gate::Phase;
 use crate::plan::reason::Reason;
 
@@ -89,6 +90,9 @@ impl Standing {
         };
         let restless = || plan.hosts.iter().filter_map(|host| host.reason.as_ref());
         let paused = |reason: &Reason| matches!(reason, Reason::Paused { .. });
+        let unpromoted = |reason: &Reason| {
+            matches!(reason, Reason::WaitingForCanary { then: Then::Approve, .. })
+        };
         let waiting = || restless().filter(|reason| !rests(reason));
         if matches!(view.phase(), Phase::Halted { .. }) {
             Self::Halted
@@ -100,7 +104,9 @@ impl Standing {
             Self::Done
         } else if plan.summary.slots_held == 0 && waiting().all(paused) {
             Self::Paused
-        } else if plan.summary.slots_held == 0 && view.phase() == Phase::Unapproved {
+        } else if plan.summary.slots_held == 0
+            && (view.phase() == Phase::Unapproved || waiting().all(unpromoted))
+        {
             Self::Unapproved
         } else {
             Self::InProgress

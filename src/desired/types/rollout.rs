@@ -136,6 +136,16 @@ pub struct Canary {
     /// What lets the others follow once the canaries are stable.
     #[serde(default)]
     pub promote: Promote,
+    /// For `automatic`: for how many seconds all of them must have been in sync, after their own
+    /// `stabilitySeconds`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    #[schemars(range(max = 604800))]
+    pub bake_seconds: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(seconds: &u32) -> bool {
+    *seconds == 0
 }
 
 fn one_host() -> Limit {
