@@ -6,6 +6,7 @@
 //! command line of the process, not from the file; whether it is well, by asking through it.
 
 mod command;
+mod health;
 mod holder;
 #[cfg(test)]
 mod tests;
@@ -14,16 +15,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::{Patience, Seen, Step};
+use crate::clock;
 use crate::desired::{ComponentSpec, EtcdProxy as Wanted, Spec, Upstream};
 use crate::job::Finding;
-use crate::node::dns;
 use crate::node::files::Staging;
 use crate::node::host::{Host, HostError};
-use crate::node::service::Service;
+use crate::node::service::{Activity, Service};
 use crate::node::state::{Kept, Record};
 use crate::observed::facts::Health;
 use crate::words::{Attempt, Component};
@@ -31,10 +31,9 @@ use crate::words::{Attempt, Component};
 /// Our unit, and its file.
 pub(super) const UNIT: &str = "calico-dcos-etcd-proxy.service";
 const FILE: &str = "/etc/systemd/system/calico-dcos-etcd-proxy.service";
-/// An etcd whose members elect a leader answers later than this, and is not well.
-const ANSWER: Duration = Duration::from_secs(3);
-/// A gateway without any member that it reaches closes a connection at once.
-const STAYS_OPEN: Duration = Duration::from_millis(300);
+/// One that was killed is started again by systemd after a second, and answers a moment later. That is
+/// neither drift nor illness, so it is waited for.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// From the start until it listens.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -52,19 +51,12 @@ impl Step for EtcdProxy {
         host: &Host,
         record: Option<&Record>,
     ) -> Result<Option<Seen>, HostError> {
-        let Some(unit) = host.services.look(UNIT).await? else { return Ok(None) };
-        let mut seen = Seen {
-            hash: None,
-            version: None,
-            health: Health::Unhealthy { why: "the proxy does not run".to_owned() },
-            running: unit.is_up(),
-            blocked: None,
-        };
-        let Some((record, wanted)) =
-            record.and_then(|record| Some((record, wanted(&record.target)?)))
-        else {
-            return Ok(Some(seen));
-        };
+        let known = record.and_then(|record| Some((record, wanted(&record.target)?)));
+        let found = look_settled(host, known.map(|(_, wanted)| wanted)).await?;
+        let Some((unit, health)) = found else { return Ok(None) };
+        let mut seen =
+            Seen { hash: None, version: None, health, running: unit.is_up(), blocked: None };
+        let Some((record, wanted)) = known else { return Ok(Some(seen)) };
         let runs = host.command_line(UNIT, &unit).await?;
         let file = host.root.text(FILE)?;
         let command = recorded_command(record);
@@ -75,12 +67,6 @@ impl Step for EtcdProxy {
         };
         if !moved && runs.as_ref() == Some(&command) && file == Some(command::unit_file(&command)) {
             seen.hash = Some(record.target.hash);
-        }
-        if unit.is_up() {
-            seen.health = match ask(wanted).await {
-                Ok(()) => Health::Healthy,
-                Err(why) => Health::Unhealthy { why },
-            };
         }
         Ok(Some(seen))
     }
@@ -140,6 +126,31 @@ fn wanted(target: &ComponentSpec) -> Option<&Wanted> {
     match &target.spec {
         Spec::EtcdProxy(wanted) => Some(wanted),
         _ => None,
+    }
+}
+
+/// The unit and its health, once it is not on its way up any more; none if there is no such unit.
+async fn look_settled(
+    host: &Host,
+    wanted: Option<&Wanted>,
+) -> Result<Option<(Service, Health)>, HostError> {
+    let patience = Patience::of(host, SETTLES_WITHIN);
+    loop {
+        let Some(unit) = host.services.look(UNIT).await? else { return Ok(None) };
+        let asked = match wanted {
+            Some(wanted) if unit.activity == Activity::Active => health::ask(wanted).await,
+            _ => Err("the proxy does not run".to_owned()),
+        };
+        let why = match asked {
+            Ok(()) => return Ok(Some((unit, Health::Healthy))),
+            Err(why) => why,
+        };
+        let age = clock::monotonic().saturating_sub(Duration::from_micros(unit.started_us));
+        let on_its_way = unit.activity == Activity::Changing
+            || unit.activity == Activity::Active && age < SETTLES_WITHIN;
+        if !on_its_way || !patience.lasts().await {
+            return Ok(Some((unit, Health::Unhealthy { why })));
+        }
     }
 }
 
@@ -218,37 +229,5 @@ async fn listens(host: &Host, wanted: &Wanted) -> Result<(), HostError> {
             );
             return Err(HostError::Found(why));
         }
-    }
-}
-
-/// Asks etcd through the proxy whether it is well. Behind TLS only that a member is there can be
-/// known, as the certificates are those of the proxy's clients.
-async fn ask(wanted: &Wanted) -> Result<(), String> {
-    let address = wanted.listen.as_str();
-    let failed =
-        |what: String| format!("etcd does not answer through the proxy at {address}: {what}");
-    if command::passes_tls(wanted) {
-        let connect = tokio::time::timeout(ANSWER, TcpStream::connect(address)).await;
-        let mut stream = match connect {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed("no connection".to_owned())),
-        };
-        return match tokio::time::timeout(STAYS_OPEN, stream.read(&mut [0])).await {
-            Err(_) => Ok(()),
-            Ok(_) => Err(failed("it closes connections; no member can be reached".to_owned())),
-        };
-    }
-    let answer = match dns::http(ANSWER) {
-        Ok(http) => http.get(format!("http://{address}/health")).send().await,
-        Err(error) => Err(error),
-    };
-    let answer = answer.map_err(|error| failed(error.without_url().to_string()))?;
-    let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
-    if status.is_success() && text.contains("true") {
-        Ok(())
-    } else {
-        Err(failed(format!("{status} {}", text.trim())))
     }
 }

@@ -11,14 +11,34 @@ fn target(declared: Value) -> ComponentSpec {
     samples::spec(Component::EtcdProxy, Spec::EtcdProxy(spec(declared)))
 }
 
-/// A real port with something on it that says it is a healthy etcd.
-async fn etcd() -> SocketAddr {
+/// A real port with something on it that speaks as an etcd does: what it says of a key by v2, and the
+/// status of gRPC with which it answers a range.
+async fn etcd_that(version: &'static str, v2: (u16, &'static str), v3: u8) -> SocketAddr {
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    use std::future::ready;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let health = || std::future::ready(r#"{"health":"true"}"#);
-    let router = axum::Router::new().route("/health", axum::routing::get(health));
+    let code = StatusCode::from_u16(v2.0).unwrap();
+    let grpc = [("content-type", "application/grpc".to_owned()), ("grpc-status", v3.to_string())];
+    let router = axum::Router::new()
+        .route("/health", get(|| ready(r#"{"health":"true"}"#)))
+        .route("/version", get(move || ready(format!(r#"{{"etcdserver":"{version}"}}"#))))
+        .route("/v2/keys/{key}", get(move || ready((code, v2.1))))
+        .route("/etcdserverpb.KV/Range", post(move || ready(grpc)));
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
+}
+
+const NO_KEY: (u16, &str) = (404, r#"{"errorCode":100,"message":"Key not found"}"#);
+const NO_API: (u16, &str) = (404, "404 page not found");
+/// Of gRPC: no user is named, and no leader is there.
+const NOBODY: u8 = 3;
+const UNAVAILABLE: u8 = 14;
+
+/// One that is well, and has both interfaces.
+async fn etcd() -> SocketAddr {
+    etcd_that("3.4.23", NO_KEY, NOBODY).await
 }
 
 /// The unit is there once its file is, and its process has the words of the file.
@@ -154,7 +174,55 @@ async fn a_proxy_that_reaches_nobody_is_not_well() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     drop(silent);
-    let why = ask(&spec(json!({"listen": address.to_string()}))).await.unwrap_err();
-    assert!(why.contains("through the proxy"), "{why}");
-    assert_eq!(ask(&spec(json!({"listen": etcd().await.to_string()}))).await, Ok(()));
+    for mode in ["gateway", "v2-proxy", "grpc-proxy"] {
+        let wanted = spec(json!({"mode": mode, "listen": address.to_string()}));
+        let why = health::ask(&wanted).await.unwrap_err();
+        assert!(why.contains("through the proxy"), "{mode}: {why}");
+    }
+}
+
+/// A key is read by each interface that the mode lets through and the cluster has.
+#[tokio::test]
+async fn a_proxy_is_well_if_keys_can_be_read_through_it() {
+    let broken = (500, r#"{"message":"no leader"}"#);
+    for (version, v2, v3, modes, words) in [
+        ("3.4.23", NO_KEY, NOBODY, &["gateway", "v2-proxy", "grpc-proxy"][..], ""),
+        ("3.4.23", (200, "{}"), NOBODY, &["gateway", "v2-proxy"], ""),
+        ("3.4.23", (401, "{}"), NOBODY, &["gateway", "v2-proxy"], ""),
+        ("3.6.1", NO_API, NOBODY, &["gateway", "grpc-proxy"], ""),
+        ("3.6.1", NO_API, NOBODY, &["v2-proxy"], "no v2 API"),
+        ("2.3.8", NO_KEY, UNAVAILABLE, &["gateway", "v2-proxy"], ""),
+        ("2.3.8", NO_API, UNAVAILABLE, &["gateway"], "no v2 API"),
+        ("3.4.23", NO_KEY, UNAVAILABLE, &["gateway", "grpc-proxy"], "by v3"),
+        ("3.4.23", broken, NOBODY, &["gateway", "v2-proxy"], "no leader"),
+    ] {
+        let listen = etcd_that(version, v2, v3).await.to_string();
+        for mode in modes {
+            let why = health::ask(&spec(json!({"mode": mode, "listen": listen}))).await.err();
+            let what = format!("{mode} {version} {v2:?} {v3}: {why:?}");
+            assert_eq!(why.is_none(), words.is_empty(), "{what}");
+            assert!(why.unwrap_or_default().contains(words), "{what}");
+        }
+    }
+}
+
+/// systemd starts it again a second after it was killed; nobody has to do anything then.
+#[tokio::test]
+async fn a_proxy_on_its_way_up_is_waited_for() {
+    let mut fake = Fake::new();
+    fake.put("/usr/bin/etcd", "program");
+    let target = gateway(etcd().await, "http://10.0.0.1:2379");
+    fake.add_unit(UNIT, false);
+    EtcdProxy.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    run_unit(&fake);
+    let up = fake.machine().units[UNIT].clone();
+    let down = Service { activity: Activity::Changing, main_pid: 0, ..up.clone() };
+    fake.machine().units.insert(UNIT.to_owned(), down);
+    fake.host.look_again = Duration::from_millis(50);
+    let (seen, ()) = tokio::join!(fake.observe(&EtcdProxy), async {
+        tokio::task::yield_now().await;
+        fake.machine().units.insert(UNIT.to_owned(), up);
+    });
+    let seen = seen.unwrap();
+    assert_eq!((seen.hash, seen.health), (Some(target.hash), Health::Healthy));
 }
