@@ -52,7 +52,7 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
         tracing::debug!(?command, "next");
         let answer = match command {
             Command::Exit(outcome) => {
-                clear_away(host, &outcome, attempt).await;
+                clear_away(host, &outcome, attempt);
                 return outcome;
             }
             Command::Lock => match take_lock(host).await {
@@ -66,7 +66,7 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
             Command::Check(order) => Answer::Found(steps::check(host, &order).await),
             Command::ArmBootUnit => Answer::Did(said(boot::arm(host).await)),
             Command::Write(next) => {
-                let written = host.state.write_journal(&next).map_err(HostError::from);
+                let written = write(host, &next).await;
                 if written.is_ok() {
                     tracing::info!(attempt = %attempt, progress = ?next.progress, begun = next.begun.len(), "journal");
                     journal = Some(next);
@@ -126,18 +126,26 @@ async fn probe(host: &Host, journal: Option<&Journal>) -> Result<(), String> {
     }
 }
 
+/// Writes the journal. Before it is closed the boot unit goes: cut off between the two, the open journal
+/// is carried on by an executor, while nobody would come for the unit of a closed one.
+async fn write(host: &Host, journal: &Journal) -> Result<(), HostError> {
+    if !journal.is_open()
+        && let Err(error) = boot::disarm(host).await
+    {
+        // At the next start of the host it finds nothing to do, and goes.
+        tracing::warn!(error = error.sentence(), "the boot unit stays");
+    }
+    Ok(host.state.write_journal(journal)?)
+}
+
 /// What a closed journal does not need any more. If it cannot be done it is done next time.
-async fn clear_away(host: &Host, outcome: &Outcome, attempt: Attempt) {
+fn clear_away(host: &Host, outcome: &Outcome, attempt: Attempt) {
     if *outcome != Outcome::Closed {
         return;
     }
-    let cleared = async {
-        boot::disarm(host).await?;
-        host.state.forget_before(attempt)?;
-        Ok::<_, HostError>(())
-    };
-    if let Err(error) = cleared.await {
-        tracing::warn!(error = error.sentence(), "not all could be cleared away");
+    if let Err(error) = host.state.forget_before(attempt) {
+        let error = HostError::from(error).sentence();
+        tracing::warn!(error, "not all could be cleared away");
     }
 }
 

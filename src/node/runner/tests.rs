@@ -71,6 +71,24 @@ async fn what_would_have_to_stop_and_may_not_is_left_alone() {
     assert_eq!(fake.machine().count("restart"), 0);
 }
 
+/// Whoever comes after a journal that is closed finds nothing to carry on, so nothing may be left then.
+#[tokio::test]
+async fn the_boot_unit_is_gone_before_the_journal_is_closed() {
+    let fake = Fake::new();
+    open(&fake, 5, docker("etcd://127.0.0.1:1"), true);
+    boot::arm(&fake.host).await.unwrap();
+    let journal = fake.host.state.journal().unwrap().unwrap();
+    write(&fake.host, &journal).await.unwrap();
+    assert!(fake.text("/etc/systemd/system/calico-dcos-boot.service").is_some(), "it is open");
+    // Cut off here: the journal cannot be written any more.
+    let file = fake.host.root.place("/var/lib/calico-dcos/journal.json");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir_all(file.join("in-the-way")).unwrap();
+    write(&fake.host, &journal.close_done()).await.unwrap_err();
+    assert_eq!(fake.text("/etc/systemd/system/calico-dcos-boot.service"), None);
+    assert_eq!(fake.machine().count("disable calico-dcos-boot.service"), 1);
+}
+
 /// Every process is cut off after one answer more than the one before: after each, a fresh one
 /// finds a journal from which it can go on, to the same end, and nothing is restarted in vain.
 #[tokio::test]
