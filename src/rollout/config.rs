@@ -46,8 +46,12 @@ impl Delivery {
         )
     }
 
-    /// What Mesos is to fetch. Its cache knows a file by its URL alone, so that of another version has
-    /// another one; servers of files pass over what they are asked beside the path.
+    /// What Mesos is to fetch. Caches on the way know a file by its URL alone, so that of another version
+    /// has another one; servers of files pass over what they are asked beside the path.
+    ///
+    /// Mesos' own cache is not used: a file that was damaged on the way would stay in it, and each try
+    /// would find it there. Little is lost, as an agent empties it when it starts (Mesos: `fetcher.cpp`),
+    /// and until then a host starts one executor.
     #[must_use]
     pub fn uri(&self) -> Uri {
         let joint = if self.url.contains('?') { '&' } else { '?' };
@@ -55,7 +59,7 @@ impl Delivery {
             value: format!("{}{joint}sha256={}", self.url, self.digest),
             executable: Some(true),
             extract: false,
-            cache: Some(true),
+            cache: Some(false),
             // What is asked would be part of the name otherwise.
             output_file: Some("calico-dcos".to_owned()),
         }
@@ -104,6 +108,7 @@ mod tests {
         assert_eq!(one.value, format!("http://x/calico-dcos?sha256={}", SpecHash([1; 32])));
         assert_ne!(one.value, other.value);
         assert_eq!(one.output_file, other.output_file);
+        assert_eq!(one.cache, Some(false), "a damaged one is fetched anew");
         let signed = of("http://x/calico-dcos?key=k", 1).uri();
         assert!(signed.value.starts_with("http://x/calico-dcos?key=k&sha256="), "{}", signed.value);
     }
