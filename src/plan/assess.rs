@@ -77,6 +77,22 @@ pub struct HostProgress {
     /// Why Mesos has not offered the host for a while, though it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unoffered: Option<String>,
+    /// Tasks are launched on it and do not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlaunched: Option<Unlaunched>,
+}
+
+/// Launches in a row that came to nothing: the executor cannot be fetched, is not the one that it should
+/// be, or ends at once. No attempt, as the host has not begun with anything.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unlaunched {
+    /// How many.
+    pub times: u32,
+    /// What Mesos says of the last one, as a sentence.
+    pub why: String,
+    /// The next one is not before this.
+    pub again_at: Time,
 }
 
 impl HostProgress {
@@ -96,6 +112,7 @@ impl HostProgress {
             needs_slot: false,
             lacking: None,
             unoffered: None,
+            unlaunched: None,
         }
     }
 }
@@ -174,6 +191,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
     let held = lost_with_slot(host)
         .or_else(|| under_way(host, facts, &work, now))
         .or_else(|| unreachable(host))
+        .or_else(|| unlaunched(host, now).filter(|_| !work.launches.is_empty()))
         .or_else(|| stale(host, now))
         .or_else(|| {
             // From here on only hosts that are out of sync are held.
@@ -203,6 +221,7 @@ fn without_facts(host: HostView<'_>) -> Assessment {
             "another machine ({machine}) reports under this name; find out which is the right one"
         ),
         None if observed => "its observer has not reported yet".to_owned(),
+        None if let Some(vain) = vain(host) => format!("its observer does not start: {}", vain.why),
         None => match super::wants_offer(host) {
             Reason::WaitingForOffer { why: None } => "its observer has not reported yet".to_owned(),
             waits => format!("its observer cannot be launched: {waits}"),
@@ -256,6 +275,11 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
     let open = journal.is_some_and(|journal| journal.state == JournalState::Open);
     let reserved = host.slot.is_some_and(|slot| slot.state == SlotState::Reserved);
     let progress = host.progress;
+    if carried.is_none()
+        && let Some(held) = unlaunched(host, now)
+    {
+        return Some(held);
+    }
     if let (Some(progress), None) = (progress, carried) {
         if progress.failed {
             return Some(Reason::Failed { why: progress.why.clone() });
@@ -324,7 +348,10 @@ fn unreachable(host: HostView<'_>) -> Option<Reason> {
 fn stale(host: HostView<'_>, now: Time) -> Option<Reason> {
     let age = now.since(host.heard) / 1000;
     (age > STALE_SECONDS).then(|| Reason::Unknown {
-        why: format!("its observer has been silent for {} minutes", age / 60),
+        why: match vain(host) {
+            Some(vain) => format!("its observer does not start: {}", vain.why),
+            None => format!("its observer has been silent for {} minutes", age / 60),
+        },
     })
 }
 
@@ -345,6 +372,16 @@ fn blocked(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
         known.or_else(|| left_alone(wanted(step)?, facts))
     };
     work.steps.iter().find_map(blocked).map(|why| Reason::Blocked { why })
+}
+
+/// Launches on it came to nothing; the next one waits.
+fn unlaunched(host: HostView<'_>, now: Time) -> Option<Reason> {
+    let vain = vain(host).filter(|vain| vain.again_at > now)?;
+    Some(Reason::BackingOff { until: vain.again_at, why: vain.why.clone() })
+}
+
+fn vain(host: HostView<'_>) -> Option<&Unlaunched> {
+    host.progress?.unlaunched.as_ref()
 }
 
 /// What only the host can see, such as who holds a port. It is asked again after a while.

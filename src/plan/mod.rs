@@ -194,8 +194,9 @@ pub fn order_key(
     own_host: Option<&HostName>,
 ) -> Option<OrderKey> {
     let order = &host.spec.ok()?.rollout.order;
-    // One that Mesos offers too little of goes after all that can start.
-    let hindered = |it: &HostProgress| if it.lacking.is_some() { u32::MAX } else { it.failures };
+    // One that Mesos offers too little of, or that starts nothing, goes after all that can.
+    let cannot = |it: &HostProgress| it.lacking.is_some() || it.unlaunched.is_some();
+    let hindered = |it: &HostProgress| if cannot(it) { u32::MAX } else { it.failures };
     let hindered = host.progress.map_or(0, hindered);
     let attributes = &host.record.agent.attributes;
     Some(OrderKey::new(name, attributes, order, hindered, own_host == Some(name)))

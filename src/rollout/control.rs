@@ -80,6 +80,7 @@ impl Controller {
                 progress.failures = 0;
                 progress.failed = false;
                 progress.retry_at = now;
+                progress.unlaunched = None;
             });
         }
         self.note(Level::Info, Some(name), "tried again, as an operator asks");

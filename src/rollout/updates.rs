@@ -5,6 +5,7 @@ use crate::mesos::v1::TaskStatus;
 use crate::observed::facts::{Facts, JournalState};
 use crate::observed::fleet::Folded;
 use crate::observed::tasks::{HostTasks, Seen};
+use crate::plan::assess::Unlaunched;
 use crate::words::{AgentId, Attempt, HostName, TaskId, TaskKind, Time};
 
 use super::Controller;
@@ -15,7 +16,9 @@ use super::tasks::{Means, acknowledge, means, report};
 
 /// Launches that came to nothing are repeated after this, doubling.
 const CALM_MS: u64 = 1_000;
-const CALM_LONGEST_MS: u64 = 60_000;
+const CALM_LONGEST_MS: u64 = 300_000;
+/// So many in a row are told as the reason why the host waits.
+const STRIKES_TOLD: u32 = 2;
 
 impl Controller {
     pub(super) fn update(&mut self, status: &TaskStatus, now: Time) {
@@ -78,6 +81,7 @@ impl Controller {
             Means::Running => {
                 set_seen(&mut host.tasks, kind, Seen::Running);
                 host.strikes = 0;
+                self.launches_again(name, now);
             }
             // The master has forgotten the agent that it ran on, and the host is back as another.
             Means::Lost if elsewhere && active => self.task_ended(name, kind, means, status, now),
@@ -211,6 +215,7 @@ impl Controller {
         now: Time,
     ) {
         let Some(host) = self.hosts.touch(name) else { return };
+        let ran = host.tasks.tasks.get(&kind).is_some_and(|task| task.seen == Seen::Running);
         host.drop_task(kind);
         self.task_index.remove(&status.task_id);
         self.put_tasks(name);
@@ -219,14 +224,42 @@ impl Controller {
             self.calm(name, now);
             let text = status.message.clone().unwrap_or_default();
             self.note(Level::Info, Some(name), format!("task {kind} ended: {text}"));
+            if !ran {
+                self.launched_in_vain(name, &text, now);
+            }
         }
         self.made_place(&status.task_id, now);
+    }
+
+    /// A task has ended without ever having run. Said once it is no accident any more.
+    fn launched_in_vain(&mut self, name: &HostName, text: &str, now: Time) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let (times, again_at) = (host.strikes, host.calm_until);
+        if times < STRIKES_TOLD {
+            return;
+        }
+        let why = format!(
+            "{times} launches in a row came to nothing, the last with \"{}\"; the executor's \
+             sandbox on the agent says more",
+            text.trim()
+        );
+        self.progress(name, now, |progress| {
+            progress.unlaunched = Some(Unlaunched { times, why, again_at });
+        });
+    }
+
+    /// A task runs there: launches come to something.
+    fn launches_again(&mut self, name: &HostName, now: Time) {
+        let known = self.hosts.get(name).and_then(|host| host.progress.as_ref());
+        if known.is_some_and(|progress| progress.unlaunched.is_some()) {
+            self.progress(name, now, |progress| progress.unlaunched = None);
+        }
     }
 
     /// Nothing is launched there for a while.
     fn calm(&mut self, name: &HostName, now: Time) {
         let Some(host) = self.hosts.touch(name) else { return };
-        let pause = (CALM_MS << host.strikes.min(6)).min(CALM_LONGEST_MS);
+        let pause = (CALM_MS << host.strikes.min(9)).min(CALM_LONGEST_MS);
         host.strikes += 1;
         host.calm_until = now.plus_ms(pause);
         let until = host.calm_until;

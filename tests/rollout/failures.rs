@@ -2,6 +2,7 @@
 
 use calico_dcos::job::order::{Ending, FromHost, WIRE_VERSION};
 use calico_dcos::mesos::v1::TaskState;
+use calico_dcos::mesos::v1::scheduler::Event as MesosEvent;
 use calico_dcos::words::{Attempt, SpecHash};
 
 use super::bench::{Bench, CLUSTER, attempt_of};
@@ -37,6 +38,64 @@ fn s14_attempts_used_up_halt_the_rollout_and_the_slot_stays_held() {
     assert_eq!(bench.launched(), [], "a halted rollout never yields a new start");
     assert!(bench.slot("a1").is_some());
     assert_eq!(bench.slot("a2"), None);
+}
+
+/// The executor cannot be fetched, or is not the one that it should be: ever rarer launches, and a reason.
+#[test]
+fn launches_that_come_to_nothing_get_rarer_and_the_host_says_why() {
+    let mut bench = Bench::new(&["a1"]);
+    let mut task = None;
+    let mut pauses = Vec::new();
+    for vain in 0..=10 {
+        let since = bench.now;
+        if let Some(task) = task.take() {
+            bench.failed_in_the_fetcher(&task, "a1");
+        }
+        if vain > 1 {
+            let (reason, text) = (bench.reason("a1"), bench.text("a1"));
+            let expected = format!("observer does not start: {vain} launches in a row");
+            assert!(
+                text.contains(&expected) && text.contains("fetch all URIs"),
+                "{reason}: {text}"
+            );
+        }
+        while task.is_none() {
+            bench.offer("a1");
+            task = bench.launched().pop().map(|task| task.task_id);
+            bench.wait(1_000);
+        }
+        pauses.push(bench.now.since(since) / 1_000 - 1);
+    }
+    assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    // One that runs is the end of it.
+    bench.update(&task.unwrap(), "a1", TaskState::Running, None);
+    assert!(!bench.text("a1").contains("in a row"), "{}", bench.text("a1"));
+}
+
+/// What never began is no attempt, and keeps nobody else waiting.
+#[test]
+fn a_change_whose_launches_come_to_nothing_gives_its_slot_to_others() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    bench.observe("a2");
+    let (mut task, ..) = bench.changing("a1");
+    for vain in 1..4 {
+        bench.failed_in_the_fetcher(&task, "a1");
+        assert_eq!(bench.slot("a1"), None);
+        if vain > 1 {
+            assert_eq!(bench.reason("a1"), "backing-off");
+            assert!(bench.text("a1").contains(&format!("{vain} launches in a row")));
+        }
+        if vain < 3 {
+            bench.wait(5_000);
+            bench.offer("a1");
+            task = bench.launched().pop().expect("it is tried again").task_id;
+        }
+    }
+    bench.wait(60_000);
+    // Both could start now. The one that has never failed does.
+    let offers = ["a1", "a2"].map(|host| bench.make_offer(host));
+    bench.mesos(MesosEvent::Offers(offers.to_vec()));
+    assert_eq!((bench.slot("a1"), bench.slot("a2").is_some()), (None, true));
 }
 
 #[test]

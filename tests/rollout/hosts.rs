@@ -36,6 +36,14 @@ impl Bench {
         self.mesos(MesosEvent::Update(status));
     }
 
+    /// As an agent says it whose fetcher gets no executor.
+    pub(crate) fn failed_in_the_fetcher(&mut self, task: &TaskId, host: &str) {
+        let mut status = Self::status(task, host, TaskState::Failed);
+        status.uuid = Some(Blob(vec![8; 16]));
+        status.message = Some("Failed to launch container: Failed to fetch all URIs".to_owned());
+        self.mesos(MesosEvent::Update(status));
+    }
+
     /// The master's answer to a reconciliation.
     pub(crate) fn reconciled(&mut self, task: &TaskId, host: &str, state: TaskState) {
         let status = Self::status(task, host, state);
