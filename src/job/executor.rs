@@ -28,6 +28,10 @@ const UNIT_AGAIN_MS: u64 = 1_000;
 /// The longest wait before a unit is started again.
 const UNIT_AGAIN_AT_MOST_MS: u64 = 60_000;
 
+/// A process without any task ends after this: one of another version has taken all that it did. It is
+/// more than what lies between the end of a task and the launch of its successor.
+const IDLE_MS: u64 = 60_000;
+
 /// Who this process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -135,6 +139,8 @@ pub struct Executor {
     unit: UnitStarts,
     /// Somebody waits for fresh facts.
     survey: bool,
+    /// Since when there has been nothing to do.
+    idle_since: Option<Uptime>,
 }
 
 impl Executor {
@@ -143,7 +149,8 @@ impl Executor {
     pub fn start(identity: Identity, journal: Option<Journal>) -> (Self, Vec<Effect>) {
         let reports = Reports::new(&identity.boot_id, identity.starts);
         let unit = UnitStarts::default();
-        let executor = Self { identity, journal, tasks: Vec::new(), reports, unit, survey: false };
+        let (tasks, survey, idle_since) = (Vec::new(), false, None);
+        let executor = Self { identity, journal, tasks, reports, unit, survey, idle_since };
         let effects = executor.start_unit().into_iter().collect();
         (executor, effects)
     }
@@ -175,12 +182,24 @@ impl Executor {
         if std::mem::take(&mut self.survey) {
             effects.push(Effect::Survey);
         }
+        self.leave_if_idle(now, &mut effects);
         effects
+    }
+
+    /// While a journal is open somebody has to see its unit to the end.
+    fn leave_if_idle(&mut self, now: Uptime, effects: &mut Vec<Effect>) {
+        if !self.tasks.is_empty() || self.journal.as_ref().is_some_and(Journal::is_open) {
+            self.idle_since = None;
+        } else if now.since(*self.idle_since.get_or_insert(now)) >= IDLE_MS {
+            self.idle_since = Some(now);
+            effects.push(Effect::Exit);
+        }
     }
 
     /// When [`Input::Tick`] is due; none if only something from outside can bring it on.
     pub fn next_wake(&self) -> Option<Uptime> {
-        self.tasks.iter().filter_map(Task::next_wake).chain(self.unit.again_at).min()
+        let idle = self.idle_since.map(|since| since.plus_ms(IDLE_MS));
+        self.tasks.iter().filter_map(Task::next_wake).chain(self.unit.again_at).chain(idle).min()
     }
 
     /// The tasks that have not ended, each with its kind.

@@ -151,7 +151,7 @@ fn a_disruptive_change_asks_at_once_and_every_second_for_a_minute() {
     assert_eq!(bench.at(59_999).endings(), []);
     assert_eq!(bench.at(60_000).endings(), [(Failed, Ending::NotAdmitted)]);
     assert_eq!(bench.yes(5, "r1").did(), [], "too late");
-    assert_eq!(bench.executor.next_wake(), None);
+    assert_eq!(bench.executor.next_wake(), Some(Uptime(120_000)), "then it has nothing to do");
 }
 
 #[test]

@@ -178,3 +178,28 @@ fn shutdown_ends_all_tasks_and_the_process_but_not_the_unit() {
     );
     assert_eq!(bench.disk.map(|journal| journal.is_open()), Some(true));
 }
+
+/// After an upgrade of ours, when tasks of the new version have replaced all that it had.
+#[test]
+fn a_process_without_tasks_ends_after_a_while_and_one_with_any_does_not() {
+    let mut bench = Bench::new();
+    bench.launch("o", observe()).launch("s", supervise(None)).at(600_000).did();
+    bench.give(Input::Superseded).at(1_200_000).did();
+    assert_eq!(bench.give(Input::Kill("s".into())).updates(), updates(&[("s", Killed)]));
+    assert_eq!(bench.at(1_259_999).did(), []);
+    // What comes in between starts it again.
+    bench.launch("s2", supervise(None)).at(1_300_000).give(Input::Kill("s2".into())).did();
+    assert_eq!(bench.executor.next_wake(), Some(Uptime(1_360_000)));
+    assert_eq!(bench.at(1_360_000).did(), [Effect::Exit]);
+}
+
+#[test]
+fn a_process_stays_for_an_open_journal() {
+    let mut bench = Bench::new();
+    bench.working().did();
+    let open = bench.disk.clone().unwrap();
+    let mut bench = Bench::on(Some(open), 2);
+    bench.at(1).at(600_000).did();
+    assert!(bench.close(Journal::close_done).did().iter().all(|e| *e != Effect::Exit));
+    assert_eq!(bench.at(660_000).did(), [Effect::Exit]);
+}
