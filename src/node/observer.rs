@@ -116,6 +116,31 @@ mod tests {
         assert_eq!(facts.journal, None);
     }
 
+    /// What the kernel and systemd show of the three layouts: where the second version of control groups
+    /// is mounted, if it is.
+    #[tokio::test]
+    async fn the_layout_of_control_groups_is_that_of_the_mounts() {
+        let first =
+            [("/sys/fs/cgroup/cpu,cpuacct/tasks", "1\n"), ("/sys/fs/cgroup/systemd/tasks", "1\n")];
+        let second = "cpuset cpu io memory hugetlb pids rdma\n";
+        for (more, expected) in [
+            (&[][..], Cgroups::V1),
+            // Mounted for systemd alone, without controllers.
+            (&[("/sys/fs/cgroup/unified/cgroup.controllers", "")], Cgroups::Hybrid),
+            (&[("/sys/fs/cgroup/unified/cgroup.controllers", second)], Cgroups::Hybrid),
+        ] {
+            let fake = Fake::new();
+            for (file, text) in first.iter().chain(more) {
+                fake.put(file, text);
+            }
+            assert_eq!(system(&fake.host).unwrap().cgroups, expected, "{more:?}");
+        }
+        let fake = Fake::new();
+        fake.put("/sys/fs/cgroup/cgroup.controllers", second);
+        fake.put("/sys/fs/cgroup/system.slice/docker.service/cgroup.procs", "7\n");
+        assert_eq!(system(&fake.host).unwrap().cgroups, Cgroups::V2);
+    }
+
     #[tokio::test]
     async fn a_docker_that_does_not_answer_is_not_well() {
         let fake = Fake::new();
