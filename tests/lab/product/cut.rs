@@ -4,7 +4,11 @@
 //! `CALICO_DCOS_STOP_AT_ANSWER` ends the unit that makes the change after so many answers of the
 //! machine. Once it says that it has, something else of the host is killed too.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 use super::document::Document;
@@ -23,8 +27,8 @@ enum Victim {
 
 /// How many answers there are when all goes well: five for a step that disrupts, four for one that does
 /// not, one for the lock, two that all is well. After the last one of all, that the journal is closed,
-/// nothing is left to be carried on.
-const POINTS: u64 = 17;
+/// nothing is left to be carried on, and nothing else of the change may be left either.
+const POINTS: u64 = 18;
 
 /// One with another store, another network and another image: three steps, and two of them disrupt.
 fn other() -> Document {
@@ -58,6 +62,50 @@ async fn lab_all_changes_that_are_cut_off_anywhere_are_carried_on() {
     for point in 0..POINTS {
         cut_off(point, victims).await;
         victims.rotate_left(1);
+    }
+}
+
+/// Hosts lose their power at moments that are drawn, each one in the middle of a rollout, and while one
+/// of them is down the others go on. `LAB_SEED` plays a run again.
+#[tokio::test]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test-all` brings up as root"]
+async fn lab_all_hosts_lose_their_power_at_any_moment_of_a_rollout() {
+    const ROUNDS: usize = 12;
+    let seed = std::env::var("LAB_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    println!("LAB_SEED={seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    let _controller = as_declared().await;
+    let hosts = Host::all();
+    for round in 0..ROUNDS {
+        Document::lab().apply();
+        assert_eq!(until_over().await, Over::Done, "{}", status());
+        let (since, attempt) = (witness::now(), newest_attempt());
+        let victim = &hosts[random.random_range(0..hosts.len())];
+        // About as long as the rollout takes.
+        let moment = Duration::from_millis(random.random_range(0..20_000));
+        println!("round {round}: {victim:?} after {moment:?}");
+        other().apply();
+        // The moment is what is drawn: nothing is waited for.
+        tokio::time::sleep(moment).await;
+        victim.cut_power();
+        let whole = |now: &Value| {
+            hosts.iter().all(|host| {
+                let journal = &facts(now, host)["journal"];
+                journal["attempt"].as_u64() > Some(attempt) && journal["state"]["is"] == "done"
+            })
+        };
+        until("a host is not brought to its end", whole).await;
+        assert_eq!(until_over().await, Over::Done, "{}", status());
+        hosts.iter().for_each(is_whole);
+        let outages = witness::outages(&hosts, since);
+        let what = format!("LAB_SEED={seed}, round {round}: {outages:?}");
+        assert!(witness::most_at_once(&outages) <= 1, "{what}");
+        for host in &hosts {
+            let own: Vec<_> = outages.iter().filter(|outage| outage.host == host.0).collect();
+            assert!(own.len() <= 1, "{what}");
+            assert!(own.iter().all(|outage| outage.service == "docker.service"), "{what}");
+        }
     }
 }
 

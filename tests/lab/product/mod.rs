@@ -5,6 +5,7 @@ mod bare;
 mod cut;
 mod document;
 mod drift;
+mod modules;
 mod power;
 mod proxy;
 mod refused;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::bare::all_is_in_force;
 use super::document::Document;
 use super::{Controller, Over, as_declared, holders, reason, status, until_over};
 use crate::host::{Host, NETWORKS};
@@ -108,6 +109,36 @@ async fn lab_what_docker_does_not_start_with_is_put_back() {
     assert_eq!(witness::most_at_once(&seen), 1, "{seen:?}");
     assert!(seen.iter().all(|outage| outage.host == case.host.0 && outage.to < u64::MAX));
     case.goes_on().await;
+}
+
+/// The file is good as far as Docker goes, which was asked; but something else of the host does not start
+/// Docker with it.
+#[tokio::test]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
+async fn lab_a_docker_that_refuses_to_start_after_the_trial_is_up_again_as_before() {
+    let case = Case::new().await;
+    let before = case.host.run("cat /etc/docker/daemon.json");
+    case.host.run(
+        "mkdir -p /run/systemd/system/docker.service.d
+         printf '[Service]\\nExecStartPre=/bin/sh -c \"! grep -q localhost /etc/docker/daemon.json\"\\n' \
+           >/run/systemd/system/docker.service.d/refuse.conf
+         systemctl daemon-reload",
+    );
+    let mark = case.host.mark();
+    case.fails("docker/clusterStore", "etcd://localhost:2379", "docker.service is not up").await;
+    mark.until_said("docker.service: Failed with result 'exit-code'").await;
+    case.holds_its_slot();
+    assert_eq!(case.host.run("cat /etc/docker/daemon.json"), before);
+    all_is_in_force(&case.host, "calico/node:v2.6.12").await;
+    let seen = witness::outages(&Host::all(), case.since);
+    assert_eq!(witness::most_at_once(&seen), 1, "{seen:?}");
+    let of_docker = |outage: &witness::Outage| {
+        outage.host == case.host.0 && outage.service == "docker.service" && outage.to < u64::MAX
+    };
+    assert!(seen.iter().all(of_docker), "{seen:?}");
+    case.host.run("rm -r /run/systemd/system/docker.service.d; systemctl daemon-reload");
+    case.goes_on().await;
+    all_is_in_force(&case.host, "calico/node:v2.6.12").await;
 }
 
 #[tokio::test]

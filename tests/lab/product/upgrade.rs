@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -16,8 +17,8 @@ use tokio::net::TcpListener;
 use super::bare::all_is_in_force;
 use super::document::Document;
 use super::{
-    Controller, Over, as_declared, facts, launched, newest_attempt, own_program, status, tasks,
-    until, until_over,
+    Controller, Over, as_declared, facts, holders, launched, newest_attempt, own_program, reason,
+    status, tasks, until, until_over,
 };
 use crate::host::{self, Host, eventually, gateway};
 use crate::witness::{self, Outage};
@@ -38,12 +39,30 @@ async fn lab_an_upgrade_of_calico_node_restarts_nothing_else() {
         all_is_in_force(host, "calico/node:v2.6.13").await;
         assert_eq!(launched(host, &known).await, ["calico-node"], "{host:?}");
         let (gap, between) = gap(host, begun.trim());
-        println!("{}: without calico/node for {} ms", host.0, (gap.to - gap.from) / 1_000);
         // Not the new one's making, let alone the pull of its image.
         assert!(!between.iter().any(|event| event == "create"), "{between:?}");
+        let (without, own) = ((gap.to - gap.from) / 1_000, restart_of_a_twin(host));
+        println!("{}: {without} ms without calico/node, a restart takes Docker {own} ms", host.0);
+        // Other work of this machine may fall upon either of the two.
+        assert!(without <= 2 * own + 250, "{host:?}: {without} ms, and {own} ms by itself");
         gaps.push(gap);
     }
     assert_eq!(witness::most_at_once(&gaps), 1, "{gaps:?}");
+}
+
+/// How long, in milliseconds, Docker itself takes on this host to end a container of that image and to
+/// start it again: the longest of three times.
+fn restart_of_a_twin(host: &Host) -> u64 {
+    let said = host.run(
+        "docker run --detach --name twin --privileged --network none calico/node:v2.6.13 >/dev/null
+         for n in 1 2 3; do
+           curl -fsS -o /dev/null -w '%{time_total}\\n' --unix-socket /var/run/docker.sock \
+             -X POST 'http://docker/containers/twin/restart?t=0'
+         done
+         docker rm --force twin >/dev/null",
+    );
+    let took = said.lines().map(|line| Duration::from_secs_f64(line.parse().unwrap()));
+    u64::try_from(took.max().unwrap().as_millis()).unwrap()
 }
 
 /// When a host was without its calico/node, in microseconds of the clock that all hosts share, and what
@@ -94,8 +113,8 @@ async fn lab_a_new_version_of_ours_disturbs_nothing() {
     assert_eq!(witness::outages(&hosts, since), []);
 }
 
-/// What came with one byte changed is never run; nothing on the host is touched, and it says so. The
-/// version before still does what is due.
+/// What came with one byte changed is never run; nothing on the host is touched, and it says why it waits.
+/// Under the same address it is fetched anew, and as soon as it is whole, the host goes on.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_an_artifact_with_one_byte_changed_is_not_run() {
@@ -106,14 +125,19 @@ async fn lab_an_artifact_with_one_byte_changed_is_not_run() {
     next.damaged.store(true, Ordering::SeqCst);
     let controller = Controller::of(&next.program, &next.url());
     until("the new one does not lead", leads(&controller)).await;
-    host.run("docker rm --force calico-node");
     let journal = host.run("cat /var/lib/calico-dcos/journal.json");
-    let failed = async || states(&known).await.contains(&"TASK_FAILED".to_owned());
-    eventually(failed, |failed| *failed).await;
+    host.run("docker rm --force calico-node");
+    let waits = eventually(async || reason(&host), |(_, why)| why.contains("in a row")).await;
+    assert_eq!(waits.0, "backing-off", "{}", waits.1);
+    assert!(waits.1.contains("launches in a row came to nothing"), "{}", waits.1);
+    assert!(next.fetched.load(Ordering::SeqCst) >= 2, "each launch fetches it anew");
+    assert!(
+        states(&known).await.iter().all(|state| state == "TASK_FAILED" || state == "TASK_STAGING")
+    );
+    assert_eq!(holders(), [""; 0]);
     assert_eq!(host.run("docker ps --quiet --filter name=calico-node"), "");
     assert_eq!(host.run("cat /var/lib/calico-dcos/journal.json"), journal);
-    drop(controller);
-    let _controller = as_declared().await;
+    next.damaged.store(false, Ordering::SeqCst);
     let back = async || host.run("docker ps --format '{{.Image}}' --filter name=calico-node");
     eventually(back, |image| image.trim() == "calico/node:v2.6.12").await;
     assert_eq!(until_over().await, Over::Done, "{}", status());
