@@ -390,7 +390,7 @@ async fn s74_nothing_is_launched_before_all_have_answered_and_the_silent_are_ask
     // After one second, and after two more. On a busy machine those that answer may be asked once
     // more before their answer is read.
     let silent_asked =
-        |log: &crate::gate::Log| asked(log).iter().filter(|count| **count == 4).count();
+        |log: &crate::gate::Log| asked(log).iter().filter(|count| **count >= 4).count();
     bench.gate.until("the silent are asked twice", |log| silent_asked(log) >= 2).await;
     assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
     assert_eq!(bench.gate.look(asked)[0], 0, "at first all are asked for");
