@@ -19,6 +19,8 @@ pub(crate) enum Decision {
     Reserve,
     Withdraw,
     TryAgain,
+    /// The master says that the machine is gone for good.
+    Collect,
     Conclude(Entry<u8>),
     Admit(Ticket),
 }
@@ -66,6 +68,10 @@ fn transition(
         }
         Decision::Withdraw => slot::withdraw(guard, current?).ok().map(|()| None),
         Decision::TryAgain => Some(Some(slot::retarget(guard, current?, generation, target, now))),
+        Decision::Collect => {
+            slot::collect(guard, current?);
+            Some(None)
+        }
         Decision::Conclude(entry) => {
             slot::conclude(guard, current?, &facts(entry)).ok().map(|()| None)
         }
@@ -108,7 +114,10 @@ pub(crate) fn commit(protocol: Protocol, world: &mut World, index: usize, txn: T
 }
 
 /// All controllers die. What they have sent arrives all the same, but nobody waits for it.
-pub(crate) fn crash(world: &mut World) {
+pub(crate) fn crash(protocol: Protocol, world: &mut World) {
+    if protocol == Protocol::CountsInMemory {
+        world.held = 0;
+    }
     for host in &mut world.hosts {
         host.sent.rename(|txn| txn.awaited = false);
     }

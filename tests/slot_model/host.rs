@@ -5,7 +5,7 @@ use calico_dcos::words::Attempt;
 
 use super::model::Protocol;
 use super::names;
-use super::world::{Executor, Host, Post, Ticket};
+use super::world::{Executor, Host, InForce, Post, Ticket};
 
 /// A new executor process: its run was never heard of before.
 pub(crate) fn start_executor(host: &mut Host) {
@@ -88,14 +88,16 @@ pub(crate) fn lock(protocol: Protocol, host: &mut Host, unit: Ticket) {
 
 /// What the unit that has the lock does next: stop what runs; wait until what is wanted is in
 /// force; close the journal.
-pub(crate) fn work(host: &mut Host, repeated: &mut bool) {
+pub(crate) fn work(host: &mut Host, repeated: &mut bool, turned_back: &mut bool) {
     let Some(unit) = host.unit else { return };
-    if host.in_force {
+    let goal = host.goal(unit.attempt);
+    if host.in_force == goal {
         close(host, true);
     } else if host.disrupted {
-        host.in_force = true;
+        host.in_force = goal;
     } else {
         *repeated |= host.disrupted_before.has(unit.attempt);
+        *turned_back |= host.in_force == InForce::Wanted;
         host.disrupted_before.put(unit.attempt);
         host.disrupted = true;
     }
@@ -103,7 +105,7 @@ pub(crate) fn work(host: &mut Host, repeated: &mut bool) {
 
 /// The change fails and is put back.
 pub(crate) fn fail(host: &mut Host) {
-    host.in_force = false;
+    host.in_force = InForce::Other;
     close(host, false);
 }
 
@@ -125,6 +127,28 @@ pub(crate) fn reboot(host: &mut Host) {
     }
 }
 
+/// The machine is gone for good: whatever it was in the middle of is over.
+pub(crate) fn vanish(host: &mut Host) {
+    host.executor = None;
+    host.journal = None;
+    host.waiting = Post::default();
+    host.unit = None;
+    host.in_force = InForce::Other;
+    host.disrupted = false;
+    host.disrupted_before = Post::default();
+    host.gone = true;
+}
+
+/// The operator wants something else: what is in force, and all that was ordered, is outdated.
+pub(crate) fn outdate(host: &mut Host) {
+    host.in_force = match host.in_force {
+        InForce::Wanted => InForce::Former,
+        InForce::Other | InForce::Former => InForce::Other,
+    };
+    let (newest, _) = names::newest(host);
+    host.outdated = Some(newest);
+}
+
 /// The executor tells what the journal says.
 pub(crate) fn report(protocol: Protocol, host: &mut Host) {
     if let Some(told) = told(protocol, host) {
@@ -136,7 +160,12 @@ pub(crate) fn report(protocol: Protocol, host: &mut Host) {
 pub(crate) fn told(protocol: Protocol, host: &Host) -> Option<Entry<u8>> {
     let entry = host.journal?;
     let stage = match entry.stage {
-        Stage::Open if protocol == Protocol::FreesOnHealthy && host.in_force => Stage::Done,
+        Stage::Open
+            if protocol == Protocol::FreesOnHealthy
+                && host.in_force == host.goal(entry.attempt) =>
+        {
+            Stage::Done
+        }
         stage => stage,
     };
     Some(Entry { stage, ..entry })

@@ -5,7 +5,7 @@ use calico_dcos::words::Attempt;
 use stateright::{Model, Property};
 
 use super::controller::{self, Decision};
-use super::world::{Host, Ticket, Txn, World};
+use super::world::{Host, InForce, Ticket, Txn, World};
 use super::{forget, host, names};
 
 /// How many hosts may be disrupted.
@@ -15,6 +15,7 @@ const SENT_AT_MOST: usize = 2;
 
 pub(crate) const BUDGET_KEPT: &str = "no more hosts are disrupted than there are slots";
 pub(crate) const RUN_ONCE: &str = "no attempt disrupts its host twice";
+const NO_WAY_BACK: &str = "what is wanted is not replaced by what was wanted before";
 const GUARD_RIGHT: &str = "the guard counts the slots";
 const SLOT_FIRST: &str = "a disrupted host has a slot";
 const ALL_DONE: &str = "both hosts get there";
@@ -23,6 +24,8 @@ const ALL_DONE: &str = "both hosts get there";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Agreed,
+    /// How many slots are taken is known to the controller alone, and to none after it.
+    CountsInMemory,
     /// The reservation alone is taken for permission.
     HostDoesNotAsk,
     /// The yes is sent together with the transaction that makes it true.
@@ -48,10 +51,14 @@ pub(crate) struct Faults {
     pub(crate) failures: u8,
     /// Hosts that lose what was in force.
     pub(crate) drifts: u8,
+    /// Edits, so that something else is wanted. One at most.
+    pub(crate) edits: u8,
+    /// Machines that are gone for good; a blank one comes back in their place.
+    pub(crate) gone: u8,
 }
 
 impl Faults {
-    pub(crate) const NONE: Self = Self { failures: 0, drifts: 0 };
+    pub(crate) const NONE: Self = Self { failures: 0, drifts: 0, edits: 0, gone: 0 };
 }
 
 /// The one thing that happens next.
@@ -60,6 +67,8 @@ pub(crate) enum Step {
     Decide(usize, Decision, Txn),
     Commit(usize, Txn),
     ControllersCrash,
+    /// The operator edits what is wanted.
+    Edit,
     /// All messages from and to the host are lost.
     Lose(usize),
     OnHost(usize, HostStep),
@@ -81,13 +90,19 @@ pub(crate) enum HostStep {
     UnitDies,
     Reboots,
     Drifts,
+    Vanishes,
+    Returns,
     Reports(Entry<u8>),
 }
 
 impl Step {
     /// Whether it is needed on the way to the end, or only what can come in between.
     pub(crate) fn is_progress(self) -> bool {
-        !matches!(self, Self::Lose(_) | Self::OnHost(_, HostStep::Drifts)) && !self.is_failure()
+        let fault = matches!(
+            self,
+            Self::Lose(_) | Self::Edit | Self::OnHost(_, HostStep::Drifts | HostStep::Vanishes)
+        );
+        !fault && !self.is_failure()
     }
 
     fn is_failure(self) -> bool {
@@ -118,7 +133,9 @@ impl SlotModel {
             let txn = txn.filter(|txn| !host.sent.has(*txn));
             steps.extend(txn.map(|txn| Step::Decide(index, decision, txn)));
         };
-        if !host.in_force {
+        if host.gone {
+            add(Decision::Collect);
+        } else if host.in_force != InForce::Wanted {
             add(Decision::Reserve);
         }
         add(Decision::Withdraw);
@@ -146,17 +163,23 @@ impl SlotModel {
             if let Some(told) = told {
                 add(HostStep::Reports(told));
             }
+        } else if host.gone {
+            add(HostStep::Returns);
         } else {
             add(HostStep::ExecutorStarts);
+        }
+        if faults.gone > 0 && !host.gone {
+            add(HostStep::Vanishes);
         }
         match host.unit {
             Some(_) => add(HostStep::UnitWorks),
             None => host.waiting.iter().for_each(|unit| add(HostStep::UnitLocks(unit))),
         }
-        if faults.drifts > 0 && host.in_force && host.unit.is_none() && !host.disrupted {
+        let idle = host.unit.is_none() && !host.disrupted;
+        if faults.drifts > 0 && host.in_force == InForce::Wanted && idle {
             add(HostStep::Drifts);
         }
-        if faults.failures == 0 {
+        if faults.failures == 0 || host.gone {
             return;
         }
         add(HostStep::Reboots);
@@ -173,7 +196,7 @@ impl SlotModel {
 
     fn take(self, world: &mut World, index: usize, step: HostStep) {
         let protocol = self.protocol;
-        let World { hosts, faults, repeated, .. } = world;
+        let World { hosts, faults, repeated, turned_back, .. } = world;
         let host = &mut hosts[index];
         match step {
             HostStep::ExecutorStarts => host::start_executor(host),
@@ -184,15 +207,20 @@ impl SlotModel {
             HostStep::GivesUp => host::give_up(host),
             HostStep::StartsUnit(unit) => host.waiting.put(unit),
             HostStep::UnitLocks(unit) => host::lock(protocol, host, unit),
-            HostStep::UnitWorks => host::work(host, repeated),
+            HostStep::UnitWorks => host::work(host, repeated, turned_back),
             HostStep::ChangeFails => host::fail(host),
             HostStep::UnitDies => host.unit = None,
             HostStep::Reboots => host::reboot(host),
             HostStep::Reports(_) => host::report(protocol, host),
             HostStep::Drifts => {
-                host.in_force = false;
+                host.in_force = InForce::Other;
                 faults.drifts -= 1;
             }
+            HostStep::Vanishes => {
+                host::vanish(host);
+                faults.gone -= 1;
+            }
+            HostStep::Returns => host.gone = false,
         }
     }
 }
@@ -204,7 +232,7 @@ impl Model for SlotModel {
     fn init_states(&self) -> Vec<World> {
         let mut hosts = [Host::default(); 2];
         hosts.iter_mut().for_each(host::start_executor);
-        vec![World { held: 0, hosts, faults: self.faults, repeated: false }]
+        vec![World { held: 0, hosts, faults: self.faults, repeated: false, turned_back: false }]
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
@@ -220,8 +248,12 @@ impl Model for SlotModel {
                 steps.push(Step::Lose(index));
             }
         }
-        if sent > 0 && world.faults.failures > 0 {
+        let loses = sent > 0 || self.protocol == Protocol::CountsInMemory;
+        if loses && world.faults.failures > 0 {
             steps.push(Step::ControllersCrash);
+        }
+        if world.faults.edits > 0 {
+            steps.push(Step::Edit);
         }
     }
 
@@ -233,7 +265,11 @@ impl Model for SlotModel {
                 controller::send(self.protocol, &mut next.hosts[index], txn);
             }
             Step::Commit(index, txn) => controller::commit(self.protocol, &mut next, index, txn),
-            Step::ControllersCrash => controller::crash(&mut next),
+            Step::ControllersCrash => controller::crash(self.protocol, &mut next),
+            Step::Edit => {
+                next.faults.edits -= 1;
+                next.hosts.iter_mut().for_each(host::outdate);
+            }
             Step::Lose(index) => next.hosts[index].lose_messages(),
             Step::OnHost(index, step) => self.take(&mut next, index, step),
         }
@@ -248,6 +284,7 @@ impl Model for SlotModel {
                 world.hosts.iter().filter(|host| host.disrupted).count() <= LIMIT as usize
             }),
             Property::always(RUN_ONCE, |_, world: &World| !world.repeated),
+            Property::always(NO_WAY_BACK, |_, world: &World| !world.turned_back),
             Property::always(GUARD_RIGHT, |_, world: &World| {
                 world.hosts.iter().filter(|host| host.slot.is_some()).count() == world.held as usize
             }),
@@ -261,5 +298,6 @@ impl Model for SlotModel {
 
 /// Both hosts have what is wanted, and all slots are free.
 pub(crate) fn is_done(world: &World) -> bool {
-    world.hosts.iter().all(|host| host.in_force && !host.disrupted && host.slot.is_none())
+    let wanted = |host: &Host| host.in_force == InForce::Wanted;
+    world.hosts.iter().all(|host| wanted(host) && !host.disrupted && host.slot.is_none())
 }

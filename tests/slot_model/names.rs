@@ -42,7 +42,8 @@ impl Names<'_> {
         }
     }
 
-    /// All but [`Host::disrupted_before`], which remembers attempts and makes none happen.
+    /// All but [`Host::disrupted_before`] and [`Host::outdated`], which remember attempts and make
+    /// none happen.
     fn host(&mut self, host: &mut Host) {
         if let Some(Executor { run, asks }) = &mut host.executor {
             (self.run)(run);
@@ -103,6 +104,11 @@ fn shorten_host(host: &mut Host) {
         },
     }
     .host(host);
+    // Of the attempts that can still happen, the newest that is outdated, if one is.
+    host.outdated = host.outdated.and_then(|newest| {
+        let older = attempts & (u64::MAX >> (63 - newest.0));
+        older.checked_ilog2().map(|attempt| Attempt(u64::from(attempt)))
+    });
     // An attempt that nothing names can never happen again.
     host.disrupted_before.retain(|attempt| attempts & (1 << attempt.0) != 0);
     // Numbers begin with 1: nothing is newer than an attempt 0.
@@ -110,6 +116,7 @@ fn shorten_host(host: &mut Host) {
         named.0 = 1 + u64::from((attempts & ((1 << named.0) - 1)).count_ones());
     };
     host.disrupted_before.rename(rank);
+    host.outdated.iter_mut().for_each(rank);
     Names {
         attempt: &mut { rank },
         run: &mut |named| *named = runs[usize::from(*named)].unwrap_or(*named),

@@ -48,6 +48,18 @@ impl<T: Copy + Ord, const N: usize> Post<T, N> {
     }
 }
 
+/// What is in force on a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum InForce {
+    /// Nothing that was ever wanted.
+    #[default]
+    Other,
+    /// What was wanted before the edit.
+    Former,
+    /// What is wanted.
+    Wanted,
+}
+
 /// An attempt and the process that is to carry it out: what a question asks for, what a yes
 /// says, and what a unit is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +130,11 @@ pub(crate) struct Host {
     pub(crate) journal: Option<Entry<u8>>,
     pub(crate) waiting: Post<Ticket, 2>,
     pub(crate) unit: Option<Ticket>,
-    pub(crate) in_force: bool,
+    pub(crate) in_force: InForce,
+    /// The newest attempt that was ordered before the edit: it works for what was wanted then.
+    pub(crate) outdated: Option<Attempt>,
+    /// The machine is gone for good, and the master says so. What comes back is a blank one.
+    pub(crate) gone: bool,
     // What an onlooker sees: the host is between a disruptive start and the closed journal, and
     // for which attempts it has been before.
     pub(crate) disrupted: bool,
@@ -135,9 +151,20 @@ pub(crate) struct World {
     pub(crate) faults: super::Faults,
     /// An attempt has disrupted its host a second time.
     pub(crate) repeated: bool,
+    /// What is wanted was replaced by what was wanted before.
+    pub(crate) turned_back: bool,
 }
 
 impl Host {
+    /// What the attempt makes of the host.
+    pub(crate) fn goal(&self, attempt: Attempt) -> InForce {
+        if self.outdated.is_some_and(|outdated| attempt <= outdated) {
+            InForce::Former
+        } else {
+            InForce::Wanted
+        }
+    }
+
     pub(crate) fn lose_messages(&mut self) {
         self.launches = Post::default();
         self.questions = Post::default();
