@@ -199,7 +199,8 @@ fn a_process_stays_for_an_open_journal() {
     bench.working().did();
     let open = bench.disk.clone().unwrap();
     let mut bench = Bench::on(Some(open), 2);
-    bench.at(1).at(600_000).did();
-    assert!(bench.close(Journal::close_done).did().iter().all(|e| *e != Effect::Exit));
-    assert_eq!(bench.at(660_000).did(), [Effect::Exit]);
+    let ends = |effects: Vec<Effect>| effects.contains(&Effect::Exit);
+    assert!(!ends(bench.at(1).at(600_000).did()));
+    assert!(!ends(bench.close(Journal::close_done).did()));
+    assert!(ends(bench.at(660_000).did()));
 }
