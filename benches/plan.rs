@@ -134,6 +134,7 @@ fn benches(criterion: &mut Criterion) {
                         rollout: &desired.cluster.spec.rollout,
                         phase: Phase::Running,
                         canary: CanaryPhase::Over,
+                        closed_gate: None,
                         permits: Permits::UNLIMITED,
                         own_host: None,
                         mean_hold_seconds: None,

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use calico_dcos::cli::state::State;
 use calico_dcos::cli::view::View;
@@ -26,6 +28,7 @@ use calico_dcos::words::{Generation, HostName, TaskId, TaskKind};
 use serde_json::{Value, json};
 use support::binary::{ends, nobody, run};
 use support::{Etcd, PATIENCE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::Receiver;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_calico-dcos");
@@ -494,4 +497,43 @@ async fn an_operator_stages_stops_and_takes_back_a_rollout() {
     assert!(said.contains("waiting for approval") && said.contains("a1 went first"), "{said}");
     assert!(done(&bench, &["approve", "--yes"]).contains("goes on to all hosts"));
     bench.until("in sync with the fourth", |state| converged(state, 4)).await;
+}
+
+/// A gate that a test opens and closes: its URL, and whether it is open.
+async fn gate() -> (String, Arc<AtomicBool>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/go", listener.local_addr().unwrap());
+    let open = Arc::new(AtomicBool::new(false));
+    let is_open = Arc::clone(&open);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let status = if is_open.load(Ordering::SeqCst) { "200 OK" } else { "503 No" };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, open)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s50_nothing_is_disrupted_before_a_gate_answers_200() {
+    let bench = Bench::new(3, 0.2).await;
+    let (url, open) = gate().await;
+    let gated = format!("rollout: {{gates: [{{http: \"{url}\"}}], ");
+    bench.put(&document("calico/node:v1").replace("rollout: {", &gated)).await;
+    let _controller = bench.start();
+    let waits = |state: &State| {
+        let view = View::new(state.clone(), Vec::new(), clock::now());
+        view.is_ok_and(|view| view.plan().summary.reasons.get("waiting-for-gate") == Some(&3))
+    };
+    let state = bench.until("waiting for the gate", waits).await;
+    assert!(state.hosts.values().all(|host| host.slot.is_none()));
+    let (code, said) = command(&bench, &["status"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("answered 503 and not 200"), "{said}");
+    open.store(true, Ordering::SeqCst);
+    bench.until("in sync", |state| in_sync(state) == 3).await;
 }

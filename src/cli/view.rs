@@ -118,6 +118,7 @@ impl View {
             rollout,
             phase: self.phase(),
             canary: self.canary(),
+            closed_gate: measures.and_then(|measures| measures.closed_gate.as_deref()),
             permits: permits(rollout.pace_for(limits.slots), taken, self.now),
             own_host: measures.and_then(|measures| measures.own_host.as_ref()),
             mean_hold_seconds: measures.and_then(|measures| measures.holds.mean_seconds()),

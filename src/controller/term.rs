@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::gates::Gates;
 use super::session::{FromMesos, Mesos};
 use super::sight::{Seen, Sight};
 use super::writer::{Writer, Written};
@@ -55,6 +56,7 @@ pub(super) struct Term {
     operator: Result<OperatorClient, MesosError>,
     poll: Option<Poll>,
     agents: AgentWatch,
+    gates: Gates,
     /// Agents came or went while they were being listed.
     stale: bool,
 }
@@ -71,6 +73,7 @@ enum Input {
     Mesos(FromMesos),
     Agents(Result<Result<Vec<AgentSeen>, MesosError>, JoinError>),
     AgentsChanged,
+    Gates(Result<(), String>),
     Timer,
 }
 
@@ -94,6 +97,7 @@ impl Term {
             operator: OperatorClient::new(&options.mesos),
             poll: None,
             agents: AgentWatch::start(options.mesos.clone()),
+            gates: Gates::default(),
             stale: false,
         }
     }
@@ -140,6 +144,7 @@ impl Term {
                     }
                     Input::Mesos(said) => self.heard(said),
                     Input::Agents(answer) => self.listed_agents(answer),
+                    Input::Gates(answer) => self.fold(Event::GatesAnswered(answer)),
                     Input::AgentsChanged => {
                         self.stale = self.poll.is_some();
                         self.ask_for_agents();
@@ -174,6 +179,7 @@ impl Term {
             said = self.mesos.next() => Input::Mesos(said),
             agents = poll => Input::Agents(agents),
             () = self.agents.changed() => Input::AgentsChanged,
+            answer = self.gates.answer() => Input::Gates(answer),
             () = tokio::time::sleep(timer) => Input::Timer,
         }
     }
@@ -270,6 +276,7 @@ impl Term {
             Effect::Unsubscribe => self.mesos.hang_up(),
             Effect::Call(call) => self.mesos.call(*call),
             Effect::PollAgents => self.ask_for_agents(),
+            Effect::AskGates(gates) => self.gates.ask(gates),
             Effect::Resign => return Some(End::StandDown),
             Effect::Note(note) => tell(&note),
         }

@@ -166,8 +166,9 @@ pub fn held_back(phase: &Phase) -> Option<Reason> {
 /// never ignored.
 #[must_use]
 pub fn not_yet(rollout: &Rollout) -> Option<Reason> {
-    (!rollout.gates.is_empty() || rollout.drain.mode != DrainMode::None)
-        .then_some(Reason::WaitingForGate)
+    (rollout.drain.mode != DrainMode::None).then(|| Reason::WaitingForGate {
+        why: "rollout.drain is set, and this version cannot announce maintenance yet".to_owned(),
+    })
 }
 
 /// How many disruptive starts the fleet admits now.

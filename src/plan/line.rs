@@ -14,6 +14,7 @@ use super::reason::Reason;
 #[derive(Debug)]
 pub struct Line<'a> {
     rollout: &'a Rollout,
+    closed_gate: Option<&'a str>,
     held_back: Option<Reason>,
     first: Option<First>,
     gate: Gate,
@@ -27,10 +28,11 @@ impl<'a> Line<'a> {
         rollout: &'a Rollout,
         phase: &Phase,
         first: Option<First>,
+        closed_gate: Option<&'a str>,
         gate: Gate,
         pools: BTreeMap<String, PoolTotals>,
     ) -> Self {
-        Self { rollout, held_back: held_back(phase), first, gate, pools }
+        Self { rollout, closed_gate, held_back: held_back(phase), first, gate, pools }
     }
 
     /// No later host can start a disruption, whatever it is.
@@ -56,7 +58,9 @@ impl<'a> Line<'a> {
         if first.is_some() || !disruptive {
             return first;
         }
+        let closed = |why: &str| Reason::WaitingForGate { why: why.to_owned() };
         not_yet(self.rollout)
+            .or_else(|| self.closed_gate.filter(|_| !self.rollout.gates.is_empty()).map(closed))
             .or_else(|| pool_full(spec, &self.pools))
             .or_else(|| (self.gate.open == 0).then(|| self.gate.then.clone()))
     }

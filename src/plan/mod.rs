@@ -54,6 +54,8 @@ pub struct FleetView<'a> {
     pub phase: Phase,
     /// How far its canaries are.
     pub canary: CanaryPhase<'a>,
+    /// Why a gate is closed, by its last answer.
+    pub closed_gate: Option<&'a str>,
     /// What the pace admits.
     pub permits: Permits,
     /// The host that the controller runs on.
@@ -115,7 +117,14 @@ fn give_reasons(
     let waits = |host: &HostPlan<'_>| host.reason.is_none() && !host.assessment.work.is_empty();
     let open = gate(limits, totals, fleet.permits);
     let first = first(hosts, fleet, totals.registered);
-    let mut line = Line::new(fleet.rollout, &fleet.phase, first, open, totals.pools.clone());
+    let mut line = Line::new(
+        fleet.rollout,
+        &fleet.phase,
+        first,
+        fleet.closed_gate,
+        open,
+        totals.pools.clone(),
+    );
     if !line.is_closed() {
         // Who comes first counts only until the line closes: a heap gives just those.
         let mut turns: BinaryHeap<_> = hosts

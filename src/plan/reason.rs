@@ -41,8 +41,11 @@ pub enum Reason {
     /// An operator has announced maintenance of its machine: nothing is disrupted there before
     /// that is over. The same word as of [`Reason::WaitingForWindow`].
     Maintenance(Away),
-    /// A gate has not opened.
-    WaitingForGate,
+    /// A gate is closed.
+    WaitingForGate {
+        /// Which one, and what it says.
+        why: String,
+    },
     /// Others go first, and are not promoted.
     WaitingForCanary {
         /// Some of them, in order.
@@ -147,7 +150,7 @@ impl Reason {
             Self::WaitingForSlot { .. } => "waiting-for-slot",
             Self::WaitingForPace { .. } => "waiting-for-pace",
             Self::WaitingForWindow { .. } | Self::Maintenance(_) => "waiting-for-window",
-            Self::WaitingForGate => "waiting-for-gate",
+            Self::WaitingForGate { .. } => "waiting-for-gate",
             Self::WaitingForCanary { .. } => "waiting-for-canary",
             Self::WaitingForOffer { .. } => "waiting-for-offer",
             Self::InsufficientResources { .. } => "insufficient-resources",
@@ -204,9 +207,6 @@ impl fmt::Display for Reason {
             Self::WaitingForWindow { opens: None } => {
                 f.write_str("outside of rollout.windows, and none opens within a week")
             }
-            Self::WaitingForGate => {
-                f.write_str("rollout.gates or drain is set, and this version cannot ask them yet")
-            }
             Self::WaitingForCanary { first, canaries, then } => {
                 let names = names(first, *canaries);
                 match (then, canaries) {
@@ -236,9 +236,10 @@ impl fmt::Display for Reason {
             Self::InProgress { what } => what.fmt(f),
             Self::Verifying => f.write_str("changed, must stay healthy for the stability time"),
             Self::BackingOff { why, .. } => write!(f, "is tried again soon after: {why}"),
-            Self::Failed { why } | Self::Blocked { why } | Self::Unknown { why } => {
-                f.write_str(why)
-            }
+            Self::Failed { why }
+            | Self::Blocked { why }
+            | Self::Unknown { why }
+            | Self::WaitingForGate { why } => f.write_str(why),
             Self::Paused { by, since: None } => write!(f, "paused by {by}"),
             Self::Paused { by, since: Some(since) } => {
                 write!(f, "paused since {} by {by}", clock(*since))

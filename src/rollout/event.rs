@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::desired::Gate;
 use crate::mesos::v1::scheduler::Event as MesosEvent;
 use crate::mesos::v1::scheduler::{Call, Subscribe};
 use crate::observed::fleet::AgentSeen;
@@ -45,6 +46,11 @@ pub enum Event {
         /// What it says, as a clause.
         why: String,
     },
+    /// The gates have answered.
+    GatesAnswered(
+        /// Or which one has not said yes, and what instead, as a clause.
+        Result<(), String>,
+    ),
     /// How we present ourselves to the master, before each subscription.
     Presented {
         /// Roles that it gives us no offers for: before Mesos 1.3 a framework has one.
@@ -72,6 +78,8 @@ pub enum Effect {
     Call(Box<Call>),
     /// Ask the master for its agents.
     PollAgents,
+    /// Ask these; the answer is [`Event::GatesAnswered`], within a minute.
+    AskGates(Vec<Gate>),
     /// Give up leading; somebody else may.
     Resign,
     /// Something that people want to read.

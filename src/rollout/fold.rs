@@ -46,6 +46,7 @@ impl Controller {
                 }
             }
             Event::Mesos(event) => self.mesos(event, now),
+            Event::GatesAnswered(answer) => self.gates_answered(answer, now),
             Event::Disconnected => {
                 self.session = Session::Off;
                 self.offers.reset(self.offers.suppressed());

@@ -6,8 +6,8 @@
 //!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
-//! - `desire`, `control`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`, `starving`, `maintenance`,
-//!   `reconcile`, `restored`, `sight`, `ledger`: one matter each.
+//! - `desire`, `control`, `canary`, `gates`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`,
+//!   `starving`, `maintenance`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -23,6 +23,7 @@ mod desire;
 mod dispatch;
 pub mod event;
 mod fold;
+mod gates;
 mod host;
 mod launch;
 mod ledger;
@@ -58,6 +59,7 @@ use config::Config;
 use desire::Desire;
 pub use desire::sources;
 use event::{Effect, Event, Level, Note};
+use gates::Gates;
 use host::Hosts;
 use launch::Launch;
 use ledger::Ledger;
@@ -132,6 +134,7 @@ pub struct Controller {
     first: Option<First>,
     /// When the others may follow by themselves.
     canaries_due: Option<Time>,
+    gates: Gates,
     /// When the pace admits one more, if that is what the line waits for.
     next_permit: Option<Time>,
     tasks_made: u64,
@@ -202,6 +205,7 @@ impl Controller {
             next_sweep: Time(0),
             first: None,
             canaries_due: None,
+            gates: Gates::default(),
             next_permit: None,
             tasks_made: 0,
             effects: Vec::new(),
@@ -237,6 +241,7 @@ impl Controller {
             self.launching.values().map(|launching| launching.again).min(),
             self.next_permit,
             self.canaries_due,
+            self.gates.next_wake().filter(|_| !self.hosts.line.is_empty()),
             (!self.hosts.all.is_empty()).then_some(self.next_sweep),
         ];
         let of_session = of_session.into_iter().filter(|_| session).flatten();
@@ -253,6 +258,7 @@ impl Controller {
             rollout,
             phase: self.phase(),
             canary: self.canary_phase(),
+            closed_gate: self.measures.closed_gate.as_deref(),
             permits: self.permits(now),
             own_host: self.config.own_host.as_ref(),
             mean_hold_seconds: self.measures.holds.mean_seconds(),

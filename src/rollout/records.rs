@@ -113,6 +113,9 @@ pub struct Measures {
     pub own_host: Option<HostName>,
     /// How long hosts held their slots.
     pub holds: Holds,
+    /// Why disruptions do not start, by the last answer of `rollout.gates`; none if it was yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_gate: Option<String>,
     /// What the leader cannot see or do for now, each as a sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<Limit, String>,
@@ -134,6 +137,7 @@ impl Default for Measures {
             version: RECORDS_VERSION,
             own_host: None,
             holds: Holds::default(),
+            closed_gate: None,
             limits: BTreeMap::new(),
         }
     }

@@ -158,13 +158,14 @@ impl Controller {
         if open.open == 0 {
             return;
         }
-        let mut line = Line::new(
-            &rollout,
-            &self.phase(),
-            self.first.clone(),
-            open,
-            self.hosts.totals.pools.clone(),
-        );
+        let phase = self.phase();
+        let pools = self.hosts.totals.pools.clone();
+        let mut line = Line::new(&rollout, &phase, self.first.clone(), None, open, pools);
+        // Offers are not held before closed gates, so that nobody asks for these below.
+        if self.gates_are_closed() && !self.gates_are_open(now) {
+            return;
+        }
+        let mut starts = false;
         // Hosts without an offer do not hold up those behind them; but nobody looks through the
         // whole fleet for that: offers are held only for those next in line.
         let reach = 4 * limits.slots + 16;
@@ -180,6 +181,9 @@ impl Controller {
             if line.waits(&name, &spec, true, true).is_some() {
                 continue;
             }
+            if !self.gates_are_open(now) {
+                return;
+            }
             let mut guard = draft.guard.clone();
             let limit = u32::try_from(limits.slots).unwrap_or(u32::MAX);
             let (generation, target) = (self.desire.generation(), target(&spec));
@@ -189,6 +193,7 @@ impl Controller {
             let Some(launch) = self.carrier_launch(&name, &spec, slot.attempt, true, now) else {
                 continue;
             };
+            starts = true;
             // Only who starts takes the turn of those behind.
             line.start(&spec);
             guard.hosts = u32::try_from(self.hosts.totals.registered).unwrap_or(u32::MAX);
@@ -199,6 +204,9 @@ impl Controller {
             self.note(Level::Info, Some(&name), format!("slot reserved, attempt {}", slot.attempt));
             draft.slots.insert(name.clone(), Some(slot));
             self.take_into(draft, &name, launch);
+        }
+        if starts {
+            self.gates_are_used();
         }
     }
 

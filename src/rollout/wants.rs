@@ -143,7 +143,11 @@ impl Controller {
     fn reach(&self) -> usize {
         let limits = self.limits();
         let full = self.hosts.totals.down >= limits.max_unavailable + limits.slots;
-        if full || self.phase() != Phase::Running { 0 } else { 2 * limits.slots }
+        if full || self.phase() != Phase::Running || self.gates_are_closed() {
+            0
+        } else {
+            2 * limits.slots
+        }
     }
 
     /// Of the hosts whose offers are given back, those whose turn comes later, and in how many

@@ -38,6 +38,9 @@ pub(crate) struct Bench {
     pub(crate) rooms: BTreeMap<String, Room>,
     /// The subscriptions asked for.
     pub(crate) subscriptions: Vec<Subscribe>,
+    /// What gates say, and how often they were asked.
+    pub(crate) gates: Result<(), String>,
+    pub(crate) gates_asked: usize,
     /// Tasks that said that they run.
     pub(crate) running: Vec<(TaskId, String)>,
 }
@@ -114,6 +117,8 @@ impl Bench {
             hidden: false,
             rooms: BTreeMap::new(),
             subscriptions: Vec::new(),
+            gates: Ok(()),
+            gates_asked: 0,
             running: Vec::new(),
         }
     }
@@ -213,6 +218,12 @@ impl Bench {
                 self.machine.handle(Event::Agents(agents), self.now);
             }
             Effect::Call(call) => self.calls.push(*call),
+            Effect::AskGates(gates) => {
+                self.gates_asked += 1;
+                assert!(!gates.is_empty());
+                let answer = self.gates.clone();
+                self.machine.handle(Event::GatesAnswered(answer), self.now);
+            }
             Effect::Unsubscribe | Effect::Resign | Effect::Note(_) => {}
         }
     }

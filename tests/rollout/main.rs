@@ -7,6 +7,7 @@ mod bench;
 mod canary;
 mod control;
 mod failures;
+mod gates;
 mod hosts;
 mod maintenance;
 mod offers;

@@ -41,6 +41,7 @@ pub(super) enum Act {
     Subscribe(usize, u64, Box<Subscribe>),
     /// The process asks for the agents.
     Poll(usize, u64),
+    Gates(usize, u64),
     /// The machine asked to be woken.
     Wake(usize, u64),
     /// A process starts again, or wakes up.
@@ -157,6 +158,7 @@ impl World {
             | Act::Lease(at, incarnation)
             | Act::Wake(at, incarnation)
             | Act::Poll(at, incarnation)
+            | Act::Gates(at, incarnation)
             | Act::Subscribe(at, incarnation, _) => Some((*at, *incarnation)),
             // What has left the process happens whatever becomes of it.
             _ => None,
@@ -179,6 +181,7 @@ impl World {
             Act::Call(at, incarnation, conn, call) => self.call(at, incarnation, conn, *call),
             Act::Subscribe(at, _, subscribe) => self.subscribe(at, *subscribe),
             Act::Poll(at, _) => self.poll(at),
+            Act::Gates(at, _) => self.hand(at, Event::GatesAnswered(Ok(()))),
             Act::Wake(at, _) => {
                 self.processes[at].woken_for = None;
                 self.processes[at].dirty = true;
@@ -252,6 +255,8 @@ impl World {
                 }
             }
             Effect::PollAgents => self.later(soon, Act::Poll(at, incarnation)),
+            // Nobody knows what they will say: they are taken to be open.
+            Effect::AskGates(_) => self.later(soon, Act::Gates(at, incarnation)),
             Effect::Resign => self.resign(at),
             Effect::Note(note) => {
                 if self.notes || note.level == Level::Warning {
