@@ -1,6 +1,8 @@
 //! `sim`: the simulated Mesos in processes of its own, for the lab (`tools/lab`). Hidden: nothing of
 //! it is of use to operators.
 
+mod seeds;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -28,6 +30,8 @@ enum Process {
     Master(Master),
     /// The process of an agent on a machine of its own; its flags are in `MESOS_…`, as for a real one
     Agent(Agent),
+    /// Random histories in virtual time
+    Seeds(seeds::Seeds),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +68,7 @@ impl Sim {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         logging::start(LogFormat::default(), "info")?;
         match self.process {
+            Process::Seeds(seeds) => seeds.execute(),
             Process::Master(master) => master.execute().await,
             Process::Agent(own) => {
                 let environment = std::env::vars_os().filter_map(|(name, value)| {

@@ -51,7 +51,7 @@ impl Simulate {
             Scenario::read(&path.display().to_string(), &text).map_err(Failure::input)?;
         scenario.seed = self.seed.unwrap_or(scenario.seed);
         let documents = read_documents(&scenario, path).map_err(Failure::environment)?;
-        let options = Options { notes: self.timeline };
+        let options = Options { notes: self.timeline, ..Options::default() };
         let mut world = World::new(&scenario, &documents, &options).map_err(Failure::input)?;
         world.run(scenario.until);
         let report = world.report();

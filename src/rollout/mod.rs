@@ -312,11 +312,21 @@ impl Controller {
     /// Nothing is to be done, and nothing is under way.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.session == Session::Ready
-            && self.offers.suppressed()
-            && self.restored.is_none()
-            && self.ledger.is_idle()
-            && self.hosts.busy.is_empty()
+        self.unrest().is_none()
+    }
+
+    /// What is under way or waited for, the first of it; none if nothing is.
+    #[must_use]
+    pub fn unrest(&self) -> Option<&'static str> {
+        [
+            (self.session != Session::Ready, "the subscription"),
+            (self.restored.is_some(), "the reports of all hosts"),
+            (!self.hosts.busy.is_empty(), "work on hosts"),
+            (!self.ledger.is_idle(), "answers of the store"),
+            (!self.offers.suppressed(), "offers"),
+        ]
+        .into_iter()
+        .find_map(|(waits, what)| waits.then_some(what))
     }
 
     fn rollout(&self) -> Option<&Rollout> {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::sim::host::{HostModel, HostOutput};
 use crate::sim::mesos::{AgentConfig, AgentIndex, MesosConfig, NetworkFaults, SimMesos};
+use crate::sim::run::plant::Plant;
 use crate::sim::wire::{HostSignal, ToExecutor};
 use crate::words::{HostName, Time};
 
@@ -25,10 +26,23 @@ pub struct Cluster {
     /// Hosts that are none any more: nobody counts them.
     gone: BTreeSet<AgentIndex>,
     witness: Peak,
-    power_back: BinaryHeap<Reverse<(Time, AgentIndex)>>,
+    /// What ends by itself.
+    back: BinaryHeap<Reverse<(Time, AgentIndex, Back)>>,
     launched: u64,
     /// The windows of the maintenance schedule.
     maintenance: Vec<serde_json::Value>,
+    plant: Option<Plant>,
+}
+
+/// What ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Back {
+    /// The power is back.
+    Power,
+    /// The agent's process is started.
+    Agent,
+    /// The executor that hung is ended.
+    Executor,
 }
 
 /// How many hosts were disrupted at the same time, as the hosts saw it.
@@ -57,9 +71,10 @@ impl Cluster {
             disrupted: Vec::new(),
             gone: BTreeSet::new(),
             witness: Peak::default(),
-            power_back: BinaryHeap::new(),
+            back: BinaryHeap::new(),
             launched: 0,
             maintenance: Vec::new(),
+            plant: None,
         }
     }
 
@@ -78,6 +93,12 @@ impl Cluster {
     /// that were disrupted before.
     pub fn set_budget(&mut self, budget: usize) {
         self.witness.budget = budget;
+    }
+
+    /// Breaks something on purpose.
+    pub(super) fn plant(&mut self, plant: Option<Plant>) {
+        self.plant = plant;
+        self.hosts.iter_mut().for_each(|host| host.plant(plant));
     }
 
     /// What the hosts saw.
@@ -108,8 +129,8 @@ impl Cluster {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let host = self.due.peek().map(|Reverse((at, _))| *at);
-        let power = self.power_back.peek().map(|Reverse((at, _))| *at);
-        [self.mesos.next_deadline(), host, power].into_iter().flatten().min()
+        let back = self.back.peek().map(|Reverse((at, ..))| *at);
+        [self.mesos.next_deadline(), host, back].into_iter().flatten().min()
     }
 
     /// Lets everything happen that is due until `now`, in the order in which it is due.
@@ -129,12 +150,19 @@ impl Cluster {
                     self.collect(at, index);
                 }
             }
-            while let Some(Reverse((due, index))) = self.power_back.peek().copied() {
+            while let Some(Reverse((due, index, what))) = self.back.peek().copied() {
                 if due > at {
                     break;
                 }
-                self.power_back.pop();
-                self.hosts[index].power_on(at);
+                self.back.pop();
+                match what {
+                    Back::Power => self.hosts[index].power_on(at),
+                    Back::Agent if self.hosts[index].is_on() => {
+                        self.mesos.from_host(at, index, HostSignal::AgentStarted);
+                    }
+                    Back::Agent => {}
+                    Back::Executor => self.hosts[index].end_hung_executor(),
+                }
                 self.look(index);
                 self.collect(at, index);
             }
@@ -154,6 +182,10 @@ impl Cluster {
             for (index, order) in orders {
                 self.launched += u64::from(matches!(order, ToExecutor::Launch { .. }));
                 if let Some(host) = self.hosts.get_mut(index) {
+                    let launch = matches!(order, ToExecutor::Launch { .. });
+                    if launch && self.plant == Some(Plant::LaunchesTwice) {
+                        host.handle(now, order.clone());
+                    }
                     host.handle(now, order);
                     self.look(index);
                     self.collect(now, index);
@@ -203,7 +235,7 @@ impl Cluster {
             self.hosts[index].power_off(now);
             self.look(index);
             self.collect(now, index);
-            self.power_back.push(Reverse((now.plus_ms(for_ms), index)));
+            self.back.push(Reverse((now.plus_ms(for_ms), index, Back::Power)));
             self.exchange(now);
         }
     }
@@ -253,6 +285,30 @@ impl Cluster {
             self.collect(now, index);
             self.exchange(now);
         }
+    }
+
+    /// The host's executor hangs, and is ended after so long, in milliseconds.
+    pub fn hang_executor(&mut self, now: Time, name: &HostName, for_ms: u64) {
+        if let Some(&index) = self.names.get(name) {
+            self.hosts[index].hang_executor();
+            self.look(index);
+            self.back.push(Reverse((now.plus_ms(for_ms), index, Back::Executor)));
+        }
+    }
+
+    /// The host's agent ends, and is started after so long, in milliseconds.
+    pub fn agent_down(&mut self, now: Time, name: &HostName, for_ms: u64) {
+        if let Some(&index) = self.names.get(name) {
+            self.mesos.from_host(now, index, HostSignal::AgentStopped);
+            self.back.push(Reverse((now.plus_ms(for_ms), index, Back::Agent)));
+            self.exchange(now);
+        }
+    }
+
+    /// Whether the host's machine is gone for good.
+    #[must_use]
+    pub fn is_gone(&self, name: &HostName) -> bool {
+        self.names.get(name).is_some_and(|index| self.gone.contains(index))
     }
 
     /// The agent of a host is started anew under a new ID. It does not know the executor of the

@@ -92,6 +92,18 @@ impl EtcdModel {
         Ok(Outcome::Committed(self.revision))
     }
 
+    /// It is what it was, and has another cluster ID if one is given. Leases begin anew, and their
+    /// IDs are not used again.
+    pub fn restore(&mut self, backup: Self, cluster_id: Option<u64>, now: Time) {
+        let last_lease = self.last_lease;
+        *self = backup;
+        self.last_lease = self.last_lease.max(last_lease);
+        self.cluster_id = cluster_id.unwrap_or(self.cluster_id);
+        for lease in self.leases.values_mut() {
+            lease.expires = now.plus_ms(lease.ttl_ms);
+        }
+    }
+
     /// All entries of a part of the key space.
     #[must_use]
     pub fn list(&self, space: Space) -> Snapshot {

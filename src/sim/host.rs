@@ -17,9 +17,10 @@ use crate::desired::{ComponentSpec, HostSpec, Spec};
 use crate::job::Uptime;
 use crate::job::executor::{Effect, Executor, Identity, Input};
 use crate::job::journal::Journal;
-use crate::job::order::{Job, Letter, StepOrder, ToHost, Work};
+use crate::job::order::{FromHost, Job, Letter, StepOrder, ToHost, WIRE_VERSION, Work};
 use crate::observed::facts::{Cgroups, DockerFacts, FACTS_VERSION, FactOrder, Facts, System};
 use crate::observed::tasks::Supervised;
+use crate::sim::run::plant::Plant;
 use crate::sim::wire::{FromExecutor, HostSignal, ToExecutor};
 use crate::words::{Component, HostName, Run, SpecHash, Time};
 use machine::Machine;
@@ -101,6 +102,9 @@ pub struct HostModel {
     config: HostConfig,
     machine: Machine,
     executor: Option<Executor>,
+    /// The executor takes nothing and does nothing.
+    hung: bool,
+    plant: Option<Plant>,
     units: Units,
     failures: Failures,
     on: bool,
@@ -122,6 +126,8 @@ impl HostModel {
             config,
             machine,
             executor: None,
+            hung: false,
+            plant: None,
             units: Units::default(),
             failures: Failures::default(),
             on: true,
@@ -190,11 +196,17 @@ impl HostModel {
         self.failures = Failures { left: times, why: why.into() };
     }
 
+    /// Breaks something on purpose.
+    pub(super) fn plant(&mut self, plant: Option<Plant>) {
+        self.plant = plant;
+    }
+
     /// The power is cut. What was being written to disk is there afterwards.
     pub fn power_off(&mut self, now: Time) {
         if std::mem::replace(&mut self.on, false) {
             self.cut_units();
             self.executor = None;
+            self.hung = false;
             self.inbox.clear();
             self.agent_back_at = None;
             self.witness.fault();
@@ -221,8 +233,21 @@ impl HostModel {
         }
     }
 
+    /// The executor's process hangs: it takes nothing, and says nothing.
+    pub fn hang_executor(&mut self) {
+        self.hung = self.executor.is_some();
+    }
+
+    /// The executor's process, if it hangs, is ended.
+    pub fn end_hung_executor(&mut self) {
+        if self.hung {
+            self.kill_executor();
+        }
+    }
+
     /// The executor's process dies. Units, containers and services go on.
     pub fn kill_executor(&mut self) {
+        self.hung = false;
         if self.executor.take().is_some() {
             self.inbox.clear();
             self.send(FromExecutor::Exited);
@@ -289,7 +314,7 @@ impl HostModel {
     }
 
     fn executor_deadline(&self) -> Option<Time> {
-        let wake = self.executor.as_ref()?.next_wake()?;
+        let wake = self.executor.as_ref().filter(|_| !self.hung)?.next_wake()?;
         Some(self.time_of(wake))
     }
 
@@ -325,6 +350,9 @@ impl HostModel {
 
     /// Feeds the executor until nothing is left to be told.
     fn settle(&mut self, now: Time) {
+        if self.hung {
+            return;
+        }
         while let Some(input) = self.inbox.pop_front() {
             let uptime = self.uptime(now);
             let Some(executor) = &mut self.executor else {
@@ -344,6 +372,13 @@ impl HostModel {
                 self.send(FromExecutor::Update { task, state, message, data });
             }
             Effect::Send(message) => {
+                if let (Some(Plant::DoesNotAsk), FromHost::Ask { attempt, run, .. }) =
+                    (self.plant, &message)
+                {
+                    let (attempt, run) = (*attempt, run.clone());
+                    let yes = ToHost::Admitted { version: WIRE_VERSION, attempt, run };
+                    self.inbox.push_back(Input::Message(yes));
+                }
                 if let Ok(bytes) = message.to_bytes() {
                     self.send(FromExecutor::Message(bytes));
                 }

@@ -10,5 +10,6 @@ pub mod meter;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod seeds;
 pub mod town;
 pub mod wire;

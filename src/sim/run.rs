@@ -1,6 +1,8 @@
 //! A run in virtual time: the real controllers, and the models of etcd, Mesos and hosts, stepped
 //! from one event to the next. The same scenario gives the same run, to the byte.
 
+mod faults;
+pub mod plant;
 mod process;
 
 use std::cmp::Reverse;
@@ -11,7 +13,7 @@ use crate::desired::{Findings, Source, read, set_path};
 use crate::rollout::Controller;
 use crate::sim::cluster::Cluster;
 use crate::sim::etcd::EtcdModel;
-use crate::sim::mesos::{ConnId, NetworkFaults, Outgoing};
+use crate::sim::mesos::{ConnId, Outgoing};
 use crate::store::keys::Key;
 use crate::store::txn::Txn;
 use crate::words::{Revision, Time};
@@ -19,6 +21,7 @@ use crate::words::{Revision, Time};
 use super::report::Report;
 use super::scenario::{Fault, Scenario, Until};
 use super::town::Town;
+use plant::Plant;
 use process::{Act, Process};
 
 /// Runs begin at this time of the clock.
@@ -29,6 +32,8 @@ const LIMIT_MS: u64 = 24 * 3600 * 1000;
 const QUIET_MS: u64 = 60_000;
 /// The agents have registered before the controller comes.
 const AGENTS_MS: u64 = 5_000;
+/// Controllers come one after the other.
+const STANDBY_MS: u64 = 500;
 /// One transaction of etcd.
 const ETCD_MS: u64 = 2;
 /// The names that stand for hosts which agents and restart times are drawn for.
@@ -52,10 +57,20 @@ pub enum RunError {
 }
 
 /// What a run looks at besides the scenario.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Whether the timeline holds every note of the controllers.
     pub notes: bool,
+    /// No run is longer, in milliseconds.
+    pub limit_ms: u64,
+    /// What is broken on purpose. Only tests ask for it: no command can.
+    pub plant: Option<Plant>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { notes: false, limit_ms: LIMIT_MS, plant: None }
+    }
 }
 
 /// A run.
@@ -79,6 +94,15 @@ pub struct World {
     calls_since_suppress: u64,
     operator_calls: u64,
     notes: bool,
+    limit_ms: u64,
+    plant: Option<Plant>,
+    restores: u32,
+    /// etcd as it was, for the restore that comes.
+    backup: Option<EtcdModel>,
+    answers_lost_until: Time,
+    watch_late_until: Time,
+    /// The leader dies at this write, for so long.
+    crash_at: Option<(u32, u64)>,
     faults: Vec<Fault>,
     edits: Vec<BTreeMap<String, serde_json::Value>>,
     edit_documents: Vec<String>,
@@ -118,10 +142,18 @@ impl World {
             calls_since_suppress: 0,
             operator_calls: 0,
             notes: options.notes,
+            limit_ms: options.limit_ms,
+            plant: options.plant,
+            restores: 0,
+            backup: None,
+            answers_lost_until: Time(0),
+            watch_late_until: Time(0),
+            crash_at: None,
             faults: Vec::new(),
             edits: Vec::new(),
             edit_documents: Vec::new(),
         };
+        world.town.cluster.plant(options.plant);
         world.build(scenario);
         Ok(world)
     }
@@ -137,6 +169,10 @@ impl World {
         for fault in &scenario.faults {
             if let Some(what) = fault.fault() {
                 self.ahead += 1;
+                if let Fault::EtcdRestored(restored) = &what {
+                    let at = fault.at.ms.saturating_sub(restored.age.ms);
+                    self.later(START.plus_ms(at), Act::Backup);
+                }
                 self.faults.push(what);
                 let at = START.plus_ms(fault.at.ms);
                 self.later(at, Act::Fault(self.faults.len() - 1));
@@ -148,7 +184,9 @@ impl World {
             self.edit_documents.push(edit.document.clone());
             self.later(START.plus_ms(edit.at.ms), Act::Edit(self.edits.len() - 1));
         }
-        self.start_process(START.plus_ms(AGENTS_MS));
+        for number in 0..scenario.controllers.max(1) {
+            self.start_process(START.plus_ms(AGENTS_MS + u64::from(number) * STANDBY_MS));
+        }
     }
 
     /// Runs until the scenario is over.
@@ -158,16 +196,26 @@ impl World {
 
     /// The same, with a look at the world after everything that happened.
     pub fn run_with(&mut self, until: Until, mut look: impl FnMut(&Self)) {
+        self.run_while(until, |world| {
+            look(world);
+            true
+        });
+    }
+
+    /// The same, for as long as the look says so.
+    pub fn run_while(&mut self, until: Until, mut look: impl FnMut(&Self) -> bool) {
         let end = match until {
-            Until::Converged => START.plus_ms(LIMIT_MS),
-            Until::After(span) => START.plus_ms(span.ms.min(LIMIT_MS)),
+            Until::Converged => START.plus_ms(self.limit_ms),
+            Until::After(span) => START.plus_ms(span.ms.min(self.limit_ms)),
         };
         while let Some(at) = self.next() {
             if at > end || self.is_over(until, at) {
                 break;
             }
             self.step(at);
-            look(self);
+            if !look(self) {
+                break;
+            }
         }
         self.now = self.now.min(end);
     }
@@ -261,57 +309,7 @@ impl World {
         }
     }
 
-    // --- faults and edits ------------------------------------------------------------------
-
-    fn fault(&mut self, at: usize) {
-        let fault = self.faults[at].clone();
-        let now = self.now;
-        self.town.meter.happened(format!("fault: {fault:?}"), now);
-        let mut over_after = 0;
-        match fault {
-            Fault::ControllerCrash(ms) => {
-                self.crash(ms);
-                over_after = ms;
-            }
-            Fault::ControllerPaused(ms) => {
-                self.pause(ms);
-                over_after = ms;
-            }
-            Fault::EtcdDown(ms) => {
-                self.etcd_up = false;
-                self.later(now.plus_ms(ms), Act::EtcdUp);
-                over_after = ms;
-            }
-            Fault::EtcdCompaction => self.etcd.compact(self.etcd.revision()),
-            Fault::MasterFailover => self.town.cluster.mesos.master_failover(now),
-            Fault::HostDown(host, ms) => {
-                self.town.cluster.power_cut(now, &host, ms);
-                over_after = ms;
-            }
-            Fault::Maintenance(host, ms) => {
-                self.town.cluster.announce_maintenance(now, &host, ms);
-                over_after = ms;
-            }
-            Fault::HostGone(host) => self.town.cluster.gone(now, &host),
-            Fault::RestartFails(host, times) => self.town.cluster.fail_restarts(&host, times),
-            Fault::ExecutorDies(host) => self.town.cluster.kill_executor(now, &host),
-            Fault::NewAgentId(host) => self.town.cluster.forget_agent(now, &host),
-            Fault::Drift(host, component) => self.town.cluster.drift(now, &host, component),
-            Fault::LoseMessages(lose) => {
-                let faults = NetworkFaults {
-                    lose: lose.probability,
-                    duplicate: lose.duplicate,
-                    delay: lose.late,
-                    delay_limit: 30_000,
-                };
-                self.town.cluster.set_network(now, faults);
-                self.later(now.plus_ms(lose.span.ms), Act::NetworkGood);
-                over_after = lose.span.ms;
-            }
-        }
-        // Agents notice a fault of Mesos for a while after it.
-        self.later(now.plus_ms(over_after + 1), Act::FaultOver);
-    }
+    // --- edits ----------------------------------------------------------------------------
 
     fn edit(&mut self, at: usize) {
         let (name, set) = (self.edit_documents[at].clone(), self.edits[at].clone());
@@ -340,7 +338,7 @@ impl World {
     #[must_use]
     pub fn report(&mut self) -> Report {
         let leader = self.processes.iter().find(|process| process.leads());
-        let plan = leader.and_then(|leader| leader.machine.plan(self.now));
+        let plan = leader.and_then(|leader| leader.machine.plan(leader.clock(self.now)));
         let leads = plan.is_some();
         let mut reasons: BTreeMap<_, _> =
             self.town.hosts().map(|name| (name.clone(), never_heard_of())).collect();
@@ -369,14 +367,55 @@ impl World {
     /// What they differ in.
     pub fn indexes_agree(&self) -> Result<(), String> {
         let mut leaders = self.processes.iter().filter(|process| process.leads());
-        leaders.try_for_each(|process| process.machine.index_agrees(self.now))
+        leaders.try_for_each(|process| process.machine.index_agrees(process.clock(self.now)))
     }
 
     /// The controller that leads, and the time; without the world around it.
     #[must_use]
     pub fn into_leader(mut self) -> Option<(Controller, Time)> {
         let at = self.processes.iter().position(Process::leads)?;
-        Some((self.processes.swap_remove(at).machine, self.now))
+        let leader = self.processes.swap_remove(at);
+        let now = leader.clock(self.now);
+        Some((leader.machine, now))
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Milliseconds since the beginning.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u64 {
+        self.now.since(START)
+    }
+
+    /// How often etcd was put back to a backup.
+    #[must_use]
+    pub fn restores(&self) -> u32 {
+        self.restores
+    }
+
+    /// Whether all faults and edits are over, and nothing is to be done any more.
+    #[must_use]
+    pub fn has_converged(&self) -> bool {
+        self.converged_at.is_some()
+    }
+
+    /// Why the cluster has not converged; none if it has.
+    #[must_use]
+    pub fn unrest(&self) -> Option<String> {
+        if self.has_converged() {
+            return None;
+        }
+        let mut leaders = self.processes.iter().filter(|process| process.leads());
+        let waits = leaders.find_map(|leader| leader.machine.unrest());
+        Some(match (self.ahead, waits) {
+            (0, Some(what)) => format!("the leader waits for {what}"),
+            (0, None) => "nobody leads".to_owned(),
+            (ahead, _) => format!("{ahead} faults and edits are not over"),
+        })
     }
 
     /// The cluster, as it is now.

@@ -1,6 +1,8 @@
 //! Scenarios: a made-up cluster, what happens to it, and until when it is watched. Read by
 //! `simulate`, and by `demo --scenario`.
 
+mod fault;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::observed::facts::DockerFacts;
-use crate::words::{Component, HostName};
+use crate::words::HostName;
+pub use fault::{
+    ClockJump, Drift, EtcdRestored, Fault, For, HostFor, LoseMessages, Nothing, OneHost,
+    RestartFails, TimedFault, WriteCrash,
+};
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -27,6 +33,9 @@ pub struct Scenario {
     /// The simulated Mesos.
     #[serde(default)]
     pub mesos: Mesos,
+    /// How many controllers there are: one leads, the others stand by.
+    #[serde(default = "one")]
+    pub controllers: u32,
     /// The hosts, in groups.
     pub hosts: Vec<HostGroup>,
     /// What goes wrong, and when.
@@ -142,113 +151,6 @@ pub struct ObservedAs {
     pub agent_containers: u32,
     /// What is declared is in place already.
     pub installed: bool,
-}
-
-/// A fault and its time. Exactly one fault is given.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TimedFault {
-    /// When, from the beginning.
-    pub at: Span,
-    /// The controller's process is killed, and comes back after a while.
-    pub controller_crash: Option<For>,
-    /// The controller's process stands still; a second one is elected meanwhile.
-    pub controller_paused: Option<For>,
-    /// etcd does not answer.
-    pub etcd_down: Option<For>,
-    /// The watch of etcd falls so far behind that it has to list again.
-    pub etcd_compaction: Option<Nothing>,
-    /// Another Mesos master takes over.
-    pub master_failover: Option<Nothing>,
-    /// A host has no power for a while.
-    pub host_down: Option<HostFor>,
-    /// A host is gone for good, and an operator tells Mesos so.
-    pub host_gone: Option<OneHost>,
-    /// An operator announces to Mesos that a host's machine is away from then on. The machine
-    /// stays where it is: what counts is that nobody begins anything there.
-    pub maintenance: Option<HostFor>,
-    /// A host's next restarts fail.
-    pub restart_fails: Option<RestartFails>,
-    /// A host's executor dies.
-    pub executor_dies: Option<OneHost>,
-    /// A host's agent comes back under a new ID.
-    pub new_agent_id: Option<OneHost>,
-    /// Somebody breaks a component by hand.
-    pub drift: Option<Drift>,
-    /// Messages that Mesos does not promise to deliver are lost, doubled or late.
-    pub lose_messages: Option<LoseMessages>,
-}
-
-/// For so long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct For {
-    /// How long.
-    #[serde(rename = "for")]
-    pub span: Span,
-}
-
-/// Nothing more to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
-
-/// A host.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OneHost {
-    /// Its name.
-    pub host: HostName,
-}
-
-/// A host, for so long.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HostFor {
-    /// Its name.
-    pub host: HostName,
-    /// How long.
-    #[serde(rename = "for")]
-    pub span: Span,
-}
-
-/// A host whose restarts fail.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestartFails {
-    /// Its name.
-    pub host: HostName,
-    /// So many in a row.
-    #[serde(default = "one")]
-    pub times: u32,
-}
-
-/// A component that somebody breaks.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Drift {
-    /// The host.
-    pub host: HostName,
-    /// The component.
-    pub component: Component,
-}
-
-/// A bad network.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoseMessages {
-    /// The probability that a message is lost.
-    #[serde(default)]
-    pub probability: f64,
-    /// The probability that one comes twice.
-    #[serde(default)]
-    pub duplicate: f64,
-    /// The probability that one is late.
-    #[serde(default)]
-    pub late: f64,
-    /// For how long the network is bad.
-    #[serde(rename = "for")]
-    pub span: Span,
 }
 
 /// An edit and its time.
@@ -439,91 +341,4 @@ pub enum DocumentError<E> {
     /// A document that is written out is no document.
     #[error("{0}")]
     Inline(String),
-}
-
-/// What a fault does, without its time.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fault {
-    /// See [`TimedFault::controller_crash`]; milliseconds.
-    ControllerCrash(u64),
-    /// See [`TimedFault::controller_paused`]; milliseconds.
-    ControllerPaused(u64),
-    /// See [`TimedFault::etcd_down`]; milliseconds.
-    EtcdDown(u64),
-    /// See [`TimedFault::etcd_compaction`].
-    EtcdCompaction,
-    /// See [`TimedFault::master_failover`].
-    MasterFailover,
-    /// See [`TimedFault::host_down`]; milliseconds.
-    HostDown(HostName, u64),
-    /// See [`TimedFault::host_gone`].
-    HostGone(HostName),
-    /// See [`TimedFault::maintenance`]; milliseconds.
-    Maintenance(HostName, u64),
-    /// See [`TimedFault::restart_fails`].
-    RestartFails(HostName, u32),
-    /// See [`TimedFault::executor_dies`].
-    ExecutorDies(HostName),
-    /// See [`TimedFault::new_agent_id`].
-    NewAgentId(HostName),
-    /// See [`TimedFault::drift`].
-    Drift(HostName, Component),
-    /// See [`TimedFault::lose_messages`].
-    LoseMessages(LoseMessages),
-}
-
-impl TimedFault {
-    /// The one fault that is given.
-    #[must_use]
-    pub fn fault(&self) -> Option<Fault> {
-        let mut faults = self.all();
-        let fault = faults.pop();
-        if faults.is_empty() { fault } else { None }
-    }
-
-    fn all(&self) -> Vec<Fault> {
-        let of = |host: &OneHost| host.host.clone();
-        [
-            self.controller_crash.map(|fault| Fault::ControllerCrash(fault.span.ms)),
-            self.controller_paused.map(|fault| Fault::ControllerPaused(fault.span.ms)),
-            self.etcd_down.map(|fault| Fault::EtcdDown(fault.span.ms)),
-            self.etcd_compaction.map(|_| Fault::EtcdCompaction),
-            self.master_failover.map(|_| Fault::MasterFailover),
-            self.host_down.as_ref().map(|f| Fault::HostDown(f.host.clone(), f.span.ms)),
-            self.host_gone.as_ref().map(|f| Fault::HostGone(of(f))),
-            self.maintenance.as_ref().map(|f| Fault::Maintenance(f.host.clone(), f.span.ms)),
-            self.restart_fails.as_ref().map(|f| Fault::RestartFails(f.host.clone(), f.times)),
-            self.executor_dies.as_ref().map(|f| Fault::ExecutorDies(of(f))),
-            self.new_agent_id.as_ref().map(|f| Fault::NewAgentId(of(f))),
-            self.drift.as_ref().map(|f| Fault::Drift(f.host.clone(), f.component)),
-            self.lose_messages.map(Fault::LoseMessages),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
-    fn check(&self) -> Result<Option<HostName>, String> {
-        let Some(fault) = self.fault() else {
-            let at = self.at.ms;
-            return Err(format!("the fault at {at} ms must name exactly one fault"));
-        };
-        Ok(match fault {
-            Fault::HostDown(host, _)
-            | Fault::HostGone(host)
-            | Fault::Maintenance(host, _)
-            | Fault::RestartFails(host, _)
-            | Fault::ExecutorDies(host)
-            | Fault::NewAgentId(host)
-            | Fault::Drift(host, _) => Some(host),
-            Fault::LoseMessages(lose) => {
-                let sane = |p: f64| (0.0..=1.0).contains(&p);
-                if !(sane(lose.probability) && sane(lose.duplicate) && sane(lose.late)) {
-                    return Err("loseMessages: probabilities are from 0 to 1".to_owned());
-                }
-                None
-            }
-            _ => None,
-        })
-    }
 }

@@ -386,6 +386,8 @@ fn befall(town: &mut Town, now: Time, fault: Fault) {
         Fault::HostGone(host) => cluster.gone(now, &host),
         Fault::Maintenance(host, ms) => cluster.announce_maintenance(now, &host, ms),
         Fault::RestartFails(host, times) => cluster.fail_restarts(&host, times),
+        Fault::AgentDown(host, ms) => cluster.agent_down(now, &host, ms),
+        Fault::ExecutorHangs(host, ms) => cluster.hang_executor(now, &host, ms),
         Fault::ExecutorDies(host) => cluster.kill_executor(now, &host),
         Fault::NewAgentId(host) => cluster.forget_agent(now, &host),
         Fault::Drift(host, component) => cluster.drift(now, &host, component),
@@ -403,6 +405,14 @@ fn befall(town: &mut Town, now: Time, fault: Fault) {
         | Fault::ControllerPaused(_)
         | Fault::EtcdDown(_)
         | Fault::EtcdCompaction => {}
+        // A demo with one of these is refused before it begins.
+        Fault::EtcdRestored(_)
+        | Fault::AnswersLost(_)
+        | Fault::CrashAtWrite(_)
+        | Fault::EtcdCut(_)
+        | Fault::MasterCut(_)
+        | Fault::WatchLate(_)
+        | Fault::ClockJump(_) => {}
     }
 }
 

@@ -8,6 +8,7 @@ use crate::job::journal::Journal;
 use crate::job::order::StepOrder;
 use crate::job::runner::{Answer, Command, Runner};
 use crate::job::{executor, runner};
+use crate::sim::run::plant::Plant;
 use crate::sim::wire::HostSignal;
 use crate::words::{Attempt, Component, Run, Time};
 
@@ -28,6 +29,8 @@ struct Unit {
     busy: Busy,
     /// How long each of its stops takes; known from its first.
     stop_ms: Option<u64>,
+    /// It has carried a step out twice, as a planted fault.
+    repeated: bool,
 }
 
 /// What takes until when.
@@ -82,7 +85,7 @@ impl HostModel {
         {
             let (runner, first) = Runner::start(attempt, run.clone());
             let busy = Busy { until: now, with: Doing::Probe };
-            let unit = Unit { runner, attempt, run, busy, stop_ms: None };
+            let unit = Unit { runner, attempt, run, busy, stop_ms: None, repeated: false };
             self.obey(now, unit, first);
         }
     }
@@ -94,6 +97,13 @@ impl HostModel {
         };
         let did = match unit.busy.with.clone() {
             Doing::Probe => self.probe(),
+            Doing::Apply { step, stops: true }
+                if self.plant == Some(Plant::StepsTwice) && !unit.repeated =>
+            {
+                unit.repeated = true;
+                self.apply(now, unit, step);
+                return;
+            }
             Doing::Apply { step, stops } => self.applied(&step, stops),
             Doing::Undo { step } => {
                 self.machine.put_back(step.component, unit.attempt);
@@ -172,6 +182,8 @@ impl HostModel {
             let hash = Some(step.target.hash);
             self.witness.stopped(now, (unit.attempt, &unit.run), step.component, hash);
             self.stop(now, step.component, stop_ms);
+        } else {
+            self.witness.changed(step.component, step.target.hash);
         }
         unit.busy = Busy { until, with: Doing::Apply { step, stops } };
         self.units.active = Some(unit);
@@ -184,6 +196,9 @@ impl HostModel {
             return Err(format!("{}: {why}", step.component));
         }
         self.machine.put_in_force(step);
+        if let (Some(Plant::FreesOnHealthy), Some(journal)) = (self.plant, &self.machine.journal) {
+            self.inbox.push_back(executor::Input::JournalSeen(journal.clone().close_done()));
+        }
         Ok(())
     }
 

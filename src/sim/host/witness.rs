@@ -85,6 +85,11 @@ impl Witness {
         }
     }
 
+    /// A component becomes something else, and nothing stops for it.
+    pub(super) fn changed(&mut self, component: Component, target: SpecHash) {
+        self.last_target[component as usize] = Some(target);
+    }
+
     /// The journal of the attempt is closed.
     pub(super) fn closed(&mut self, now: Time) {
         if let Some(hold) = self.holds.last_mut().filter(|hold| hold.to.is_none()) {

@@ -12,6 +12,7 @@ use crate::store::keys::{Key, Space};
 use crate::store::txn::{LeaseId, Op, Outcome, StoreEvent, Txn};
 use crate::words::{Revision, SpecHash, Time};
 
+use super::plant::Plant;
 use super::{ETCD_MS, World};
 
 /// A leader's lease.
@@ -48,6 +49,8 @@ pub(super) enum Act {
     Back(usize),
     /// etcd answers again.
     EtcdUp,
+    /// etcd is backed up.
+    Backup,
     /// The network is good again.
     NetworkGood,
     /// A fault happens.
@@ -108,11 +111,26 @@ pub(super) struct Process {
     woken_for: Option<Time>,
     stalled: Vec<Act>,
     dirty: bool,
+    /// By how many milliseconds its clock is ahead.
+    ahead_ms: i64,
+    /// It does not reach etcd, or the master, until then.
+    etcd_cut_until: Time,
+    master_cut_until: Time,
 }
 
 impl Process {
     pub(super) fn leads(&self) -> bool {
         self.life == Life::Running && self.leads.is_some()
+    }
+
+    /// The time by its clock.
+    pub(super) fn clock(&self, now: Time) -> Time {
+        Time(now.0.saturating_add_signed(self.ahead_ms))
+    }
+
+    /// When its clock shows this time.
+    fn when(&self, shown: Time) -> Time {
+        Time(shown.0.saturating_add_signed(-self.ahead_ms))
     }
 }
 
@@ -147,6 +165,9 @@ impl World {
             woken_for: None,
             stalled: Vec::new(),
             dirty: false,
+            ahead_ms: self.plant.map_or(0, Plant::off_by),
+            etcd_cut_until: Time(0),
+            master_cut_until: Time(0),
         });
         self.later(at, Act::Lease(number, 0));
     }
@@ -188,6 +209,7 @@ impl World {
             }
             Act::Back(at) => self.back(at),
             Act::EtcdUp => self.etcd_up = true,
+            Act::Backup => self.backup = Some(self.etcd.clone()),
             Act::NetworkGood => {
                 self.town
                     .cluster
@@ -200,8 +222,13 @@ impl World {
     }
 
     fn hand(&mut self, at: usize, event: Event) {
+        let event = match self.plant {
+            Some(plant) => plant.told(event),
+            None => event,
+        };
         let process = &mut self.processes[at];
-        process.machine.handle(event, self.now);
+        let now = process.clock(self.now);
+        process.machine.handle(event, now);
         process.dirty = true;
     }
 
@@ -211,13 +238,14 @@ impl World {
         if process.life != Life::Running || !std::mem::take(&mut process.dirty) {
             return;
         }
-        let effects = process.machine.pass(self.now);
+        let now = process.clock(self.now);
+        let effects = process.machine.pass(now);
         for effect in effects {
             self.carry_out(at, effect);
         }
         let process = &mut self.processes[at];
         if let Some(wake) = process.machine.next_wake() {
-            let wake = wake.max(self.now.plus_ms(1));
+            let wake = process.when(wake).max(self.now.plus_ms(1));
             if process.woken_for.is_none_or(|earlier| earlier > wake) {
                 process.woken_for = Some(wake);
                 let incarnation = process.incarnation;
@@ -229,6 +257,9 @@ impl World {
     fn carry_out(&mut self, at: usize, effect: Effect) {
         let incarnation = self.processes[at].incarnation;
         let soon = self.now.plus_ms(CALL_MS);
+        if self.plant.is_some_and(|plant| !plant.lets(&effect)) {
+            return;
+        }
         match effect {
             Effect::Txn { id, txn } => {
                 let ask = Ask::Txn(id, Box::new(txn), self.now);
@@ -284,7 +315,7 @@ impl World {
             self.processes[at].store_busy = false;
             return;
         };
-        if !self.etcd_up {
+        if !self.etcd_up || self.processes[at].etcd_cut_until > self.now {
             let gave_up = match &ask {
                 Ask::Txn(id, _, since) => (self.now.since(*since) > ETCD_TIMEOUT_MS).then_some(*id),
                 Ask::List => None,
@@ -298,6 +329,7 @@ impl World {
         }
         let event = match ask {
             Ask::Txn(id, txn, _) => match self.etcd.txn(&txn, None) {
+                Ok(_) if self.answers_lost_until > self.now => Event::TxnUnknown { id },
                 Ok(outcome) => Event::TxnDone { id, outcome },
                 Err(refused) => {
                     self.town.meter.happened(format!("etcd refused: {refused}"), self.now);
@@ -310,6 +342,9 @@ impl World {
                 Event::Store(StoreEvent::Listed(snapshot))
             }
         };
+        if matches!(event, Event::TxnDone { .. }) && self.dies_at_write(at) {
+            return;
+        }
         self.deliver(at, incarnation, event);
         if self.processes[at].asks.is_empty() {
             self.processes[at].store_busy = false;
@@ -338,7 +373,10 @@ impl World {
             }
             return;
         };
-        if !self.etcd_up {
+        if !self.etcd_up
+            || self.processes[at].etcd_cut_until > self.now
+            || self.watch_late_until > self.now
+        {
             let incarnation = self.processes[at].incarnation;
             self.later(self.now.plus_ms(200), Act::Watch(at, incarnation));
             return;
@@ -347,15 +385,39 @@ impl World {
         let event = match self.etcd.changes_since(from) {
             Ok(changes) if changes.is_empty() => return,
             Ok(changes) => StoreEvent::Changed { revision, changes },
-            Err(_) => {
-                // Compacted: everything is listed again, in the order of the transactions.
-                self.processes[at].asks.push_back(Ask::List);
-                self.store_soon(at);
-                return;
-            }
+            Err(_) => return self.list(at),
         };
         self.processes[at].watched = Some(revision);
         self.hand(at, Event::Store(event));
+    }
+
+    /// Everything is listed again, in the order of the transactions.
+    fn list(&mut self, at: usize) {
+        self.processes[at].asks.push_back(Ask::List);
+        self.store_soon(at);
+    }
+
+    /// What was watched is not there any more: all who watch list.
+    pub(super) fn list_anew(&mut self) {
+        for at in 0..self.processes.len() {
+            let process = &self.processes[at];
+            if process.life != Life::Dead && process.watched.is_some() {
+                self.list(at);
+            }
+        }
+    }
+
+    /// Whether the leader dies now, after what it wrote and before it hears of it.
+    fn dies_at_write(&mut self, at: usize) -> bool {
+        let Some((left, for_ms)) = self.crash_at.filter(|_| self.processes[at].leads()) else {
+            return false;
+        };
+        self.crash_at = (left > 1).then_some((left - 1, for_ms));
+        if left > 1 {
+            return false;
+        }
+        self.crash(for_ms);
+        true
     }
 
     // --- leadership ------------------------------------------------------------------------
@@ -363,7 +425,10 @@ impl World {
     fn lease(&mut self, at: usize) {
         let incarnation = self.processes[at].incarnation;
         self.later(self.now.plus_ms(LEASE_MS / 3), Act::Lease(at, incarnation));
-        if !self.etcd_up {
+        if self.plant == Some(Plant::NeverRests) {
+            let _ = self.etcd.txn(&Txn::new().put(Key::History(1), "again"), None);
+        }
+        if !self.etcd_up || self.processes[at].etcd_cut_until > self.now {
             return;
         }
         if let Some(lease) = self.processes[at].lease {
@@ -418,7 +483,10 @@ impl World {
             let given_up = features.adapt(&mut subscribe.framework_info);
             self.hand(at, Event::Presented { given_up });
         }
-        if let Ok(stream) = self.town.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe)
+        let cut = self.processes[at].master_cut_until > self.now;
+        if !cut
+            && let Ok(stream) =
+                self.town.cluster.mesos.subscribe(self.now, conn, id.clone(), subscribe)
         {
             self.processes[at].conn = Some((conn, id, stream));
         } else {
@@ -469,6 +537,9 @@ impl World {
 
     fn poll(&mut self, at: usize) {
         self.operator_calls += 1;
+        if self.processes[at].master_cut_until > self.now {
+            return;
+        }
         if let Ok(list) = self.town.cluster.mesos.get_agents(self.now) {
             self.hand(at, Event::Agents(agents_seen(&list)));
         }
@@ -495,6 +566,36 @@ impl World {
             self.town.cluster.mesos.disconnect(self.now, conn);
         }
         self.later(self.now.plus_ms(for_ms), Act::Back(at));
+    }
+
+    fn leader(&self) -> Option<usize> {
+        self.processes.iter().position(Process::leads)
+    }
+
+    /// The leader and etcd do not reach each other.
+    pub(super) fn cut_from_etcd(&mut self, until: Time) {
+        if let Some(at) = self.leader() {
+            self.processes[at].etcd_cut_until = until;
+        }
+    }
+
+    /// The leader and the master do not reach each other.
+    pub(super) fn cut_from_master(&mut self, until: Time) {
+        let Some(at) = self.leader() else { return };
+        self.processes[at].master_cut_until = until;
+        if let Some(conn) = self.processes[at].conn.as_ref().map(|(conn, ..)| *conn) {
+            self.town.cluster.mesos.disconnect(self.now, conn);
+            self.stream_closed(at, conn);
+        }
+    }
+
+    /// The leader's clock jumps.
+    pub(super) fn jump(&mut self, seconds: i32) {
+        let Some(at) = self.leader() else { return };
+        let process = &mut self.processes[at];
+        process.ahead_ms += i64::from(seconds) * 1_000;
+        // It notices with its next event, as a process does whose timers are steady.
+        process.dirty = true;
     }
 
     /// The leader's process stands still; a second one stands for election meanwhile.

@@ -1,0 +1,76 @@
+//! Histories from seeds: random small clusters with edits and faults of every kind, the laws of
+//! `sim::seeds::laws` looked at after every event as the hosts see it.
+//!
+//! A seed that fails is told with the command that replays it, and the least that is left of it.
+
+#![expect(clippy::print_stdout, reason = "how much was run is worth a line")]
+
+use calico_dcos::sim::run::plant::Plant;
+use calico_dcos::sim::seeds::laws::Law;
+use calico_dcos::sim::seeds::{History, range, shrink::shrink};
+use tokio::time::Instant;
+
+fn run(seeds: std::ops::Range<u64>) {
+    let began = Instant::now();
+    match range::run(seeds.clone(), None, 1, |_, _| {}) {
+        Ok(tally) => println!("{seeds:?}: {tally}; {} s", began.elapsed().as_secs()),
+        Err(mut broken) => {
+            let (seed, breach) = broken.remove(0);
+            let (least, breach) = shrink(&History::of(seed), breach, None);
+            let story = least.story(None).unwrap_or_else(|breach| breach.to_string());
+            panic!("seed {seed}: {breach}\n{least}\n{story}\nreplay: {}", replay(seed));
+        }
+    }
+}
+
+fn replay(seed: u64) -> String {
+    format!("cargo run -- sim seeds --from {seed} --to {} --story", seed + 1)
+}
+
+#[test]
+fn a_hundred_histories_break_no_law() {
+    run(0..100);
+}
+
+/// `SEEDS=FROM..TO` gives another range.
+#[test]
+#[ignore = "long: ten thousand histories"]
+fn long_ten_thousand_histories_break_no_law() {
+    let given = std::env::var("SEEDS").unwrap_or_default();
+    let (from, to) = given.split_once("..").unwrap_or_default();
+    run(from.parse().unwrap_or(0)..to.parse().unwrap_or(10_000));
+}
+
+/// A law is broken by the fault that is planted for it, and the suite sees it.
+#[track_caller]
+fn finds(plant: Plant, laws: &[Law]) {
+    let broken = range::run(0..1_000, Some(plant), 1, |_, _| {});
+    let (seed, breach) = broken.expect_err("the suite is blind to it").remove(0);
+    println!("{plant:?}: found with seed {seed}: {breach}");
+    assert!(laws.contains(&breach.law), "seed {seed}: {breach}");
+}
+
+#[test]
+fn finds_slots_that_are_counted_in_memory() {
+    finds(Plant::CountsInMemory, &[Law::Budget, Law::SlotFirst, Law::Settles]);
+}
+
+#[test]
+fn finds_a_slot_that_is_never_given_back() {
+    finds(Plant::NeverFrees, &[Law::Settles]);
+}
+
+#[test]
+fn finds_writes_that_never_end() {
+    finds(Plant::NeverRests, &[Law::Quiet]);
+}
+
+#[test]
+fn finds_a_step_that_is_carried_out_twice() {
+    finds(Plant::StepsTwice, &[Law::StartOnce]);
+}
+
+#[test]
+fn finds_a_task_that_is_launched_twice() {
+    finds(Plant::LaunchesTwice, &[Law::Tasks]);
+}
