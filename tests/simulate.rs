@@ -31,7 +31,8 @@ fn world(scenario: &str, cluster: &str) -> World {
     let head = "apiVersion: calico-dcos/v1\nkind: Scenario\ndesired: []\n";
     let scenario = Scenario::read("test", &format!("{head}{scenario}")).unwrap();
     let documents = vec![("cluster.yaml".to_owned(), cluster.to_owned())];
-    let mut world = World::new(&scenario, &documents, &Options { notes: true }).unwrap();
+    let mut world =
+        World::new(&scenario, &documents, &Options { notes: true, ..Options::default() }).unwrap();
     world.run(scenario.until);
     world
 }
@@ -107,7 +108,8 @@ fn example(path: &Path, seed: Option<u64>) -> World {
     let mut scenario = Scenario::read(&path.display().to_string(), &text).unwrap();
     scenario.seed = seed.unwrap_or(scenario.seed);
     let documents = read_documents(&scenario, path).unwrap();
-    let mut world = World::new(&scenario, &documents, &Options { notes: true }).unwrap();
+    let mut world =
+        World::new(&scenario, &documents, &Options { notes: true, ..Options::default() }).unwrap();
     world.run(scenario.until);
     world
 }
@@ -318,6 +320,33 @@ fn a_cluster_with_nothing_to_do_gets_observers_and_supervisors_and_no_change() {
     assert_eq!(report.peak_disrupted, 0);
     // An observer, and the two supervisors that adopt what runs.
     assert_eq!(report.tasks_launched, 9 * 3);
+}
+
+#[test]
+fn a_store_that_was_restored_does_not_wait_for_a_host_that_is_to_be_left_alone() {
+    let cluster = cluster("1", "").replace("rollout: {", "rollout: {exclude: [a3], ");
+    let scenario = "hosts: [{count: 3, name: \"a{n}\"}]\nfaults:\n  \
+                    - {at: 90s, etcdRestored: {age: 10s, otherCluster: true}}";
+    assert_converged(&run(scenario, &cluster));
+}
+
+#[test]
+fn offers_that_were_promised_to_launches_etcd_did_not_confirm_are_used_for_others() {
+    for at in (5_000..9_000).step_by(131) {
+        let scenario = format!(
+            "hosts: [{{count: 3, name: \"a{{n}}\", restartSeconds: {{median: 1}}}}]\nfaults:\n  \
+             - {{at: {at}ms, answersLost: {{for: 300ms}}}}"
+        );
+        assert_converged(&run(&scenario, &cluster("1", "")));
+    }
+}
+
+#[test]
+fn documents_that_were_accepted_while_etcd_did_not_write_it_down_are_accepted_again() {
+    let scenario = "hosts: [{count: 2, name: \"a{n}\", observed: {installed: true}}]\n\
+                    edits:\n  - {at: 60s, set: {spec.calicoNode.image: \"calico/node:v2\"}}\n\
+                    faults:\n  - {at: 62001ms, etcdDown: {for: 8s}}";
+    assert_converged(&run(scenario, &cluster("1", "")));
 }
 
 #[test]

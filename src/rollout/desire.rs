@@ -68,12 +68,21 @@ impl Desire {
 
     /// All documents at once, after a listing.
     pub(super) fn replace(&mut self, documents: BTreeMap<String, String>, at: Revision, now: Time) {
-        if self.documents != documents || self.accepted.is_none() {
+        // What was accepted and then not written is not in force: it is looked at again.
+        let accepted = self.accepted.as_ref().is_some_and(|set| set.documents == documents);
+        if self.documents != documents || !accepted {
             self.documents = documents;
             self.revision = at;
             // Nobody is in the midst of an edit that was there before this process.
             self.edited = Some(Time(now.0.saturating_sub(u64::from(SETTLE_SECONDS) * 1000)));
         }
+    }
+
+    /// Whether this is the set that is in force.
+    pub(super) fn has_in_force(&self, generation: Generation, stored: &Accepted) -> bool {
+        let same =
+            |set: &InForce| set.generation == generation && set.documents == stored.documents;
+        self.accepted.as_ref().is_some_and(same)
     }
 
     /// The newest accepted set, as it was stored.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::budget::slot::Slot;
 use crate::desired::{HostSpec, PoolConflict};
+use crate::observed::facts::FactOrder;
 use crate::observed::fleet::{Away, Condition, HostRecord, Room};
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
@@ -28,6 +29,8 @@ pub(super) struct Host {
     pub heard: Time,
     /// When it last reported or confirmed to this process; none before.
     pub spoke: Option<Time>,
+    /// Facts that it confirms and nobody here knows, and since when it does.
+    pub strange: Option<(FactOrder, Time)>,
     /// What it should be; none before anything was accepted.
     pub spec: Option<Result<Arc<HostSpec>, PoolConflict>>,
     pub tasks: HostTasks,
@@ -67,6 +70,7 @@ impl Host {
             record,
             heard: now,
             spoke: None,
+            strange: None,
             spec: None,
             tasks: HostTasks::default(),
             slot: None,

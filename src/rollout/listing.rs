@@ -60,12 +60,15 @@ impl Controller {
         self.state = loaded.state.take();
         self.controls = std::mem::take(&mut loaded.controls);
         if let Some((generation, accepted)) = loaded.accepted.take()
-            && (self.desire.generation() != generation || self.desire.accepted.is_none())
+            && !self.desire.has_in_force(generation, &accepted)
         {
             self.desire.restore(generation, &accepted);
         }
         self.desire.replace(std::mem::take(&mut loaded.documents), snapshot.revision, now);
         self.measures = loaded.measures.take().unwrap_or_default();
+        // What was sent before has been answered, or never will be.
+        let waiting = self.launching.values().map(|launching| launching.launch.offer.clone());
+        self.offers.break_promises(&waiting.collect());
         // Said again by whoever finds it so.
         self.sightless = false;
         self.load_hosts(loaded, now);

@@ -145,6 +145,20 @@ impl Offers {
         }
     }
 
+    /// What was being written down was not: its offers are free again, but for those that are kept.
+    pub(super) fn break_promises(&mut self, kept: &BTreeSet<OfferId>) {
+        let broken = |(id, held): &(&OfferId, &mut Held)| held.promised && !kept.contains(*id);
+        let mut free = BTreeSet::new();
+        for (_, held) in self.held.iter_mut().filter(broken) {
+            held.promised = false;
+            free.insert(held.host.clone());
+        }
+        for host in free {
+            self.file(&host);
+            self.moved.insert(host);
+        }
+    }
+
     pub(super) fn is_held(&self, id: &OfferId) -> bool {
         self.held.contains_key(id)
     }

@@ -97,13 +97,18 @@ impl Controller {
         if host.record.facts().is_some_and(|facts| facts.order == *order) {
             host.heard = now;
             host.spoke = Some(now);
+            host.strange = None;
             return self.restored.is_some();
         }
-        // The facts that it confirms are lost with the store, and a new observer reports anew.
-        if let Some(restored) = self.restored
-            && now >= restored.settled()
-            && let Some(task) = host.tasks.tasks.get(&TaskKind::Observer)
-        {
+        let strange = host.strange.take().filter(|(of, _)| of == order);
+        let (_, since) = host.strange.insert(strange.unwrap_or_else(|| (order.clone(), now)));
+        // The facts that it confirms are not under way any more: they are lost with the store, also
+        // where this process was not there to see that, and a new observer reports anew.
+        let lost = match self.restored {
+            Some(restored) => now >= restored.settled(),
+            None => now.since(*since) >= ASK_FOR_MS,
+        };
+        if lost && let Some(task) = host.tasks.tasks.get(&TaskKind::Observer) {
             let call = kill(&task.id, &task.agent);
             self.effects.push(Effect::Call(Box::new(call)));
         }
@@ -160,12 +165,15 @@ impl Controller {
         self.note(Level::Warning, None, text);
     }
 
-    /// Hosts that have not reported afresh; one that is gone never will.
+    /// Hosts that have not reported afresh. One that is gone never will, nor will one that is to be
+    /// left alone and has nobody on it who could.
     fn silent(&self, restored: Restored) -> impl Iterator<Item = &HostName> {
         let fresh = move |host: &Host| host.spoke.is_some_and(|at| at >= restored.settled());
+        let mute = |host: &Host| {
+            let observed = host.tasks.tasks.contains_key(&TaskKind::Observer);
+            host.record.agent.condition == Condition::Gone || (host.excluded && !observed)
+        };
         let hosts = self.hosts.all.iter();
-        hosts
-            .filter(move |(_, host)| host.record.agent.condition != Condition::Gone && !fresh(host))
-            .map(|(name, _)| name)
+        hosts.filter(move |(_, host)| !mute(host) && !fresh(host)).map(|(name, _)| name)
     }
 }

@@ -143,6 +143,18 @@ fn an_observer_whose_facts_were_lost_with_the_store_is_started_anew() {
 }
 
 #[test]
+fn facts_that_were_lost_with_the_store_before_this_leader_came_are_asked_for_anew() {
+    let mut bench = Bench::new(&["a1"]);
+    let observer = bench.observe("a1");
+    bench.facts("a1", None, None);
+    bench.confirm("a1");
+    assert_eq!(bench.kills(), [], "its report may be on its way");
+    bench.wait(60_000);
+    bench.confirm("a1");
+    assert_eq!(bench.kills(), [observer]);
+}
+
+#[test]
 fn what_the_store_cannot_know_is_a_restore_also_under_the_same_cluster_id() {
     for by_journal in [true, false] {
         let mut bench = Bench::new(&["a1", "a2"]);
