@@ -139,7 +139,7 @@ pub struct Canary {
     /// For `automatic`: for how many seconds all of them must have been in sync, after their own
     /// `stabilitySeconds`.
     #[serde(default, skip_serializing_if = "is_none")]
-    #[schemars(range(max = 604800))]
+    #[schemars(range(max = 604_800))]
     pub bake_seconds: u32,
 }
 
