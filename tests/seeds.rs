@@ -51,7 +51,8 @@ fn finds(plant: Plant, laws: &[Law]) {
 }
 
 #[test]
-fn finds_slots_that_are_counted_in_memory() {
+#[ignore = "long: dozens of histories"]
+fn long_finds_slots_that_are_counted_in_memory() {
     finds(Plant::CountsInMemory, &[Law::Budget, Law::SlotFirst, Law::Settles]);
 }
 
