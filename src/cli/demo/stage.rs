@@ -405,7 +405,7 @@ fn befall(town: &mut Town, now: Time, fault: Fault) {
         | Fault::ControllerPaused(_)
         | Fault::EtcdDown(_)
         | Fault::EtcdCompaction => {}
-        // A demo with one of these is refused before it begins.
+        // Only a run in virtual time can do these; here they are told and nothing happens.
         Fault::EtcdRestored(_)
         | Fault::AnswersLost(_)
         | Fault::CrashAtWrite(_)
