@@ -131,6 +131,6 @@ async fn is_in_force(host: &Host) {
 fn of_agent(host: &Host) -> String {
     host.run(&format!(
         "cat {OVERRIDE} /opt/mesosphere/etc/mesos-slave-common 2>&1 || true
-         ls -ld {FOLDER} {LIBRARY} {PLUGIN} 2>&1 || true"
+         find {FOLDER} {LIBRARY} {PLUGIN} -type f 2>/dev/null || true"
     ))
 }
