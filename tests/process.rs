@@ -388,12 +388,18 @@ fn an_open_etcd_is_refused_unless_it_is_accepted() {
 fn a_demo_that_cannot_work_says_so_before_it_starts_anything() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let jump = folder.path().join("jump.yaml").display().to_string();
+    let scenario = "apiVersion: calico-dcos/v1\nkind: Scenario\nhosts: [{count: 1, name: a1}]\ndesired: []\n\
+                    faults: [{at: 1s, clockJump: {seconds: -60}}]\n";
+    std::fs::write(&jump, scenario).unwrap();
     for (arguments, code, hint) in [
         (vec!["--report", "/nowhere/at/all.json"], 4, "cannot write the report to `/nowhere"),
         (vec!["--mesos-listen", &taken], 4, "is in use; stop the program that listens there"),
         (vec!["--hosts", "0"], 2, "--hosts"),
         (vec!["--restart-seconds", "-1"], 2, "--restart-seconds"),
         (vec!["--scenario", "/nowhere.yaml"], 4, "cannot read `/nowhere.yaml`"),
+        (vec!["--scenario", &jump], 2, "has the fault `clockJump`, which only"),
     ] {
         let mut command = Command::new(BINARY);
         let temporary = tempfile::tempdir().unwrap();

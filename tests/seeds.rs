@@ -4,6 +4,7 @@
 //! A seed that fails is told with the command that replays it, and the least that is left of it.
 
 #![expect(clippy::print_stdout, reason = "how much was run is worth a line")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use calico_dcos::sim::run::plant::Plant;
 use calico_dcos::sim::seeds::laws::Law;
@@ -32,15 +33,6 @@ fn a_hundred_histories_break_no_law() {
     run(0..100);
 }
 
-/// `SEEDS=FROM..TO` gives another range.
-#[test]
-#[ignore = "long: ten thousand histories"]
-fn long_ten_thousand_histories_break_no_law() {
-    let given = std::env::var("SEEDS").unwrap_or_default();
-    let (from, to) = given.split_once("..").unwrap_or_default();
-    run(from.parse().unwrap_or(0)..to.parse().unwrap_or(10_000));
-}
-
 /// A law is broken by the fault that is planted for it, and the suite sees it.
 #[track_caller]
 fn finds(plant: Plant, laws: &[Law]) {
@@ -48,12 +40,6 @@ fn finds(plant: Plant, laws: &[Law]) {
     let (seed, breach) = broken.expect_err("the suite is blind to it").remove(0);
     println!("{plant:?}: found with seed {seed}: {breach}");
     assert!(laws.contains(&breach.law), "seed {seed}: {breach}");
-}
-
-#[test]
-#[ignore = "long: dozens of histories"]
-fn long_finds_slots_that_are_counted_in_memory() {
-    finds(Plant::CountsInMemory, &[Law::Budget, Law::SlotFirst, Law::Settles]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::desired::{Source, read, set_path};
 use crate::sim::mesos::http::SimServer;
 use crate::sim::report::Report;
 use crate::sim::run::read_documents;
-use crate::sim::scenario::{Scenario, TimedEdit, Until};
+use crate::sim::scenario::{Fault, Scenario, TimedEdit, Until};
 use crate::sim::town::Town;
 use crate::words::HostName;
 use process::{Etcd, Launch};
@@ -177,6 +177,14 @@ impl Demo {
         })?;
         let scenario =
             Scenario::read(&path.display().to_string(), &text).map_err(Failure::input)?;
+        if let Some(fault) =
+            scenario.faults.iter().find_map(|timed| only_simulated(&timed.fault()?))
+        {
+            return Err(Failure::input(format!(
+                "`{}` has the fault `{fault}`, which only `calico-dcos simulate` can do; leave it out",
+                path.display()
+            )));
+        }
         let documents = read_documents(&scenario, path).map_err(Failure::environment)?;
         let sources: Vec<Source> =
             documents.iter().map(|(label, text)| Source::file(label, text.clone())).collect();
@@ -392,4 +400,17 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 
 fn refused(findings: &crate::desired::Findings) -> Failure {
     Failure::input(format!("the documents are refused\n\n{}", findings.render(true)))
+}
+/// The name of a fault that needs a modelled etcd or a modelled clock.
+fn only_simulated(fault: &Fault) -> Option<&'static str> {
+    match fault {
+        Fault::EtcdRestored(_) => Some("etcdRestored"),
+        Fault::AnswersLost(_) => Some("answersLost"),
+        Fault::CrashAtWrite(_) => Some("crashAtWrite"),
+        Fault::EtcdCut(_) => Some("etcdCut"),
+        Fault::MasterCut(_) => Some("masterCut"),
+        Fault::WatchLate(_) => Some("watchLate"),
+        Fault::ClockJump(_) => Some("clockJump"),
+        _ => None,
+    }
 }

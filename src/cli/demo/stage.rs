@@ -400,13 +400,13 @@ fn befall(town: &mut Town, now: Time, fault: Fault) {
             };
             cluster.set_network(now, faults);
         }
-        // The processes are not the town's.
+        // The processes are not the town's; and those that only a run in virtual time can do were
+        // refused before.
         Fault::ControllerCrash(_)
         | Fault::ControllerPaused(_)
         | Fault::EtcdDown(_)
-        | Fault::EtcdCompaction => {}
-        // Only a run in virtual time can do these; here they are told and nothing happens.
-        Fault::EtcdRestored(_)
+        | Fault::EtcdCompaction
+        | Fault::EtcdRestored(_)
         | Fault::AnswersLost(_)
         | Fault::CrashAtWrite(_)
         | Fault::EtcdCut(_)

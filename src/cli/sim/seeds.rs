@@ -47,13 +47,13 @@ impl Seeds {
         let told = Mutex::new(began);
         let tell = |seed: u64, breach: Option<&Breach>| {
             if let Some(breach) = breach.filter(|_| self.most > 1) {
-                eprintln!("{seed}: {breach}");
+                let _ = writeln!(anstream::stderr(), "{seed}: {breach}");
             }
             let Ok(mut told) = told.try_lock() else { return };
             if told.elapsed() >= TELLS {
                 *told = Instant::now();
                 let a_second = (seed - self.from) / began.elapsed().as_secs().max(1);
-                eprintln!("{seed} of {}, {a_second} a second", self.to);
+                let _ = writeln!(anstream::stderr(), "{seed} of {}, {a_second} a second", self.to);
             }
         };
         match range::run(self.from..self.to, None, self.most, tell) {

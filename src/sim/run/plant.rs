@@ -70,14 +70,15 @@ impl Plant {
     /// Whether an entry is there for a controller that lists, and as what.
     fn lists(self, entry: &mut Entry) -> bool {
         match (self, &entry.key) {
-            (Self::CountsInMemory, Key::Slot(_)) => false,
+            (Self::CountsInMemory, Key::Slot(_)) | (Self::ForgetsHalt, Key::RolloutHost(_)) => {
+                false
+            }
             (Self::CountsInMemory, Key::SlotGuard) => {
                 if let Ok(guard) = serde_json::from_str::<Guard>(&entry.value) {
                     entry.value = to_json(&Guard { held: 0, ..guard });
                 }
                 true
             }
-            (Self::ForgetsHalt, Key::RolloutHost(_)) => false,
             (Self::ForgetsHalt, Key::RolloutState) => {
                 let state = serde_json::from_str::<RolloutState>(&entry.value);
                 !state.is_ok_and(|state| matches!(state.stage, Stage::Halted { .. }))

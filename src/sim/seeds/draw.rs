@@ -225,7 +225,7 @@ impl Dice {
                 ("pools/other", "spec.rollout.paused", json!(true), Some(json!(false)))
             }
             6 => {
-                let then = back.then(|| json!(true));
+                let then = back.then_some(json!(true));
                 ("cluster", "spec.calicoNode.enabled", json!(false), then)
             }
             7 => {

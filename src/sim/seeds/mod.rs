@@ -199,7 +199,7 @@ impl History {
     /// Whether the last edit of a field says so.
     fn ends_with(&self, field: &str, value: &Value) -> bool {
         let sets = self.scenario.edits.iter().flat_map(|edit| &edit.set);
-        let last = sets.filter(|(path, _)| path.ends_with(field)).last();
+        let last = sets.rev().find(|(path, _)| path.ends_with(field));
         last.is_some_and(|(_, last)| last == value)
     }
 
