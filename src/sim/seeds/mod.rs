@@ -1,7 +1,7 @@
 //! Histories from seeds: a number gives a small cluster, edits and faults; the cluster is run in
 //! virtual time, and the [`laws`] are looked at after every event, as the hosts see it.
 //!
-//! - [`draw`]: a number becomes a [`History`].
+//! - [`mod@draw`]: a number becomes a [`History`].
 //! - [`laws`]: what must hold, whatever happens.
 //! - [`range`]: many of them.
 //! - [`shrink`]: the least of a history that still breaks a law.
