@@ -118,7 +118,10 @@ impl Step for MesosAgent {
         }
         let old = before.environment.as_deref().unwrap_or_default();
         let text = flags::environment(sight.environment(), old, &work.changes);
-        if text != sight.environment() {
+        if text.is_empty() && before.environment.is_none() {
+            // It was there for our sake alone.
+            host.root.remove(sight.of.environment)?;
+        } else if text != sight.environment() {
             host.root.write(sight.of.environment, text.as_bytes(), 0o644, Staging::Beside)?;
         }
         for written in notes.left_over(&work.plan.parts) {

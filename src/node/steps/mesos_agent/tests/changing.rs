@@ -50,7 +50,7 @@ async fn net_modules_give_way_to_cni_in_one_restart_and_back() {
     assert_eq!(hash(&fake).await, Some(modules::target().hash));
 
     MesosAgent.apply(&fake.host, Attempt(4), &off()).await.unwrap();
-    assert_eq!(fake.text(OVERRIDE).unwrap_or_default(), "");
+    assert_eq!(fake.text(OVERRIDE), None, "it was there for our sake alone");
     assert_eq!(fake.text("/calico/calico_mesos"), None);
 }
 
