@@ -144,7 +144,7 @@ tests() { # [--all]
   fi
   ! use_docker || [[ -z $(hosts) ]] || down
   LAB_CONTROLLER=0 up
-  LAB_GATEWAY=$gateway cargo nextest run --locked --cargo-quiet --run-ignored only -E "$which" --test-threads 1 ||
+  LAB_GATEWAY=$gateway cargo nextest run --locked --cargo-quiet --no-fail-fast --run-ignored only -E "$which" --test-threads 1 ||
     status=$?
   ((status == 0)) || collect
   [[ -n ${LAB_KEEP:-} ]] || down
