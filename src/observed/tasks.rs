@@ -84,7 +84,25 @@ impl From<&ComponentSpec> for Supervised {
     }
 }
 
+impl TaskRecord {
+    /// The task whose place this one was to take, as far as this record knows it: of what it
+    /// supervises nothing is known, so that it is replaced again.
+    #[must_use]
+    pub fn predecessor(&self) -> Option<Self> {
+        let id = self.replaces.clone()?;
+        let unknown = Self { supervised: None, attempt: None, replaces: None, ..self.clone() };
+        Some(Self { id, seen: Seen::Nothing, ..unknown })
+    }
+}
+
 impl HostTasks {
+    /// Whoever was to be replaced has ended.
+    pub fn has_ended(&mut self, old: &TaskId) {
+        for task in self.tasks.values_mut() {
+            task.replaces.take_if(|replaced| replaced == old);
+        }
+    }
+
     /// The task that carries a change, if one does.
     #[must_use]
     pub fn carrier(&self) -> Option<(TaskKind, &TaskRecord)> {

@@ -167,13 +167,9 @@ impl Controller {
 
     fn unlaunched(&mut self, launch: &Launch, now: Time) {
         for task in &launch.tasks {
-            let Some((name, kind)) = self.task_index.remove(&task.task_id) else { continue };
-            if let Some(host) = self.hosts.touch(&name) {
-                host.drop_task(kind);
-                self.put_tasks(&name);
-            }
+            let Some((name, kind)) = self.task_index.get(&task.task_id).cloned() else { continue };
+            self.drop_task(&name, kind, now);
         }
-        let _ = now;
     }
 
     fn task_id(&mut self, kind: TaskKind, name: &HostName) -> TaskId {

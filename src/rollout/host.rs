@@ -16,7 +16,7 @@ use crate::plan::order_key;
 use crate::plan::reason::Reason;
 use crate::plan::window::{Opening, opening};
 
-use crate::words::{Generation, HostName, Revision, TaskId, TaskKind, Time};
+use crate::words::{AgentId, Generation, HostName, Revision, TaskId, TaskKind, Time};
 
 use super::launch::untouched;
 use super::records::Rendered;
@@ -115,11 +115,18 @@ impl Host {
         })
     }
 
-    /// The record of a task goes, and with it the wait for an answer about it.
-    pub(super) fn drop_task(&mut self, kind: TaskKind) {
-        if let Some(task) = self.tasks.tasks.remove(&kind) {
-            self.unanswered.remove(&task.id);
-        }
+    /// The record of a task goes, and with it the wait for an answer about it. If it was never
+    /// seen, the one whose place it was to take may still run: that is the host's again, given
+    /// here, until Mesos says that it has ended.
+    pub(super) fn drop_task(&mut self, kind: TaskKind) -> Option<(TaskId, AgentId)> {
+        let task = self.tasks.tasks.remove(&kind)?;
+        self.unanswered.remove(&task.id);
+        let seen = matches!(task.seen, Seen::Starting | Seen::Running);
+        let old = if seen { None } else { task.predecessor() }?;
+        let found = (old.id.clone(), old.agent.clone());
+        self.unanswered.insert(old.id.clone());
+        self.tasks.tasks.insert(kind, old);
+        Some(found)
     }
 
     /// An operator holds back what has not begun on it.

@@ -51,6 +51,12 @@ impl Controller {
                 self.reconciliation.add(status.task_id.clone(), agent.clone(), now.plus_secs(5));
             }
         } else if matches!(means, Means::Ended | Means::Vanished | Means::Invalid | Means::Lost) {
+            let host = status.agent_id.as_ref().and_then(|agent| self.agents.get(agent));
+            if let Some(host) = host.and_then(|name| self.hosts.all.get_mut(name))
+                && means != Means::Lost
+            {
+                host.tasks.has_ended(&status.task_id);
+            }
             self.made_place(&status.task_id, now);
         }
     }
@@ -173,11 +179,10 @@ impl Controller {
         if task.attempt == Some(attempt) {
             task.attempt = None;
             if kind == TaskKind::Change {
-                let id = task.id.clone();
-                host.drop_task(kind);
-                self.task_index.remove(&id);
+                self.drop_task(name, kind, now);
+            } else {
+                self.put_tasks(name);
             }
-            self.put_tasks(name);
         }
         self.judge(name, attempt, ending, now);
     }
@@ -216,9 +221,7 @@ impl Controller {
     ) {
         let Some(host) = self.hosts.touch(name) else { return };
         let ran = host.tasks.tasks.get(&kind).is_some_and(|task| task.seen == Seen::Running);
-        host.drop_task(kind);
-        self.task_index.remove(&status.task_id);
-        self.put_tasks(name);
+        self.drop_task(name, kind, now);
         let expected = means == Means::Ended && report(status).is_some();
         if !expected {
             self.calm(name, now);
@@ -229,6 +232,20 @@ impl Controller {
             }
         }
         self.made_place(&status.task_id, now);
+    }
+
+    /// The record of a task goes. If the one whose place it was to take may still run, that one is
+    /// asked after, and nothing is launched before it answers.
+    pub(super) fn drop_task(&mut self, name: &HostName, kind: TaskKind, now: Time) {
+        let Some(host) = self.hosts.touch(name) else { return };
+        if let Some(task) = host.tasks.tasks.get(&kind) {
+            self.task_index.remove(&task.id);
+        }
+        if let Some((old, agent)) = host.drop_task(kind) {
+            self.task_index.insert(old.clone(), (name.clone(), kind));
+            self.reconciliation.add(old, agent, now);
+        }
+        self.put_tasks(name);
     }
 
     /// A task has ended without ever having run. Said once it is no accident any more.

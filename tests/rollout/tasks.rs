@@ -5,6 +5,7 @@ use calico_dcos::mesos::v1::TaskState;
 use calico_dcos::mesos::v1::scheduler::Call;
 use calico_dcos::observed::facts::{JournalFacts, JournalState};
 use calico_dcos::observed::fleet::Condition;
+use calico_dcos::observed::tasks::HostTasks;
 use calico_dcos::rollout::event::Event;
 use calico_dcos::store::keys::Key;
 use calico_dcos::words::{TaskId, TaskKind};
@@ -228,4 +229,57 @@ fn point_29_what_an_accept_left_filtered_is_asked_for_when_there_is_work_again()
     bench.wait(10_000);
     assert_eq!(bench.reason("a1"), "waiting-for-offer");
     assert!(bench.calls.iter().any(|call| matches!(call, Call::Revive(_))), "{:?}", bench.calls);
+}
+
+/// A host whose calico/node is in place, under this supervisor, when another image is declared and
+/// the supervisor does not end. Gives it, its successor, which is never sent, and the observer.
+fn about_to_be_replaced(bench: &mut Bench) -> [TaskId; 3] {
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    let mut observer = bench.running.iter().map(|(task, _)| task.clone());
+    let observer = observer.find(|id| id.as_str().starts_with("observer")).unwrap();
+    bench.write(Some(&CLUSTER.replace("v1\"", "v2\"")));
+    bench.wait(5_000);
+    bench.offer("a1");
+    assert_eq!(bench.kills(), std::slice::from_ref(&task));
+    assert!(bench.slot("a1").is_some(), "the successor is written down");
+    let record = bench.etcd.get(&Key::Tasks("a1".into())).unwrap().value;
+    let record: HostTasks = serde_json::from_str(&record).unwrap();
+    let never_sent = record.carrier().unwrap().1.id.clone();
+    [task, never_sent, observer]
+}
+
+/// What the successor's record says of the one before is not forgotten with it.
+#[test]
+fn a_supervisor_that_does_not_end_is_waited_for_by_the_next_leader_too() {
+    let mut bench = Bench::new(&["a1"]);
+    let [old, never_sent, observer] = about_to_be_replaced(&mut bench);
+    bench.lead();
+    bench.reconciled(&observer, "a1", TaskState::Running);
+    bench.reconciled(&never_sent, "a1", TaskState::Gone);
+    bench.reconciled(&old, "a1", TaskState::Running);
+    for _ in 0..5 {
+        bench.offer("a1");
+        bench.wait(10_000);
+        assert_eq!(bench.launched(), [], "while one of its kind runs");
+    }
+    bench.update(&old, "a1", TaskState::Killed, None);
+    bench.wait(5_000);
+    bench.offer("a1");
+    bench.wait(5_000);
+    assert_eq!(bench.launched().len(), 1);
+}
+
+#[test]
+fn a_supervisor_that_has_ended_meanwhile_is_not_waited_for_by_the_next_leader() {
+    let mut bench = Bench::new(&["a1"]);
+    let [old, never_sent, observer] = about_to_be_replaced(&mut bench);
+    bench.lead();
+    bench.reconciled(&observer, "a1", TaskState::Running);
+    bench.update(&old, "a1", TaskState::Killed, None);
+    bench.reconciled(&never_sent, "a1", TaskState::Gone);
+    bench.wait(5_000);
+    bench.offer("a1");
+    bench.wait(5_000);
+    assert_eq!(bench.launched().len(), 1);
 }
