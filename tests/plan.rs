@@ -15,7 +15,7 @@ use calico_dcos::observed::facts::{
 };
 use calico_dcos::observed::fleet::{AgentSeen, Condition, HostRecord};
 use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
-use calico_dcos::plan::assess::{HostProgress, HostView};
+use calico_dcos::plan::assess::{HostProgress, HostView, Unlaunched};
 use calico_dcos::plan::canary::CanaryPhase;
 use calico_dcos::plan::control::Controls;
 use calico_dcos::plan::gate::{Limits, Phase, gate};
@@ -133,6 +133,13 @@ impl Host {
         if let Some(task) = self.tasks.tasks.get_mut(&TaskKind::CalicoNode) {
             task.attempt = None;
         }
+        self
+    }
+
+    fn launched_in_vain(mut self) -> Self {
+        let progress = self.progress.get_or_insert_with(|| HostProgress::new(Generation(2), NOW));
+        let (why, again_at) = ("3 launches came to nothing".into(), NOW.plus_secs(60));
+        progress.unlaunched = Some(Unlaunched { times: 3, why, again_at });
         self
     }
 
@@ -284,6 +291,20 @@ fn s14_a_host_that_fails_on_the_target_keeps_its_slot() {
     let mut guard = Guard::new("c".into());
     let hosts = [host("a1", &v0).in_flight(&v1, &mut guard).failed(), host("a2", &v0)];
     assert_eq!(table(&desired, &v1, &hosts), (vec![], "a1 failed, a2 waiting-for-slot".to_owned()));
+}
+
+/// Whoever has to act is asked to act.
+#[test]
+fn a_host_that_has_failed_says_so_even_when_launches_on_it_come_to_nothing() {
+    let (desired, v0, v1) = specs(TWO);
+    let mut guard = Guard::new("c".into());
+    let hosts = [
+        host("a1", &v0).in_flight(&v1, &mut guard).failed().launched_in_vain(),
+        host("a2", &v0).failed().launched_in_vain(),
+        host("a3", &v0).launched_in_vain(),
+    ];
+    let told = "a1 failed, a2 failed, a3 backing-off";
+    assert_eq!(table(&desired, &v1, &hosts), (vec![], told.to_owned()));
 }
 
 #[test]

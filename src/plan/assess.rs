@@ -191,7 +191,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
     let held = lost_with_slot(host)
         .or_else(|| under_way(host, facts, &work, now))
         .or_else(|| unreachable(host))
-        .or_else(|| unlaunched(host, now).filter(|_| !work.launches.is_empty()))
+        .or_else(|| unlaunched(host, now).filter(|_| !(work.launches.is_empty() || given_up(host))))
         .or_else(|| stale(host, now))
         .or_else(|| {
             // From here on only hosts that are out of sync are held.
@@ -275,14 +275,12 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
     let open = journal.is_some_and(|journal| journal.state == JournalState::Open);
     let reserved = host.slot.is_some_and(|slot| slot.state == SlotState::Reserved);
     let progress = host.progress;
-    if carried.is_none()
-        && let Some(held) = unlaunched(host, now)
-    {
-        return Some(held);
-    }
     if let (Some(progress), None) = (progress, carried) {
         if progress.failed {
             return Some(Reason::Failed { why: progress.why.clone() });
+        }
+        if let Some(held) = unlaunched(host, now) {
+            return Some(held);
         }
         if progress.failures > 0 && !open {
             let holds = || paused(host).or_else(|| undisturbed(host, now));
@@ -305,8 +303,7 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
 /// connected restarts it, as a rule.
 fn lost_with_slot(host: HostView<'_>) -> Option<Reason> {
     let agent = &host.record.agent;
-    let failed = host.progress.is_some_and(|progress| progress.failed);
-    let lost = host.slot.is_some() && agent.condition == Condition::Unreachable && !failed;
+    let lost = host.slot.is_some() && agent.condition == Condition::Unreachable && !given_up(host);
     lost.then_some(Reason::Unreachable {
         how: "its agent is not on the master's list; it keeps its slot until it is back, or \
               MARK_AGENT_GONE in Mesos says that it never will be",
@@ -372,6 +369,11 @@ fn blocked(host: HostView<'_>, facts: &Facts, work: &Work) -> Option<Reason> {
         known.or_else(|| left_alone(wanted(step)?, facts))
     };
     work.steps.iter().find_map(blocked).map(|why| Reason::Blocked { why })
+}
+
+/// Its attempts have failed, and an operator is asked for.
+fn given_up(host: HostView<'_>) -> bool {
+    host.progress.is_some_and(|progress| progress.failed)
 }
 
 /// Launches on it came to nothing; the next one waits.
