@@ -3,7 +3,7 @@
 pub(crate) mod binary;
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -46,6 +46,10 @@ impl Etcd {
         url(self.ports[0], &self.arguments)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports[0]).into()
+    }
+
     /// Where it keeps its data; gone with it.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -64,20 +68,22 @@ impl Etcd {
 
     /// Stops it from doing anything; connections stay open.
     pub(crate) fn freeze(&self) {
-        self.signal(Signal::STOP);
-        // The signal is on its way; the parent is told when the process has stopped.
-        let stopped = waitpid(Some(Pid::from_child(&self.server)), WaitOptions::UNTRACED);
-        assert!(stopped.is_ok_and(|it| it.is_some_and(|(_, status)| status.stopped())));
+        freeze(&self.server);
     }
 
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
-        self.signal(Signal::CONT);
+        kill_process(Pid::from_child(&self.server), Signal::CONT).expect("etcd takes signals");
     }
+}
 
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.server), signal).expect("etcd takes signals");
-    }
+/// Returns when the process stands still.
+pub(crate) fn freeze(process: &Child) {
+    let id = Pid::from_child(process);
+    kill_process(id, Signal::STOP).expect("it takes signals");
+    // The signal is on its way; the parent is told when the process has stopped.
+    let stopped = waitpid(Some(id), WaitOptions::UNTRACED);
+    assert!(stopped.is_ok_and(|it| it.is_some_and(|(_, status)| status.stopped())));
 }
 
 impl Drop for Etcd {

@@ -1,10 +1,12 @@
-//! A controller as a process of its own, a real etcd, and a simulated Mesos behind a [`Gate`].
+//! Controllers as processes of their own, a real etcd, and a simulated Mesos behind a [`Gate`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use calico_dcos::budget::slot::{Slot, SlotState};
 use calico_dcos::cli::state::State;
@@ -26,13 +28,21 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gate::{Gate, Log};
-use crate::support::{Etcd, PATIENCE};
+use crate::link::Link;
+use crate::support::{Etcd, PATIENCE, freeze};
+
+/// How long the lease of a controller is, in seconds.
+pub(crate) const LEASE: u64 = 5;
 
 /// Hosts that need a restart each, one at a time; the image can be put in.
 pub(crate) fn document(image: &str) -> String {
+    with_rollout("", image)
+}
+
+fn with_rollout(more: &str, image: &str) -> String {
     format!(
         "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {{name: test}}\nspec:\n  \
-         rollout: {{stabilitySeconds: 0, settleSeconds: 0, pace: {{burst: 100, perMinute: 600}}}}\n  \
+         rollout: {{{more}stabilitySeconds: 0, settleSeconds: 0, pace: {{burst: 100, perMinute: 600}}}}\n  \
          docker: {{clusterStore: etcd://127.0.0.1:2379}}\n  \
          calicoNode: {{image: \"{image}\"}}\n"
     )
@@ -46,6 +56,10 @@ pub(crate) struct Setting {
     /// Of Mesos.
     pub(crate) version: &'static str,
     pub(crate) restart_seconds: f64,
+    /// More fields of `rollout`, each with a comma.
+    pub(crate) rollout: &'static str,
+    /// More arguments of etcd.
+    pub(crate) etcd: &'static [&'static str],
     pub(crate) timings: fn(&mut Timings),
     pub(crate) agent: fn(AgentIndex, &mut AgentConfig),
 }
@@ -57,6 +71,8 @@ impl Default for Setting {
             public: 0,
             version: "1.11.0",
             restart_seconds: 0.3,
+            rollout: "",
+            etcd: &[],
             timings: |_| {},
             agent: |_, _| {},
         }
@@ -79,6 +95,7 @@ pub(crate) struct Bench {
     pub(crate) store: EtcdStore,
     pub(crate) mesos: Arc<SimServer<Town>>,
     pub(crate) gate: Gate,
+    rollout: &'static str,
     hosts: usize,
     files: TempDir,
     begun: Time,
@@ -90,10 +107,44 @@ pub(crate) struct Controller {
     log: PathBuf,
 }
 
+/// One that can be cut off.
+pub(crate) struct Linked {
+    pub(crate) process: Controller,
+    pub(crate) etcd: Link,
+    pub(crate) master: Link,
+}
+
 impl Controller {
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it takes signals");
+    }
+
+    /// Stops it from doing anything, wherever it is; its connections stay open.
+    pub(crate) fn freeze(&self) {
+        freeze(&self.process);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until it has said these words.
+    pub(crate) async fn until_said(&self, words: &str) {
+        // Nobody tells when a file grows.
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        let waiting = async {
+            while !self.said().contains(words) {
+                look.tick().await;
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(said.is_ok(), "it never said `{words}`");
     }
 
     /// How it ends by itself.
@@ -138,35 +189,67 @@ impl Bench {
         for (index, member) in members.iter_mut().enumerate() {
             (setting.agent)(index, &mut member.agent);
         }
-        let document = document("calico/node:v1");
+        let document = with_rollout(setting.rollout, "calico/node:v1");
         let desired = read(&[Source::file("cluster", document.clone())]).unwrap();
         let town = Town::of((config, members), desired, clock::now());
         let mesos = SimServer::start(([127, 0, 0, 1], 0).into(), town).await.unwrap();
         let mesos = Arc::new(mesos);
         let gate = Gate::open(Arc::clone(&mesos)).await;
-        let etcd = Etcd::start();
+        let etcd = Etcd::start_with(setting.etcd);
         let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
         let store = EtcdStore::connect(&options).await.unwrap();
         let files = tempfile::tempdir().unwrap();
         let hosts = (setting.hosts + setting.public) as usize;
-        let bench = Self { etcd, store, mesos, gate, hosts, files, begun: clock::now() };
+        let (rollout, begun) = (setting.rollout, clock::now());
+        let bench = Self { etcd, store, mesos, gate, rollout, hosts, files, begun };
         bench.put(&document).await;
         bench
     }
 
     /// Starts a controller that knows the master by the gate alone.
     pub(crate) fn start(&self) -> Controller {
-        let log = self.files.path().join(format!("{}.log", clock::now().0));
-        let said = File::create(&log).unwrap();
+        self.start_with("calico", LEASE, &self.etcd.endpoint(), self.gate.address)
+    }
+
+    /// With a name for people, its lease in seconds, and where etcd and the master are.
+    pub(crate) fn start_with(
+        &self,
+        name: &str,
+        lease: u64,
+        etcd: &str,
+        master: SocketAddr,
+    ) -> Controller {
+        let said = self.files.path().join(format!("{name}-{}.log", clock::now().0));
+        let log = File::create(&said).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_calico-dcos"))
-            .args(["run", "--etcd-endpoints", &self.etcd.endpoint(), "--allow-open-etcd"])
-            .args(["--mesos-master", &format!("http://{}", self.gate.address)])
-            .args(["--artifact-url", "http://demo.invalid/calico-dcos", "--lease-seconds", "5"])
+            .args(["run", "--name", name, "--etcd-endpoints", etcd, "--allow-open-etcd"])
+            .args(["--mesos-master", &format!("http://{master}")])
+            .args(["--artifact-url", "http://demo.invalid/calico-dcos"])
+            .args(["--lease-seconds", &lease.to_string()])
             .stdout(Stdio::null())
-            .stderr(said)
+            .stderr(log)
             .spawn()
             .expect("the binary can be run");
-        Controller { process, log }
+        Controller { process, log: said }
+    }
+
+    /// Starts a controller that has links of its own to etcd and to the master.
+    pub(crate) async fn start_linked(&self, name: &str) -> Linked {
+        let etcd = Link::to(self.etcd.address()).await;
+        let master = Link::to(self.gate.address).await;
+        let endpoint = format!("http://{}", etcd.address);
+        let process = self.start_with(name, LEASE, &endpoint, master.address);
+        Linked { process, etcd, master }
+    }
+
+    /// Waits until a controller leads that has this name.
+    pub(crate) async fn led_by(&self, name: &str) -> State {
+        self.until("another leader", |state| leader(state) == Some(name)).await
+    }
+
+    /// Declares this image, with the fields of `rollout` that the bench was made with.
+    pub(crate) async fn declare(&self, image: &str) {
+        self.put(&with_rollout(self.rollout, image)).await;
     }
 
     pub(crate) async fn put(&self, text: &str) {
@@ -349,6 +432,16 @@ fn is_question(kind: &str) -> bool {
 
 fn view(state: &State) -> Option<View> {
     View::new(state.clone(), Vec::new(), clock::now()).ok()
+}
+
+/// So many hosts are in sync, by the plan that `diff` and `status` show.
+pub(crate) fn in_sync(state: &State) -> usize {
+    summary(state).map_or(0, |summary| summary.in_sync)
+}
+
+/// The name of the controller that leads.
+pub(crate) fn leader(state: &State) -> Option<&str> {
+    state.leader.as_ref().map(|leader| leader.name.as_str())
 }
 
 pub(crate) fn summary(state: &State) -> Option<Summary> {
