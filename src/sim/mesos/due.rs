@@ -85,7 +85,13 @@ impl SimMesos {
         let connected = |master: &Master| {
             master.agent(index).is_some_and(|record| record.standing == Standing::Connected)
         };
+        let config = self.agents.get(index).map(|(_, config)| config);
+        let is_down = config.is_some_and(|config| master.schedule.is_down(config));
         match message {
+            // It is told to shut down.
+            ToMaster::Register | ToMaster::Reregister { .. } if is_down => {
+                self.agent(index, Agent::unregister);
+            }
             ToMaster::Register => {
                 if let Some((_, config)) = self.agents.get(index) {
                     master.register(cx, index, Arc::clone(config));

@@ -2,6 +2,7 @@
 //! deactivation and draining.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
@@ -16,35 +17,142 @@ use crate::mesos::v1::scheduler::{Event, InverseAnswer};
 use crate::mesos::v1::{self, Address, FrameworkId, Nanoseconds, Unavailability, Url};
 use crate::words::Time;
 
-/// The maintenance schedule.
+/// The maintenance schedule, and the machines that are down by it.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// As it was given.
     given: Value,
-    windows: Vec<(String, String, Unavailability)>,
+    windows: Vec<(Machine, Unavailability)>,
+    down: BTreeSet<Machine>,
+}
+
+/// A machine: host name, compared as Mesos does, and address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Machine(String, String);
+
+impl Machine {
+    /// As an operator names it (`maintenance.cpp`, `validation::machine`).
+    fn read(given: &Value) -> Result<Self, Outcome> {
+        let text = |key: &str| given[key].as_str().unwrap_or_default();
+        let (hostname, ip) = (text("hostname"), text("ip"));
+        let why = if hostname.is_empty() && ip.is_empty() {
+            "Both 'hostname' and 'ip' for a machine are empty".to_owned()
+        } else if !ip.is_empty() && ip.parse::<Ipv4Addr>().is_err() {
+            "Failed to parse the IP".to_owned()
+        } else {
+            return Ok(Self(hostname.to_ascii_lowercase(), ip.to_owned()));
+        };
+        Err(Outcome::refused(400, why))
+    }
+
+    /// A list of them, each once (`validation::machines`).
+    fn list(given: &Value) -> Result<Vec<Self>, Outcome> {
+        let listed = given.as_array().map_or(&[][..], Vec::as_slice);
+        let machines: Vec<_> = listed.iter().map(Self::read).collect::<Result<_, _>>()?;
+        let repeated = machines.iter().enumerate().find(|(at, it)| machines[..*at].contains(it));
+        match repeated {
+            _ if machines.is_empty() => Err(Outcome::refused(400, "List of machines is empty")),
+            Some((_, machine)) => Err(machine.twice()),
+            None => Ok(machines),
+        }
+    }
+
+    fn twice(&self) -> Outcome {
+        self.refused("appears more than once in the schedule")
+    }
+
+    fn refused(&self, why: &str) -> Outcome {
+        let Self(hostname, ip) = self;
+        let machine = format!("hostname: \"{hostname}\"\nip: \"{ip}\"\n");
+        Outcome::refused(400, format!("Machine '{machine}' {why}"))
+    }
+
+    fn is(&self, config: &AgentConfig) -> bool {
+        *self == Self(config.hostname.to_ascii_lowercase(), config.ip.to_string())
+    }
 }
 
 impl Schedule {
-    fn read(given: &Value) -> Option<Self> {
-        let mut windows = Vec::new();
+    /// Reads another one, with what Mesos says against it (`maintenance.cpp`,
+    /// `validation::schedule`). Windows may overlap; a machine is in one.
+    fn next(&self, given: &Value) -> Result<Self, Outcome> {
+        let mut windows: Vec<(Machine, Unavailability)> = Vec::new();
         for window in given["windows"].as_array().into_iter().flatten() {
-            let away: Unavailability =
-                serde_json::from_value(window.get("unavailability")?.clone()).ok()?;
-            for machine in window["machine_ids"].as_array().into_iter().flatten() {
-                let text = |key: &str| machine[key].as_str().unwrap_or_default().to_owned();
-                windows.push((text("hostname"), text("ip"), away));
+            let away: Option<Unavailability> =
+                window.get("unavailability").and_then(|it| serde_json::from_value(it.clone()).ok());
+            let Some(away) = away else {
+                let why = "A window without 'unavailability' is not valid";
+                return Err(Outcome::refused(400, why));
+            };
+            let machines = window["machine_ids"].as_array().map_or(&[][..], Vec::as_slice);
+            if machines.is_empty() {
+                let why = "List of machines in the maintenance window is empty";
+                return Err(Outcome::refused(400, why));
+            }
+            if away.duration.is_some_and(|duration| duration.nanoseconds < 0) {
+                return Err(Outcome::refused(400, "Unavailability 'duration' is negative"));
+            }
+            for machine in machines {
+                let machine = Machine::read(machine)?;
+                if windows.iter().any(|(known, _)| *known == machine) {
+                    return Err(machine.twice());
+                }
+                windows.push((machine, away));
             }
         }
-        Some(Self { given: given.clone(), windows })
+        let listed = |down: &&Machine| windows.iter().any(|(machine, _)| machine == *down);
+        if let Some(machine) = self.down.iter().find(|down| !listed(down)) {
+            return Err(machine.refused("is deactivated and cannot be removed from the schedule"));
+        }
+        Ok(Self { given: given.clone(), windows, down: self.down.clone() })
+    }
+
+    /// Machines go down, or come up and leave the schedule.
+    fn turn(&mut self, given: &Value, down: bool) -> Result<Vec<Machine>, Outcome> {
+        let machines = Machine::list(given)?;
+        for machine in &machines {
+            if !self.windows.iter().any(|(known, _)| known == machine) {
+                return Err(machine.refused("is not part of a maintenance schedule"));
+            }
+            match (down, self.down.contains(machine)) {
+                (true, true) => {
+                    return Err(
+                        machine.refused("is not in DRAINING mode and cannot be brought down")
+                    );
+                }
+                (false, false) => {
+                    return Err(machine.refused("is not in DOWN mode and cannot be brought up"));
+                }
+                _ => {}
+            }
+        }
+        if down {
+            self.down.extend(machines.iter().cloned());
+            return Ok(machines);
+        }
+        self.down.retain(|machine| !machines.contains(machine));
+        self.windows.retain(|(machine, _)| !machines.contains(machine));
+        for window in self.given["windows"].as_array_mut().into_iter().flatten() {
+            if let Some(ids) = window["machine_ids"].as_array_mut() {
+                ids.retain(|id| Machine::read(id).is_ok_and(|id| !machines.contains(&id)));
+            }
+        }
+        if let Some(windows) = self.given["windows"].as_array_mut() {
+            windows
+                .retain(|window| window["machine_ids"].as_array().is_some_and(|m| !m.is_empty()));
+        }
+        Ok(machines)
+    }
+
+    /// Whether the machine of that agent is down: the agent is not let in.
+    pub(super) fn is_down(&self, config: &AgentConfig) -> bool {
+        self.down.iter().any(|machine| machine.is(config))
     }
 
     /// When the machine of that agent will be away.
     pub(super) fn of(&self, config: &AgentConfig) -> Option<Unavailability> {
-        let ip = config.ip.to_string();
-        let mine = |(host, address, _): &&(String, String, Unavailability)| {
-            *host == config.hostname && *address == ip
-        };
-        self.windows.iter().find(mine).map(|(_, _, away)| *away)
+        let mine = |(machine, _): &&(Machine, Unavailability)| machine.is(config);
+        self.windows.iter().find(mine).map(|(_, away)| *away)
     }
 
     pub(super) fn told(&self) -> Value {
@@ -85,10 +193,7 @@ impl Master {
         cx: &mut Context,
         given: &Value,
     ) -> Result<(), Outcome> {
-        let Some(schedule) = Schedule::read(given) else {
-            return Err(Outcome::refused(400, "A window without 'unavailability' is not valid"));
-        };
-        self.schedule = schedule;
+        self.schedule = self.schedule.next(given)?;
         for framework in self.frameworks.values_mut() {
             framework.inverse_filters.clear();
         }
@@ -103,13 +208,33 @@ impl Master {
         if self.schedule.windows.is_empty() {
             return json!({});
         }
-        let machines: Vec<_> = self
-            .schedule
-            .windows
-            .iter()
-            .map(|(hostname, ip, _)| json!({ "id": { "hostname": hostname, "ip": ip } }))
-            .collect();
-        json!({ "draining_machines": machines })
+        let id = |Machine(hostname, ip): &Machine| json!({ "hostname": hostname, "ip": ip });
+        let machines = self.schedule.windows.iter().map(|(machine, _)| machine);
+        let (down, draining): (Vec<_>, Vec<_>) =
+            machines.partition(|machine| self.schedule.down.contains(machine));
+        let mut status = json!({});
+        if !draining.is_empty() {
+            let told = draining.into_iter().map(|machine| json!({ "id": id(machine) }));
+            status["draining_machines"] = told.collect();
+        }
+        if !down.is_empty() {
+            status["down_machines"] = down.into_iter().map(id).collect();
+        }
+        status
+    }
+
+    /// Machines are taken down: their agents are to be shut down.
+    pub(super) fn machines_down(&mut self, given: &Value) -> Result<Vec<AgentIndex>, Outcome> {
+        let machines = self.schedule.turn(given, true)?;
+        let is_of =
+            |record: &AgentRecord| machines.iter().any(|machine| machine.is(&record.config));
+        let indices = 0..self.agents.len();
+        Ok(indices.filter(|&index| self.agent(index).is_some_and(is_of)).collect())
+    }
+
+    /// Machines are in use again, once their agents are started.
+    pub(super) fn machines_up(&mut self, given: &Value) -> Result<(), Outcome> {
+        self.schedule.turn(given, false).map(drop)
     }
 
     /// Asks frameworks to leave agents that will be away, where they have something and were not

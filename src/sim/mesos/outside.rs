@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use super::agent::Agent;
 use super::{AgentIndex, Authentication, NetworkFaults, SimMesos, Traffic};
 use crate::mesos::v1::{MasterInfo, TaskStatus};
 use crate::words::{AgentId, Time};
@@ -96,6 +97,12 @@ impl SimMesos {
         }
     }
 
+    /// The maintenance schedule, as `GET_MAINTENANCE_SCHEDULE` tells it.
+    #[must_use]
+    pub fn maintenance_schedule(&self) -> serde_json::Value {
+        self.master.schedule.told()
+    }
+
     /// An operator marks the agent gone (`MARK_AGENT_GONE`).
     pub fn agent_gone(&mut self, now: Time, agent: AgentIndex) {
         self.advance(now);
@@ -112,10 +119,15 @@ impl SimMesos {
     /// An agent is told to unregister (SIGUSR1): its tasks end, and its process with them.
     pub fn agent_unregisters(&mut self, now: Time, index: AgentIndex) {
         self.advance(now);
-        let Some((agent, config)) = self.agents.get_mut(index) else { return };
-        agent.unregister(&mut self.cx);
+        let Some((_, config)) = self.agents.get(index) else { return };
         let why = format!("Agent {} removed: the agent unregistered", config.hostname);
-        self.master.remove_agent(&mut self.cx, index, &why);
+        self.shut_down(index, &why);
+    }
+
+    /// An agent ends, with its tasks, and the master knows.
+    pub(super) fn shut_down(&mut self, index: AgentIndex, why: &str) {
+        self.agent(index, Agent::unregister);
+        self.master.remove_agent(&mut self.cx, index, why);
     }
 
     /// The work directory of an agent is removed while its process is down: the next start

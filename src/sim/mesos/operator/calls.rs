@@ -66,6 +66,12 @@ impl SimMesos {
                 let schedule = &parameters["schedule"];
                 self.master.update_schedule(&mut self.cx, schedule)?;
             }
+            "START_MAINTENANCE" => {
+                for index in self.master.machines_down(&parameters["machines"])? {
+                    self.shut_down(index, "Operator initiated 'Machine DOWN'");
+                }
+            }
+            "STOP_MAINTENANCE" => self.master.machines_up(&parameters["machines"])?,
             // What Mesos answers to a type that it does not know; to one that this does not model,
             // too.
             _ => return Err(Outcome::refused(400, decode::NO_OPERATOR_TYPE)),
@@ -173,12 +179,14 @@ fn needed<'a>(kind: &str, call: &'a Value) -> Result<&'a Value, Outcome> {
 }
 
 /// Calls that have parameters.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 9] = [
     "DEACTIVATE_AGENT",
     "DRAIN_AGENT",
     "GET_METRICS",
     "MARK_AGENT_GONE",
     "REACTIVATE_AGENT",
+    "START_MAINTENANCE",
+    "STOP_MAINTENANCE",
     "TEARDOWN",
     "UPDATE_MAINTENANCE_SCHEDULE",
 ];

@@ -2,6 +2,7 @@
 
 mod agents;
 mod faults;
+mod maintenance;
 mod offers;
 mod profiles;
 mod subscriptions;
