@@ -20,6 +20,7 @@ use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
 use calico_dcos::plan::assess::{HostView, assess};
 use calico_dcos::plan::canary::CanaryPhase;
 use calico_dcos::plan::gate::Phase;
+use calico_dcos::plan::line::Asked;
 use calico_dcos::plan::{FleetView, plan};
 use calico_dcos::rollout::Controller;
 use calico_dcos::rollout::event::{Effect, Event};
@@ -52,6 +53,7 @@ fn host(n: usize, spec: &HostSpec, in_sync: bool) -> Host {
         roles: ["*".to_owned()].into(),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".into(),
+        ip: None,
         room: None,
     };
     let component = |(component, wanted): (&Component, &calico_dcos::desired::ComponentSpec)| {
@@ -110,6 +112,7 @@ fn view<'a>(host: &'a Host, spec: &'a HostSpec) -> HostView<'a> {
         progress: None,
         excluded: false,
         paused: None,
+        notice: None,
     }
 }
 
@@ -134,7 +137,7 @@ fn benches(criterion: &mut Criterion) {
                         rollout: &desired.cluster.spec.rollout,
                         phase: Phase::Running,
                         canary: CanaryPhase::Over,
-                        closed_gate: None,
+                        asked: Asked::default(),
                         permits: Permits::UNLIMITED,
                         own_host: None,
                         mean_hold_seconds: None,

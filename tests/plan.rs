@@ -19,6 +19,8 @@ use calico_dcos::plan::assess::{HostProgress, HostView, Unlaunched};
 use calico_dcos::plan::canary::CanaryPhase;
 use calico_dcos::plan::control::Controls;
 use calico_dcos::plan::gate::{Limits, Phase, gate};
+use calico_dcos::plan::line::Asked;
+use calico_dcos::plan::notice::Notice;
 use calico_dcos::plan::step::{Action, Disruption, target};
 use calico_dcos::plan::{FleetView, Plan, plan, totals};
 use calico_dcos::words::{Attempt, Component, Generation, HostName, TaskKind, Time};
@@ -41,6 +43,7 @@ struct Host {
     slot: Option<Slot>,
     progress: Option<HostProgress>,
     excluded: bool,
+    notice: Option<Notice>,
 }
 
 /// A host on which calico/node runs as `has` says, with all its tasks.
@@ -52,6 +55,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
         roles: ["*".to_owned()].into(),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".into(),
+        ip: None,
         room: None,
     };
     let wanted = &has.components[&Component::CalicoNode];
@@ -93,7 +97,15 @@ fn host(name: &str, has: &HostSpec) -> Host {
     tasks
         .tasks
         .insert(TaskKind::CalicoNode, task(TaskKind::CalicoNode, Some(Supervised::from(wanted))));
-    Host { name: name.into(), record, tasks, slot: None, progress: None, excluded: false }
+    Host {
+        name: name.into(),
+        record,
+        tasks,
+        slot: None,
+        progress: None,
+        excluded: false,
+        notice: None,
+    }
 }
 
 impl Host {
@@ -186,6 +198,7 @@ fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) ->
             progress: host.progress.as_ref(),
             paused: None,
             excluded: host.excluded,
+            notice: host.notice.as_ref(),
         };
         (&host.name, view)
     };
@@ -194,7 +207,7 @@ fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) ->
         rollout: &desired.cluster.spec.rollout,
         phase: Phase::open(&desired.cluster.spec.rollout, Generation(1), &Controls::default()),
         canary: CanaryPhase::of(&desired.cluster.spec.rollout, true, None, false),
-        closed_gate: None,
+        asked: Asked::default(),
         permits: Permits::UNLIMITED,
         own_host: None,
         mean_hold_seconds: None,
@@ -511,6 +524,21 @@ fn what_is_held_back_or_what_this_version_cannot_do_does_not_start() {
         assert_eq!(starts, Vec::<String>::new(), "{rollout}");
         assert_eq!(reasons, format!("a0 {code}"), "{rollout}");
     }
+}
+
+#[test]
+fn s82_hosts_that_frameworks_were_told_of_go_first_and_nobody_goes_untold() {
+    let (desired, v0, v1) = specs("{maxConcurrentRestarts: 2, drain: {mode: maintenance}}");
+    let drain = &desired.cluster.spec.rollout.drain;
+    let told = |name: &str, given| {
+        let notice = Notice::new(&name.into(), [10, 0, 0, 1].into(), drain, NOW);
+        Host { notice: Some(Notice { given, ..notice }), ..host(name, &v0) }
+    };
+    let hosts = [host("a0", &v0), told("a1", None), told("a2", Some(NOW)), host("a3", &v0)];
+    let (starts, reasons) = table(&desired, &v1, &hosts);
+    assert_eq!(starts, ["a2"]);
+    let expected = "a0 waiting-for-slot, a1 waiting-for-gate, a3 waiting-for-slot";
+    assert_eq!(reasons, expected, "a1 has its turn while it is told");
 }
 
 #[test]

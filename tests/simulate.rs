@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use calico_dcos::desired::Source;
 use calico_dcos::sim::report::Report;
 use calico_dcos::sim::run::{Options, World, read_documents};
 use calico_dcos::sim::scenario::Scenario;
-use calico_dcos::store::Space;
+use calico_dcos::store::{Key, Space};
 use calico_dcos::words::Component;
 
 const CLUSTER: &str = r#"
@@ -310,6 +311,77 @@ fn point_36_nothing_begins_on_a_host_whose_maintenance_is_announced_and_all_othe
         assert!(of(&format!("{host}: slot given back")).iter().all(|at| *at < 60.0));
     }
     assert_eq!(report.tasks_launched, report.tasks_minimum);
+}
+
+/// Nobody is told of anything that is not written down, at any moment.
+fn drained(scenario: &str, rollout: &str) -> World {
+    let head = "apiVersion: calico-dcos/v1\nkind: Scenario\ndesired: []\n";
+    let scenario = Scenario::read("test", &format!("{head}{scenario}")).unwrap();
+    let text = cluster("2", "").replace("rollout: {", &format!("rollout: {{{rollout}, "));
+    let documents = vec![("cluster.yaml".to_owned(), text)];
+    let options = Options { notes: true, ..Options::default() };
+    let mut world = World::new(&scenario, &documents, &options).unwrap();
+    world.run_with(scenario.until, |world| {
+        for host in announced(world) {
+            let notice = world.etcd().get(&Key::Notice(host.as_str().into()));
+            assert!(notice.is_some() || host.starts_with('b'), "{host} is not written down");
+        }
+    });
+    world
+}
+
+/// The machines in the maintenance schedule.
+fn announced(world: &World) -> Vec<String> {
+    let schedule = world.cluster().mesos.maintenance_schedule();
+    let machines = schedule["windows"].as_array().into_iter().flatten();
+    let machines = machines.filter_map(|window| window["machine_ids"][0]["hostname"].as_str());
+    machines.map(str::to_owned).collect()
+}
+
+const DRAIN: &str = "drain: {mode: maintenance, waitSeconds: 20}";
+
+#[test]
+fn s82_frameworks_are_told_a_wave_ahead_so_that_slots_are_idle_only_at_first() {
+    let mut world =
+        drained("hosts: [{count: 8, name: \"a{n}\", restartSeconds: {median: 19}}]", DRAIN);
+    assert_eq!(announced(&world), Vec::<String>::new());
+    let report = world.report();
+    assert_converged(&report);
+    assert_eq!(report.tasks_launched, report.tasks_minimum);
+    let of = |what: &str| -> BTreeMap<String, f64> {
+        let told = report.timeline.iter().filter(|h| h.what.contains(what));
+        told.map(|h| (h.what.split(':').next().unwrap().to_owned(), h.at)).collect()
+    };
+    let (told, begun) = (of("the frameworks are told"), of("slot reserved"));
+    assert_eq!(begun.len(), 8);
+    for (host, at) in &begun {
+        assert!(at - told[host] >= 20.0, "{host} was told of at {} and began at {at}", told[host]);
+    }
+    // The first wave waits for its frameworks; those after it have been waiting meanwhile.
+    let idle = report.seconds / report.ideal_seconds;
+    assert!(
+        idle < 1.15,
+        "{} s of {} s {:#?}",
+        report.seconds,
+        report.ideal_seconds,
+        report.timeline.iter().map(|h| format!("{:.1} {}", h.at, h.what)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn s57_and_s82_a_leader_killed_at_any_moment_leaves_no_announcement_behind() {
+    for at in (3_000..40_000).step_by(397) {
+        let scenario = format!(
+            "hosts: [{{count: 3, name: \"a{{n}}\", restartSeconds: {{median: 1}}}}, \
+             {{count: 1, name: b1, observed: {{}}}}]\nfaults:\n  \
+             - {{at: 2s, maintenance: {{host: b1, for: 60m}}}}\n  \
+             - {{at: {at}ms, controllerCrash: {{for: 2s}}}}\nuntil: 10m"
+        );
+        let mut world =
+            drained(&scenario, "drain: {mode: maintenance, waitSeconds: 3}, exclude: [b1]");
+        assert_converged(&world.report());
+        assert_eq!(announced(&world), ["b1"], "killed at {at} ms");
+    }
 }
 
 #[test]

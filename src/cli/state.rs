@@ -11,6 +11,7 @@ use crate::observed::fleet::{AgentSeen, HostRecord};
 use crate::observed::tasks::HostTasks;
 use crate::plan::assess::HostProgress;
 use crate::plan::control::{Control, Controls};
+use crate::plan::notice::Notice;
 use crate::rollout::records::{Accepted, BadRecord, Measures, RolloutState, from_json};
 use crate::store::{Entry, Key, LeaderRecord, Snapshot};
 use crate::words::{Generation, HostName, Revision, Time};
@@ -122,6 +123,9 @@ pub struct HostState {
     /// What became of its attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<HostProgress>,
+    /// Its notice to the frameworks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
 }
 
 impl State {
@@ -234,6 +238,10 @@ impl State {
             Key::RolloutHost(host) => {
                 let progress = self.record(entry);
                 self.host(host).progress = progress;
+            }
+            Key::Notice(host) => {
+                let notice = self.record(entry);
+                self.host(host).notice = notice;
             }
             Key::SlotGuard => self.guard = self.record(entry),
             // The controller goes on without it, and writes it anew.

@@ -155,6 +155,7 @@ fn agent(name: &HostName) -> AgentSeen {
         roles: BTreeSet::from(["*".to_owned()]),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".to_owned(),
+        ip: None,
         room: None,
     }
 }

@@ -21,7 +21,7 @@ use crate::plan::control::Pause;
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::order::OrderKey;
 use crate::plan::{FleetView, Plan, plan, totals};
-use crate::rollout::records::{Rendered, Stage};
+use crate::rollout::records::{Measures, Rendered, Stage};
 use crate::rollout::sources;
 use crate::words::{Generation, HostName, Time};
 
@@ -118,7 +118,7 @@ impl View {
             rollout,
             phase: self.phase(),
             canary: self.canary(),
-            closed_gate: measures.and_then(|measures| measures.closed_gate.as_deref()),
+            asked: measures.map(Measures::asked).unwrap_or_default(),
             permits: permits(rollout.pace_for(limits.slots), taken, self.now),
             own_host: measures.and_then(|measures| measures.own_host.as_ref()),
             mean_hold_seconds: measures.and_then(|measures| measures.holds.mean_seconds()),
@@ -211,7 +211,8 @@ impl View {
     }
 
     fn host<'a>(&'a self, host: &'a Host) -> Option<HostView<'a>> {
-        let HostState { observed, tasks, slot, progress } = self.state.hosts.get(&host.name)?;
+        let HostState { observed, tasks, slot, progress, notice } =
+            self.state.hosts.get(&host.name)?;
         let counts = |generation| generation == self.generation() && !self.raises_generation;
         Some(HostView {
             spec: host.spec.as_deref(),
@@ -222,6 +223,7 @@ impl View {
             progress: progress.as_ref().filter(|progress| counts(progress.generation)),
             excluded: host.excluded,
             paused: host.paused.as_ref(),
+            notice: notice.as_ref(),
         })
     }
 }

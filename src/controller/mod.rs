@@ -6,12 +6,14 @@
 //! - `sight`: in which order listings and the watch of etcd are believed.
 //! - `writer`: transactions, strictly one after the other.
 //! - `gates`: questions asked right before disruptions start.
+//! - `schedule`: edits of Mesos' maintenance schedule, one at a time.
 //! - `session`: the subscription to Mesos, with the pauses between two of them.
 //!
 //! Nothing in memory outlives a term: a new leader, in this process or in another, begins with
 //! what is in etcd.
 
 mod gates;
+mod schedule;
 mod session;
 mod sight;
 mod term;

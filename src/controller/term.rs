@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::gates::Gates;
+use super::schedule::{Edited, Schedule};
 use super::session::{FromMesos, Mesos};
 use super::sight::{Seen, Sight};
 use super::writer::{Writer, Written};
@@ -57,6 +58,7 @@ pub(super) struct Term {
     poll: Option<Poll>,
     agents: AgentWatch,
     gates: Gates,
+    schedule: Schedule,
     /// Agents came or went while they were being listed.
     stale: bool,
 }
@@ -74,6 +76,7 @@ enum Input {
     Agents(Result<Result<Vec<AgentSeen>, MesosError>, JoinError>),
     AgentsChanged,
     Gates(Result<(), String>),
+    Schedule(Edited),
     Timer,
 }
 
@@ -98,6 +101,7 @@ impl Term {
             poll: None,
             agents: AgentWatch::start(options.mesos.clone()),
             gates: Gates::default(),
+            schedule: Schedule::default(),
             stale: false,
         }
     }
@@ -145,6 +149,7 @@ impl Term {
                     Input::Mesos(said) => self.heard(said),
                     Input::Agents(answer) => self.listed_agents(answer),
                     Input::Gates(answer) => self.fold(Event::GatesAnswered(answer)),
+                    Input::Schedule(answer) => self.fold(Event::ScheduleEdited(answer)),
                     Input::AgentsChanged => {
                         self.stale = self.poll.is_some();
                         self.ask_for_agents();
@@ -180,6 +185,7 @@ impl Term {
             agents = poll => Input::Agents(agents),
             () = self.agents.changed() => Input::AgentsChanged,
             answer = self.gates.answer() => Input::Gates(answer),
+            answer = self.schedule.answer() => Input::Schedule(answer),
             () = tokio::time::sleep(timer) => Input::Timer,
         }
     }
@@ -277,6 +283,7 @@ impl Term {
             Effect::Call(call) => self.mesos.call(*call),
             Effect::PollAgents => self.ask_for_agents(),
             Effect::AskGates(gates) => self.gates.ask(gates),
+            Effect::EditSchedule(edit) => self.schedule.edit(&self.operator, edit),
             Effect::Resign => return Some(End::StandDown),
             Effect::Note(note) => tell(&note),
         }

@@ -1,6 +1,7 @@
 //! The master's list of agents, in the words of the project.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 
 use super::v1::operator::{Agent, AgentInfo, GetAgents};
 use super::v1::{Offer, Resource, Unavailability};
@@ -15,7 +16,8 @@ pub fn agents_seen(list: &GetAgents) -> Vec<AgentSeen> {
         let draining = agent.drain_info.is_some();
         let condition = Condition::of(draining, agent.deactivated, agent.active);
         let seen = line(&agent.agent_info, condition, &agent.total_resources, &agent.version)?;
-        Some(AgentSeen { room: Some(room(agent)), ..seen })
+        let ip = agent.pid.as_deref().and_then(address_of);
+        Some(AgentSeen { room: Some(room(agent)), ip, ..seen })
     });
     let recovered = list
         .recovered_agents
@@ -35,8 +37,15 @@ pub fn agent_offered(offer: &Offer) -> AgentSeen {
         roles: roles.map(str::to_owned).collect(),
         attributes: offer.attributes.iter().map(|a| (a.name.clone(), a.value())).collect(),
         mesos_version: String::new(),
+        ip: offer.url.as_ref().and_then(|url| url.address.ip.as_ref()?.parse().ok()),
         room: None,
     }
+}
+
+/// The address in a process ID of Mesos', `slave(1)@10.0.0.1:5051`.
+pub(super) fn address_of(pid: &str) -> Option<IpAddr> {
+    let (_, address) = pid.rsplit_once('@')?;
+    address.parse().ok().map(|address: SocketAddr| address.ip())
 }
 
 /// Announced maintenance. What begins before the epoch, or lasts for less than no time, is taken
@@ -68,6 +77,7 @@ fn line(
         roles,
         attributes: info.attributes.iter().map(|a| (a.name.clone(), a.value())).collect(),
         mesos_version: version.to_owned(),
+        ip: None,
         room: None,
     })
 }

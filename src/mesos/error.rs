@@ -114,6 +114,12 @@ pub enum MesosError {
     /// The operator API answered something else.
     #[error("the answer of the Mesos master at {address} is not understood; is its version known?")]
     BadAnswer { address: String, source: serde_json::Error },
+    /// The maintenance schedule is not read fast enough to be edited.
+    #[error(
+        "the Mesos master takes more than {seconds} s to tell its maintenance schedule, which may \
+         be another by then; is it overloaded?"
+    )]
+    SlowSchedule { seconds: f64 },
     /// The operator API answered more than can be true.
     #[error("the answer of the Mesos master at {address} has more than {limit} bytes; is it one?")]
     Oversized { address: String, limit: usize },
@@ -158,6 +164,7 @@ impl MesosError {
             | Self::Silent { .. }
             | Self::Record { .. }
             | Self::BadEvent { .. }
+            | Self::SlowSchedule { .. }
             | Self::CallLost { .. }
             | Self::CallUnanswered { .. } => NextStep::Resubscribe,
             Self::Refused { .. } | Self::Unwritable { .. } => NextStep::Continue,

@@ -13,6 +13,7 @@ pub mod features;
 mod finder;
 mod http;
 mod location;
+pub mod maintenance;
 pub mod operator;
 #[cfg(test)]
 #[expect(dead_code, reason = "the replay tests use more of it")]

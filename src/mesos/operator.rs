@@ -14,7 +14,7 @@ use super::v1::operator::{Call, CallType, GetAgents, Response};
 use super::workload::Workload;
 use crate::observed::fleet::AgentSeen;
 
-const PATH: &str = "/api/v1";
+pub(super) const PATH: &str = "/api/v1";
 
 /// No answer is larger, in bytes. An agent takes about 4 KiB of `GET_AGENTS`.
 const LARGEST: usize = 256 * 1024 * 1024;
@@ -91,7 +91,13 @@ impl OperatorClient {
         self.read(PATH, Some(&Bytes::from(body))).await
     }
 
-    async fn read<T: DeserializeOwned>(
+    /// A call that is answered with nothing.
+    pub(super) async fn tell(&self, call: &'static str, body: &Bytes) -> Result<(), MesosError> {
+        tracing::debug!(call, "tells the master");
+        self.http.ask_leader(PATH, Some(body)).await.map(drop)
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(
         &self,
         path: &str,
         body: Option<&Bytes>,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::agents::address_of;
 use crate::observed::fleet::{AgentSeen, Condition};
 use crate::words::{AgentId, HostName};
 
@@ -29,6 +30,8 @@ struct Slave {
     drain_info: Option<Value>,
     #[serde(default)]
     version: String,
+    #[serde(default)]
+    pid: Option<String>,
     #[serde(default)]
     attributes: BTreeMap<String, Value>,
     #[serde(default)]
@@ -59,6 +62,7 @@ impl Slave {
             condition: Condition::of(draining, self.deactivated, self.active),
             roles,
             attributes: self.attributes.into_iter().map(|(k, v)| (k, text(v))).collect(),
+            ip: self.pid.as_deref().and_then(address_of),
             mesos_version: self.version,
             room: None,
         }
@@ -88,6 +92,7 @@ mod tests {
         assert_eq!(conditions, [Active, Disconnected, Deactivated, Draining, Disconnected]);
         let first = &seen[0];
         assert_eq!((first.id.as_str(), first.host.as_str()), ("u-S0", "a1"));
+        assert_eq!(first.ip, Some([10, 0, 0, 1].into()));
         assert_eq!(first.mesos_version, "1.11.0");
         let attributes: Vec<_> = first.attributes.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(attributes, ["cores=16", "rack=r1", "range=[10-20]"]);

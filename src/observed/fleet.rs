@@ -5,6 +5,7 @@
 //! health.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct AgentView {
     pub attributes: BTreeMap<String, String>,
     /// The version of Mesos that it runs.
     pub mesos_version: String,
+    /// The address that it speaks to the master from; none before anybody has said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
     /// Another active agent with the same hostname: neither can be told from the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<AgentId>,
@@ -141,6 +145,8 @@ pub struct AgentSeen {
     pub attributes: BTreeMap<String, String>,
     /// See [`AgentView::mesos_version`]; empty if the master does not know it.
     pub mesos_version: String,
+    /// See [`AgentView::ip`].
+    pub ip: Option<IpAddr>,
     /// What it has and what of it is free; none where the master does not say.
     pub room: Option<Room>,
 }
@@ -192,6 +198,7 @@ impl HostRecord {
                 roles: seen.roles.clone(),
                 attributes: seen.attributes.clone(),
                 mesos_version: seen.mesos_version.clone(),
+                ip: seen.ip,
                 twin: None,
                 away: None,
                 closed: None,
@@ -240,6 +247,7 @@ impl HostRecord {
         if !newest.mesos_version.is_empty() {
             self.agent.mesos_version.clone_from(&newest.mesos_version);
         }
+        self.agent.ip = newest.ip.or(self.agent.ip);
         self.agent.twin =
             twin.filter(|_| newest.condition == Condition::Active).map(|s| s.id.clone());
         self.set_condition(newest.condition, now);
@@ -348,6 +356,7 @@ mod tests {
             roles: BTreeSet::from(["*".to_owned()]),
             attributes: BTreeMap::new(),
             mesos_version: "1.1.0".into(),
+            ip: None,
             room: None,
         }
     }

@@ -11,6 +11,7 @@ use crate::observed::tasks::{HostTasks, Supervised};
 use crate::words::{Attempt, Component, Generation, TaskKind, Time};
 
 use super::control::Pause;
+use super::notice::Notice;
 use super::reason::{Progress, Reason};
 use super::step::{Step, carrier, left_alone, steps};
 use super::window::{Opening, opening};
@@ -41,6 +42,8 @@ pub struct HostView<'a> {
     pub excluded: bool,
     /// An operator has paused it, beside what the documents say.
     pub paused: Option<&'a Pause>,
+    /// Its notice to the frameworks, unless that is being taken back.
+    pub notice: Option<&'a Notice>,
 }
 
 /// What became of a host's attempts: kept in etcd beside the slot, so that a new leader goes on

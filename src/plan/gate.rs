@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::budget::pace::Permits;
-use crate::desired::{DrainMode, HostSpec, Limit, Rollout, Start};
+use crate::desired::{HostSpec, Limit, Rollout, Start};
 use crate::observed::fleet::Condition;
 use crate::words::{Generation, HostName};
 
@@ -160,15 +160,6 @@ pub fn held_back(phase: &Phase) -> Option<Reason> {
         Phase::Unapproved => Some(Reason::WaitingForApproval),
         Phase::Halted { why } => Some(Reason::Halted { why: why.clone() }),
     }
-}
-
-/// What a host asks for that this version cannot do yet: it holds every disruptive start, and is
-/// never ignored.
-#[must_use]
-pub fn not_yet(rollout: &Rollout) -> Option<Reason> {
-    (rollout.drain.mode != DrainMode::None).then(|| Reason::WaitingForGate {
-        why: "rollout.drain is set, and this version cannot announce maintenance yet".to_owned(),
-    })
 }
 
 /// How many disruptive starts the fleet admits now.

@@ -4,21 +4,47 @@
 use std::collections::BTreeMap;
 
 use crate::desired::{HostSpec, Rollout};
-use crate::words::HostName;
+use crate::words::{HostName, Time};
 
 use super::canary::First;
-use super::gate::{Gate, Phase, PoolTotals, held_back, not_yet, pool_full};
+use super::gate::{Gate, Phase, PoolTotals, held_back, pool_full};
+use super::notice::{self, Notice};
 use super::reason::Reason;
+
+/// What else has to be asked before a disruption starts, as it was answered last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Why a gate is closed; none if all are open, or have not been asked.
+    pub closed_gate: Option<&'a str>,
+    /// Why Mesos' maintenance schedule cannot be edited; none if it can, or nobody has tried.
+    pub closed_schedule: Option<&'a str>,
+}
+
+/// A host whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The host.
+    pub host: &'a HostName,
+    /// What it should be.
+    pub spec: &'a HostSpec,
+    /// Something is to be changed on it.
+    pub steps: bool,
+    /// That takes a slot.
+    pub disruptive: bool,
+    /// Its notice to the frameworks.
+    pub notice: Option<&'a Notice>,
+}
 
 /// What is left to give out while the line moves.
 #[derive(Debug)]
 pub struct Line<'a> {
     rollout: &'a Rollout,
-    closed_gate: Option<&'a str>,
+    asked: Asked<'a>,
     held_back: Option<Reason>,
     first: Option<First>,
     gate: Gate,
     pools: BTreeMap<String, PoolTotals>,
+    now: Time,
 }
 
 impl<'a> Line<'a> {
@@ -28,11 +54,12 @@ impl<'a> Line<'a> {
         rollout: &'a Rollout,
         phase: &Phase,
         first: Option<First>,
-        closed_gate: Option<&'a str>,
+        asked: Asked<'a>,
         gate: Gate,
         pools: BTreeMap<String, PoolTotals>,
+        now: Time,
     ) -> Self {
-        Self { rollout, closed_gate, held_back: held_back(phase), first, gate, pools }
+        Self { rollout, asked, held_back: held_back(phase), first, gate, pools, now }
     }
 
     /// No later host can start a disruption, whatever it is.
@@ -41,28 +68,25 @@ impl<'a> Line<'a> {
         self.held_back.is_some() || self.gate.open == 0
     }
 
-    /// What a host would wait for if it were its turn now; none if it may start. `steps`:
-    /// something is to be changed on it; `disruptive`: that takes a slot.
+    /// What a host would wait for if it were its turn now; none if it may start.
     #[must_use]
-    pub fn waits(
-        &self,
-        host: &HostName,
-        spec: &HostSpec,
-        steps: bool,
-        disruptive: bool,
-    ) -> Option<Reason> {
+    pub fn waits(&self, turn: Turn<'_>) -> Option<Reason> {
         if self.held_back.is_some() {
             return self.held_back.clone();
         }
-        let first = self.first.as_ref().filter(|_| steps).and_then(|first| first.holds(host));
-        if first.is_some() || !disruptive {
+        let first = self.first.as_ref().filter(|_| turn.steps);
+        let first = first.and_then(|first| first.holds(turn.host));
+        if first.is_some() || !turn.disruptive {
             return first;
         }
-        let closed = |why: &str| Reason::WaitingForGate { why: why.to_owned() };
-        not_yet(self.rollout)
-            .or_else(|| self.closed_gate.filter(|_| !self.rollout.gates.is_empty()).map(closed))
-            .or_else(|| pool_full(spec, &self.pools))
+        let closed = self.asked.closed_gate.filter(|_| !self.rollout.gates.is_empty());
+        let notice =
+            || notice::wait(&self.rollout.drain, turn.notice, self.asked.closed_schedule, self.now);
+        closed
+            .map(|why| Reason::WaitingForGate { why: why.to_owned() })
+            .or_else(|| pool_full(turn.spec, &self.pools))
             .or_else(|| (self.gate.open == 0).then(|| self.gate.then.clone()))
+            .or_else(notice)
     }
 
     /// A host starts a disruption: one that waits for nothing.

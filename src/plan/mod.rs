@@ -11,6 +11,7 @@
 //! - `gate`: how many hosts may start a disruption now, and why not more.
 //! - `order` and `line`: who starts, one after the other.
 //! - [`plan()`]: all of it for a whole fleet.
+//! - `notice`: disruptions that are announced to the frameworks beforehand.
 //! - `window`: when disruptive work may start.
 //! - `reason`: the fixed list of reasons.
 
@@ -19,6 +20,7 @@ pub mod canary;
 pub mod control;
 pub mod gate;
 pub mod line;
+pub mod notice;
 pub mod order;
 pub mod reason;
 pub mod step;
@@ -35,7 +37,7 @@ use crate::words::{HostName, Time};
 use assess::{Assessment, HostProgress, HostView, assess};
 use canary::{CanaryPhase, First};
 use gate::{Limits, Phase, Standing, Totals, gate};
-use line::Line;
+use line::{Asked, Line, Turn};
 use order::OrderKey;
 use reason::Reason;
 use summary::Summary;
@@ -54,8 +56,8 @@ pub struct FleetView<'a> {
     pub phase: Phase,
     /// How far its canaries are.
     pub canary: CanaryPhase<'a>,
-    /// Why a gate is closed, by its last answer.
-    pub closed_gate: Option<&'a str>,
+    /// What else has to be asked before a start, as it was answered last.
+    pub asked: Asked<'a>,
     /// What the pace admits.
     pub permits: Permits,
     /// The host that the controller runs on.
@@ -121,9 +123,10 @@ fn give_reasons(
         fleet.rollout,
         &fleet.phase,
         first,
-        fleet.closed_gate,
+        fleet.asked,
         open,
         totals.pools.clone(),
+        fleet.now,
     );
     if !line.is_closed() {
         // Who comes first counts only until the line closes: a heap gives just those.
@@ -172,16 +175,27 @@ fn first(hosts: &[HostPlan<'_>], fleet: &FleetView<'_>, registered: usize) -> Op
 /// A host's turn.
 fn give_reason(host: &mut HostPlan<'_>, line: &mut Line<'_>) {
     let Ok(spec) = host.view.spec else { return };
-    let disruptive = host.assessment.work.disruptive;
-    let steps = !host.assessment.work.steps.is_empty();
-    host.reason = Some(line.waits(host.name, spec, steps, disruptive).unwrap_or_else(|| {
-        let offer = wants_offer(host.view);
-        // Who cannot start for want of resources takes nobody's turn.
-        if disruptive && !matches!(offer, Reason::InsufficientResources { .. }) {
-            line.start(spec);
+    let work = &host.assessment.work;
+    let turn = Turn {
+        host: host.name,
+        spec,
+        steps: !work.steps.is_empty(),
+        disruptive: work.disruptive,
+        notice: host.view.notice,
+    };
+    let reason = line.waits(turn).unwrap_or_else(|| wants_offer(host.view));
+    let starts = match reason {
+        // Frameworks that have time yet do not give its turn to those behind it.
+        Reason::WaitingForOffer { .. } | Reason::Unannounced { .. } | Reason::Announced { .. } => {
+            true
         }
-        offer
-    }));
+        // Who cannot start for want of resources takes nobody's turn.
+        _ => false,
+    };
+    if starts && turn.disruptive {
+        line.start(spec);
+    }
+    host.reason = Some(reason);
 }
 
 /// Why a host that may start has not: it takes an offer of Mesos.
@@ -208,7 +222,9 @@ pub fn order_key(
     let hindered = |it: &HostProgress| if cannot(it) { u32::MAX } else { it.failures };
     let hindered = host.progress.map_or(0, hindered);
     let attributes = &host.record.agent.attributes;
-    Some(OrderKey::new(name, attributes, order, hindered, own_host == Some(name)))
+    let place = OrderKey::new(name, attributes, order, hindered, own_host == Some(name));
+    // The frameworks have been told already.
+    Some(if host.notice.is_some() { place.first() } else { place })
 }
 
 /// Counts a fleet.

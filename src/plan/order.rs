@@ -7,6 +7,8 @@ use crate::words::HostName;
 /// A host's place in the line. Compared as bytes, in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderKey {
+    /// Those that somebody has been told of go first.
+    untold: bool,
     /// The host that the controller runs on goes last.
     own_host: bool,
     /// Attempts that failed: those that failed least go first.
@@ -32,11 +34,20 @@ impl OrderKey {
             None => (true, String::new()),
         };
         Self {
+            untold: true,
             own_host,
             failures,
             attributes: order.iter().map(value).collect(),
             name: natural(name.as_str()),
         }
+    }
+}
+
+impl OrderKey {
+    /// The place before all others.
+    #[must_use]
+    pub(super) fn first(self) -> Self {
+        Self { untold: false, ..self }
     }
 }
 

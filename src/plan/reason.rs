@@ -46,6 +46,17 @@ pub enum Reason {
         /// Which one, and what it says.
         why: String,
     },
+    /// Its disruption has to be announced to the frameworks first. The same word as of
+    /// [`Reason::WaitingForGate`].
+    Unannounced {
+        /// Why that cannot be done, if it was tried.
+        why: Option<String>,
+    },
+    /// Its disruption is announced, and the frameworks have time until then. The same word.
+    Announced {
+        /// When it starts.
+        starts: Time,
+    },
     /// Others go first, and are not promoted.
     WaitingForCanary {
         /// Some of them, in order.
@@ -150,7 +161,9 @@ impl Reason {
             Self::WaitingForSlot { .. } => "waiting-for-slot",
             Self::WaitingForPace { .. } => "waiting-for-pace",
             Self::WaitingForWindow { .. } | Self::Maintenance(_) => "waiting-for-window",
-            Self::WaitingForGate { .. } => "waiting-for-gate",
+            Self::WaitingForGate { .. } | Self::Unannounced { .. } | Self::Announced { .. } => {
+                "waiting-for-gate"
+            }
             Self::WaitingForCanary { .. } => "waiting-for-canary",
             Self::WaitingForOffer { .. } => "waiting-for-offer",
             Self::InsufficientResources { .. } => "insufficient-resources",
@@ -206,6 +219,15 @@ impl fmt::Display for Reason {
             }
             Self::WaitingForWindow { opens: None } => {
                 f.write_str("outside of rollout.windows, and none opens within a week")
+            }
+            Self::Unannounced { why: None } => {
+                f.write_str("the frameworks are told before it starts (rollout.drain)")
+            }
+            Self::Unannounced { why: Some(why) } => {
+                write!(f, "the frameworks cannot be told (rollout.drain): {why}")
+            }
+            Self::Announced { starts } => {
+                write!(f, "the frameworks have been told; it starts at {}", clock(*starts))
             }
             Self::WaitingForCanary { first, canaries, then } => {
                 let names = names(first, *canaries);

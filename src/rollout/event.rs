@@ -6,6 +6,7 @@ use crate::desired::Gate;
 use crate::mesos::v1::scheduler::Event as MesosEvent;
 use crate::mesos::v1::scheduler::{Call, Subscribe};
 use crate::observed::fleet::AgentSeen;
+use crate::plan::notice::{Found, ScheduleEdit};
 use crate::store::txn::{Outcome, StoreEvent, Txn};
 use crate::words::{HostName, Revision};
 
@@ -51,6 +52,11 @@ pub enum Event {
         /// Or which one has not said yes, and what instead, as a clause.
         Result<(), String>,
     ),
+    /// The maintenance schedule was edited: what it says now of each host of the edit,
+    ScheduleEdited(
+        /// or why it could not be, as a clause. Then it may have been edited, or not.
+        Result<Vec<(HostName, Found)>, String>,
+    ),
     /// How we present ourselves to the master, before each subscription.
     Presented {
         /// Roles that it gives us no offers for: before Mesos 1.3 a framework has one.
@@ -80,6 +86,8 @@ pub enum Effect {
     PollAgents,
     /// Ask these; the answer is [`Event::GatesAnswered`], within a minute.
     AskGates(Vec<Gate>),
+    /// Edit Mesos' maintenance schedule; the answer is [`Event::ScheduleEdited`], within two minutes.
+    EditSchedule(ScheduleEdit),
     /// Give up leading; somebody else may.
     Resign,
     /// Something that people want to read.

@@ -12,6 +12,7 @@ use crate::words::{Attempt, HostName, Run, Time};
 
 use super::event::{Effect, Event, Level};
 use super::ledger::{After, InFlight};
+use super::notices::Notices;
 use super::records::{FrameworkRecord, RECORDS_VERSION, to_json};
 use super::slots::{Admission, denied};
 use super::{Controller, Session};
@@ -47,6 +48,7 @@ impl Controller {
             }
             Event::Mesos(event) => self.mesos(event, now),
             Event::GatesAnswered(answer) => self.gates_answered(answer, now),
+            Event::ScheduleEdited(answer) => self.schedule_edited(answer, now),
             Event::Disconnected => {
                 self.session = Session::Off;
                 self.offers.reset(self.offers.suppressed());
@@ -71,6 +73,7 @@ impl Controller {
         self.session = Session::Off;
         self.offers.reset(self.offers.suppressed());
         self.launching.clear();
+        self.notices = Notices::default();
         self.note(Level::Warning, None, "this process does not lead any more; it stands by");
     }
 

@@ -11,6 +11,7 @@ use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
 use crate::plan::control::Pause;
 use crate::plan::gate::{Standing, Totals};
+use crate::plan::notice::Notice;
 use crate::plan::order::OrderKey;
 use crate::plan::order_key;
 use crate::plan::reason::Reason;
@@ -40,6 +41,8 @@ pub(super) struct Host {
     pub excluded: bool,
     /// An operator has paused it, beside what the documents say.
     pub paused: Option<Pause>,
+    /// Its notice to the frameworks, unless that is being taken back.
+    pub notice: Option<Notice>,
     /// What it is to have, as it is stored for people.
     pub rendered: Option<Rendered>,
     /// Tasks of it that have not answered the reconciliation.
@@ -77,6 +80,7 @@ impl Host {
             progress: None,
             excluded: false,
             paused: None,
+            notice: None,
             rendered: None,
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
@@ -112,6 +116,7 @@ impl Host {
             progress: self.progress_in(generation),
             excluded: self.excluded,
             paused: self.paused.as_ref(),
+            notice: self.notice.as_ref(),
         })
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::mesos::v1::scheduler::Call;
 use crate::store::keys::Key;
 use crate::store::txn::{Op, Txn};
-use crate::words::Revision;
+use crate::words::{HostName, Revision};
 
 use super::event::{Effect, TxnId};
 use super::launch::Launch;
@@ -28,6 +28,8 @@ pub(super) enum After {
     Launch(Box<Launch>),
     /// The framework ID is safe.
     FrameworkSaved,
+    /// A notice to the frameworks may be given.
+    Notice(HostName),
     /// Hosts are off the list.
     Relist,
 }

@@ -8,6 +8,7 @@ use crate::observed::fleet::HostRecord;
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::HostProgress;
 use crate::plan::control::{Control, Controls};
+use crate::plan::notice::Notice;
 use crate::store::keys::Key;
 use crate::store::txn::{Change, Entry, Outcome, Snapshot};
 use crate::words::{Generation, HostName, Revision, Time};
@@ -92,6 +93,7 @@ impl Controller {
     }
 
     fn load_hosts(&mut self, mut loaded: Loaded, now: Time) {
+        self.notices.load(std::mem::take(&mut loaded.notices), now);
         let mut before = std::mem::take(&mut self.hosts).all;
         let mut hosts = Hosts::default();
         self.task_index.clear();
@@ -114,6 +116,7 @@ impl Controller {
             host.slot = loaded.slots.remove(&name);
             host.rendered = loaded.rendered.remove(&name);
             host.progress = loaded.progress.get(&name).cloned();
+            host.notice = self.notices.of(&name).cloned();
             self.agents.insert(host.record.agent.id.clone(), name.clone());
             hosts.insert(name, host);
         }
@@ -207,6 +210,7 @@ impl Controller {
             After::Call(call) => self.effects.push(Effect::Call(call)),
             After::Launch(launch) => self.launch(*launch, now),
             After::FrameworkSaved => self.framework_saved = true,
+            After::Notice(host) => self.notices.written(&host),
             After::Relist => self.relist(),
         }
     }
@@ -257,6 +261,7 @@ struct Loaded {
     framework: Option<FrameworkId>,
     rendered: BTreeMap<HostName, Rendered>,
     measures: Option<Measures>,
+    notices: BTreeMap<HostName, Notice>,
     history: BTreeSet<u64>,
     controls: Controls,
 }
@@ -292,6 +297,9 @@ impl Loaded {
             Key::SlotGuard => self.guard = Some((from_json(&path, value).map_err(sentence)?, at)),
             Key::RolloutHost(host) => {
                 self.progress.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+            }
+            Key::Notice(host) => {
+                self.notices.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
             }
             Key::RolloutState => self.state = Some(from_json(&path, value).map_err(sentence)?),
             Key::FrameworkId => {

@@ -33,6 +33,8 @@ pub(super) struct AskedBack {
     host: HostName,
     /// What it announces is over.
     over: bool,
+    /// It announces what we do there ourselves.
+    own: bool,
 }
 
 impl Controller {
@@ -44,9 +46,10 @@ impl Controller {
         now: Time,
     ) {
         let Some(name) = self.agents.get(agent).cloned() else { return };
+        let away = self.notices.of_others(&name, unavailability);
+        let away = away.filter(|away| !away.is_over(now));
         let Some(host) = self.hosts.all.get_mut(&name) else { return };
         host.announced = now;
-        let away = unavailability.map(away).filter(|away| !away.is_over(now));
         if host.record.agent.id == *agent && host.record.fold_away(away) == Folded::Changed {
             self.put_record(&name);
             self.hosts.touch(&name);
@@ -58,8 +61,10 @@ impl Controller {
         let Some(agent) = offer.agent_id else { return };
         self.announced(&agent, Some(offer.unavailability), now);
         if let Some(name) = self.agents.get(&agent) {
-            let over = away(offer.unavailability).is_over(now);
-            self.asked_back.insert(offer.id, AskedBack { host: name.clone(), over });
+            let away = away(offer.unavailability);
+            let own = self.notices.of(name).is_some_and(|own| own.window.away() == away);
+            let asked = AskedBack { host: name.clone(), over: away.is_over(now), own };
+            self.asked_back.insert(offer.id, asked);
         }
     }
 
@@ -68,7 +73,8 @@ impl Controller {
     pub(super) fn answer_asked_back(&mut self) {
         let mut answers: BTreeMap<(bool, u64), Vec<OfferId>> = BTreeMap::new();
         for (id, asked) in std::mem::take(&mut self.asked_back) {
-            let answer = match (self.hosts.holders.contains(&asked.host), asked.over) {
+            let holds = self.hosts.holders.contains(&asked.host) && !asked.own;
+            let answer = match (holds, asked.over) {
                 (true, _) => (false, DECLINED_SECONDS),
                 (false, true) => (true, OVER_SECONDS),
                 (false, false) => (true, AGREED_SECONDS),

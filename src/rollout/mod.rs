@@ -7,7 +7,7 @@
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
 //! - `desire`, `control`, `canary`, `gates`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`,
-//!   `starving`, `maintenance`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
+//!   `starving`, `maintenance`, `notices`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -29,6 +29,7 @@ mod launch;
 mod ledger;
 mod listing;
 mod maintenance;
+mod notices;
 mod offers;
 mod pass;
 mod reconcile;
@@ -64,6 +65,7 @@ use host::Hosts;
 use launch::Launch;
 use ledger::Ledger;
 use maintenance::AskedBack;
+use notices::Notices;
 use offers::Offers;
 use reconcile::Reconciliation;
 use records::{Measures, RolloutState, Stage};
@@ -135,6 +137,8 @@ pub struct Controller {
     /// When the others may follow by themselves.
     canaries_due: Option<Time>,
     gates: Gates,
+    /// What the frameworks are told before their hosts are disrupted.
+    notices: Notices,
     /// When the pace admits one more, if that is what the line waits for.
     next_permit: Option<Time>,
     tasks_made: u64,
@@ -206,6 +210,7 @@ impl Controller {
             first: None,
             canaries_due: None,
             gates: Gates::default(),
+            notices: Notices::default(),
             next_permit: None,
             tasks_made: 0,
             effects: Vec::new(),
@@ -241,6 +246,7 @@ impl Controller {
             self.launching.values().map(|launching| launching.again).min(),
             self.next_permit,
             self.canaries_due,
+            self.notices.wake,
             self.gates.next_wake().filter(|_| !self.hosts.line.is_empty()),
             (!self.hosts.all.is_empty()).then_some(self.next_sweep),
         ];
@@ -258,7 +264,7 @@ impl Controller {
             rollout,
             phase: self.phase(),
             canary: self.canary_phase(),
-            closed_gate: self.measures.closed_gate.as_deref(),
+            asked: self.measures.asked(),
             permits: self.permits(now),
             own_host: self.config.own_host.as_ref(),
             mean_hold_seconds: self.measures.holds.mean_seconds(),
@@ -322,6 +328,7 @@ impl Controller {
             (self.session != Session::Ready, "the subscription"),
             (self.restored.is_some(), "the reports of all hosts"),
             (!self.hosts.busy.is_empty(), "work on hosts"),
+            (!self.notices.is_empty(), "notices to the frameworks"),
             (!self.ledger.is_idle(), "answers of the store"),
             (!self.offers.suppressed(), "offers"),
         ]

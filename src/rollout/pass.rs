@@ -46,6 +46,7 @@ impl Controller {
             }
             self.repeat_kills(now);
         }
+        self.notices.wake = None;
         if self.ready() {
             self.sweep(now);
             self.serve_controls(now);
@@ -54,6 +55,8 @@ impl Controller {
             self.halt_or_finish(now);
             self.assess(now);
             self.tend_canaries(now);
+            self.tend_notices(now);
+            self.assess(now);
             self.match_offers(now);
             self.start_guarded(now);
             self.start_live(now);

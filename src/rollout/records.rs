@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::HostSpec;
 use crate::plan::canary::Canaries;
+use crate::plan::line::Asked;
 use crate::plan::step::label;
 use crate::words::{Component, Generation, HostName, Revision, SpecHash, Time};
 
@@ -129,6 +130,19 @@ pub enum Limit {
     AgentsHidden,
     /// The master gives us one role, which does not reach all hosts.
     OneRole,
+    /// Mesos' maintenance schedule cannot be edited, which `rollout.drain` needs.
+    ScheduleClosed,
+}
+
+impl Measures {
+    /// What else was asked before starts, as it was answered last.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked {
+            closed_gate: self.closed_gate.as_deref(),
+            closed_schedule: self.limits.get(&Limit::ScheduleClosed).map(String::as_str),
+        }
+    }
 }
 
 impl Default for Measures {

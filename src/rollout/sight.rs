@@ -168,7 +168,7 @@ impl Controller {
     }
 
     /// Something that the leader cannot see or do, for every surface; none if it can.
-    fn limit(&mut self, limit: Limit, text: Option<String>) {
+    pub(super) fn limit(&mut self, limit: Limit, text: Option<String>) {
         if self.measures.limits.get(&limit) == text.as_ref() {
             return;
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::budget::slot::{Guard, Slot, collect, conclude, reserve, retarget, withdraw};
 use crate::plan::control::Control;
 use crate::plan::gate::{Phase, gate};
-use crate::plan::line::Line;
+use crate::plan::line::{Asked, Line, Turn};
 use crate::plan::reason::Reason;
 use crate::plan::step::target;
 use crate::store::keys::Key;
@@ -160,7 +160,8 @@ impl Controller {
         }
         let phase = self.phase();
         let pools = self.hosts.totals.pools.clone();
-        let mut line = Line::new(&rollout, &phase, self.first.clone(), None, open, pools);
+        let mut line =
+            Line::new(&rollout, &phase, self.first.clone(), Asked::default(), open, pools, now);
         // Offers are not held before closed gates, so that nobody asks for these below.
         if self.gates_are_closed() && !self.gates_are_open(now) {
             return;
@@ -178,7 +179,9 @@ impl Controller {
             if !host.can_launch(now) || self.offers.of(&name).next().is_none() {
                 continue;
             }
-            if line.waits(&name, &spec, true, true).is_some() {
+            let notice = host.notice.as_ref();
+            let turn = Turn { host: &name, spec: &spec, steps: true, disruptive: true, notice };
+            if line.waits(turn).is_some() || self.notices.is_doubtful(&name) {
                 continue;
             }
             if !self.gates_are_open(now) {

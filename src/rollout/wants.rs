@@ -57,7 +57,7 @@ impl Controller {
             put(&mut self.wants.ready, name, ready);
             self.offers.want(name, eager || self.wants.next.contains(name));
         }
-        self.look_along_the_line();
+        self.look_along_the_line(now);
     }
 
     /// Everything is to be looked at anew.
@@ -123,13 +123,14 @@ impl Controller {
             })
     }
 
-    /// Twice as many as there are slots are next in line.
-    fn look_along_the_line(&mut self) {
+    /// Twice as many as there are slots are next in line, but for those that cannot start soon.
+    fn look_along_the_line(&mut self, now: Time) {
         let reach = self.reach().min(self.hosts.line.len());
         if !std::mem::take(&mut self.hosts.line_moved) && self.wants.next.len() == reach {
             return;
         }
-        let next = self.next_in_line(reach).into_iter().collect();
+        let next = self.next_in_line(reach).into_iter();
+        let next = next.filter(|name| self.is_early(name, now).is_none()).collect();
         let before = std::mem::replace(&mut self.wants.next, next);
         for name in before.difference(&self.wants.next) {
             self.offers.want(name, self.wants.eager.contains(name));
@@ -140,7 +141,7 @@ impl Controller {
     }
 
     /// How many of the line offers are held for.
-    fn reach(&self) -> usize {
+    pub(super) fn reach(&self) -> usize {
         let limits = self.limits();
         let full = self.hosts.totals.down >= limits.max_unavailable + limits.slots;
         if full || self.phase() != Phase::Running || self.gates_are_closed() {
@@ -172,7 +173,8 @@ impl Controller {
                 hold.saturating_sub(since) / 2
             } else if let Some(place) = self.places.of(name) {
                 // `reach` is two waves.
-                place.saturating_sub(reach) as u64 * hold / reach as u64
+                let seconds = place.saturating_sub(reach) as u64 * hold / reach as u64;
+                seconds.max(self.is_early(name, now).unwrap_or(0))
             } else {
                 continue;
             };

@@ -4,10 +4,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use crate::mesos::maintenance::Schedule;
+use crate::plan::notice::{Found, ScheduleEdit};
 use crate::sim::host::{HostModel, HostOutput};
-use crate::sim::mesos::{AgentConfig, AgentIndex, MesosConfig, NetworkFaults, SimMesos};
+use crate::sim::mesos::{
+    AgentConfig, AgentIndex, MesosConfig, NetworkFaults, OperatorAnswer, SimMesos,
+};
 use crate::sim::run::plant::Plant;
 use crate::sim::wire::{HostSignal, ToExecutor};
 use crate::words::{HostName, Time};
@@ -29,8 +34,6 @@ pub struct Cluster {
     /// What ends by itself.
     back: BinaryHeap<Reverse<(Time, AgentIndex, Back)>>,
     launched: u64,
-    /// The windows of the maintenance schedule.
-    maintenance: Vec<serde_json::Value>,
     plant: Option<Plant>,
 }
 
@@ -73,7 +76,6 @@ impl Cluster {
             witness: Peak::default(),
             back: BinaryHeap::new(),
             launched: 0,
-            maintenance: Vec::new(),
             plant: None,
         }
     }
@@ -259,15 +261,59 @@ impl Cluster {
         let Some(ip) = self.names.get(name).and_then(|&index| self.mesos.agent_ip(index)) else {
             return;
         };
-        self.maintenance.push(json!({
-            "machine_ids": [{ "hostname": name, "ip": ip.to_string() }],
+        let machine = json!({ "hostname": name, "ip": ip.to_string() });
+        let window = json!({
+            "machine_ids": [machine],
             "unavailability": { "start": nanoseconds(now.0), "duration": nanoseconds(for_ms) },
-        }));
-        let schedule = json!({ "schedule": { "windows": self.maintenance } });
-        let call = json!({ "update_maintenance_schedule": schedule });
+        });
+        let Ok(mut schedule) = self.schedule(now) else { return };
+        let Some(windows) = schedule["windows"].as_array_mut() else { return };
+        // Mesos takes each machine once: what was announced of it before is replaced.
+        windows.retain(|window| window["machine_ids"] != json!([machine]));
+        windows.push(window);
         // A master that has just started refuses it; nobody announces twice.
-        let _ = self.mesos.operate(now, "UPDATE_MAINTENANCE_SCHEDULE", &call);
+        let _ = self.write_schedule(now, &schedule);
+    }
+
+    /// The maintenance schedule, as whoever edits it reads it.
+    fn schedule(&mut self, now: Time) -> Result<Value, String> {
+        let told = self.mesos.operate(now, "GET_MAINTENANCE_SCHEDULE", &json!({}));
+        let told = told.map_err(|refused| format!("{refused:?}"))?;
+        let mut schedule = match told {
+            OperatorAnswer::Told(told) => told["get_maintenance_schedule"]["schedule"].clone(),
+            OperatorAnswer::Done => Value::Null,
+        };
+        if schedule["windows"].is_null() {
+            schedule = json!({ "windows": [] });
+        }
+        Ok(schedule)
+    }
+
+    fn write_schedule(&mut self, now: Time, schedule: &impl Serialize) -> Result<(), String> {
+        let call = json!({ "update_maintenance_schedule": { "schedule": schedule } });
+        let written = self.mesos.operate(now, "UPDATE_MAINTENANCE_SCHEDULE", &call);
         self.exchange(now);
+        written.map(drop).map_err(|refused| format!("{refused:?}"))
+    }
+
+    /// Edits it as a controller does.
+    ///
+    /// # Errors
+    ///
+    /// Why the master refuses it.
+    pub fn edit_schedule(
+        &mut self,
+        now: Time,
+        edit: &ScheduleEdit,
+    ) -> Result<Vec<(HostName, Found)>, String> {
+        let read = |schedule: Value| {
+            serde_json::from_str::<Schedule>(&schedule.to_string()).map_err(|e| e.to_string())
+        };
+        let before = read(self.schedule(now)?)?;
+        if let Some(edited) = before.edited(edit).map_err(|error| error.to_string())? {
+            self.write_schedule(now, &edited)?;
+        }
+        Ok(read(self.schedule(now)?)?.after(&before, edit))
     }
 
     /// The host's next restarts fail.

@@ -9,6 +9,7 @@
 //! | `tasks/HOST` | tasks launched or about to be | controller |
 //! | `slots/HOST`, `slots/guard` | who may disrupt; limit and count | controller |
 //! | `rollout/state`, `rollout/hosts/HOST` | the rollout; attempts and back-off of a host | controller |
+//! | `rollout/notices/HOST` | the host's disruption as it is announced in Mesos | controller |
 //! | `rollout/measures` | how long hosts held slots, the leader's own host | controller |
 //! | `control/…` | pauses, approvals, retries, releases | people through the tool |
 //! | `framework-id` | Mesos' name for us | controller |
@@ -33,6 +34,7 @@ const SLOT_GUARD: &str = "slots/guard";
 const ROLLOUT_STATE: &str = "rollout/state";
 const ROLLOUT_MEASURES: &str = "rollout/measures";
 const ROLLOUT_HOSTS: &str = "rollout/hosts/";
+const NOTICES: &str = "rollout/notices/";
 const CONTROL: &str = "control/";
 const FRAMEWORK_ID: &str = "framework-id";
 const LEADER: &str = "leader";
@@ -63,6 +65,8 @@ pub enum Key {
     RolloutMeasures,
     /// Attempts and back-off of one host.
     RolloutHost(HostName),
+    /// A host's disruption as it is announced to the frameworks.
+    Notice(HostName),
     /// A request of an operator, for example `paused` or `retry/a1`.
     Control(String),
     /// The framework ID that Mesos gave.
@@ -91,6 +95,7 @@ impl Key {
             Self::RolloutState => ROLLOUT_STATE.to_owned(),
             Self::RolloutMeasures => ROLLOUT_MEASURES.to_owned(),
             Self::RolloutHost(host) => of_host(ROLLOUT_HOSTS, host),
+            Self::Notice(host) => of_host(NOTICES, host),
             Self::Control(name) => format!("{CONTROL}{name}"),
             Self::FrameworkId => FRAMEWORK_ID.to_owned(),
             Self::Leader => LEADER.to_owned(),
@@ -127,6 +132,7 @@ impl Key {
             .or_else(|| host(TASKS).map(Self::Tasks))
             .or_else(|| host(SLOTS).map(Self::Slot))
             .or_else(|| host(ROLLOUT_HOSTS).map(Self::RolloutHost))
+            .or_else(|| host(NOTICES).map(Self::Notice))
             .or_else(|| text(CONTROL).map(Self::Control))
             .or_else(|| number(HISTORY).map(Self::History))
     }
@@ -200,9 +206,10 @@ impl Space {
             Self::Observed => matches!(key, Key::Observed(_)),
             Self::Tasks => matches!(key, Key::Tasks(_)),
             Self::Slots => matches!(key, Key::Slot(_) | Key::SlotGuard),
-            Self::Rollout => {
-                matches!(key, Key::RolloutState | Key::RolloutMeasures | Key::RolloutHost(_))
-            }
+            Self::Rollout => matches!(
+                key,
+                Key::RolloutState | Key::RolloutMeasures | Key::RolloutHost(_) | Key::Notice(_)
+            ),
             Self::Control => matches!(key, Key::Control(_)),
             Self::History => matches!(key, Key::History(_)),
         }
@@ -237,6 +244,7 @@ mod tests {
             host().prop_map(|h| Key::Tasks(HostName(h))),
             host().prop_map(|h| Key::Slot(HostName(h))),
             host().prop_map(|h| Key::RolloutHost(HostName(h))),
+            host().prop_map(|h| Key::Notice(HostName(h))),
         ]
     }
 
@@ -275,6 +283,7 @@ mod tests {
             (Key::Slot("guard".into()), "slots/%67uard"),
             (Key::Observed("guard".into()), "observed/guard"),
             (Key::RolloutHost("a1.example".into()), "rollout/hosts/a1.example"),
+            (Key::Notice("a1.example".into()), "rollout/notices/a1.example"),
         ] {
             assert_eq!(key.path(), path);
         }

@@ -29,6 +29,8 @@ pub(crate) enum Call {
     AnswerLater(oneshot::Receiver<()>),
     /// It is answered as ever, and lost after that.
     Swallow,
+    /// It is refused with this status, in these words, and not carried out.
+    Refuse(StatusCode, &'static str),
     /// Another master leads: this `Location`.
     Redirect(String),
 }
@@ -214,6 +216,9 @@ impl Gate {
             Call::Swallow => {
                 let response = Response::builder().status(StatusCode::ACCEPTED);
                 return response.body(Body::empty()).unwrap();
+            }
+            Call::Refuse(status, words) => {
+                return Response::builder().status(status).body(words.into()).unwrap();
             }
             Call::Redirect(location) => {
                 let response = Response::builder().status(StatusCode::TEMPORARY_REDIRECT);

@@ -1,14 +1,17 @@
 //! The machine, a model of etcd behind it, and Mesos played by the test.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use calico_dcos::budget::slot::Guard;
 use calico_dcos::job::order::Job;
+use calico_dcos::mesos::maintenance::Schedule;
 use calico_dcos::mesos::v1::scheduler::{
     Call, Event as MesosEvent, Operation, Subscribe, Subscribed,
 };
 use calico_dcos::mesos::v1::{FrameworkId, Offer, OfferId, Resource, TaskInfo};
 use calico_dcos::observed::fleet::{AgentSeen, Condition, Room};
+use calico_dcos::plan::notice::{Found, ScheduleEdit};
 use calico_dcos::rollout::Controller;
 use calico_dcos::rollout::config::{Config, Delivery};
 use calico_dcos::rollout::event::{Effect, Event};
@@ -41,6 +44,11 @@ pub(crate) struct Bench {
     /// What gates say, and how often they were asked.
     pub(crate) gates: Result<(), String>,
     pub(crate) gates_asked: usize,
+    /// The windows of the maintenance schedule, and why it cannot be edited.
+    pub(crate) schedule: Vec<serde_json::Value>,
+    pub(crate) schedule_closed: Option<String>,
+    /// The edits of it so far.
+    pub(crate) edits: Vec<ScheduleEdit>,
     /// Tasks that said that they run.
     pub(crate) running: Vec<(TaskId, String)>,
 }
@@ -61,6 +69,12 @@ pub(crate) fn agent(host: &str) -> AgentId {
     AgentId(format!("agent-{host}"))
 }
 
+/// Where the agent of `aN` is.
+pub(crate) fn address(host: &str) -> IpAddr {
+    let number = host.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
+    IpAddr::from([10, 0, 0, number])
+}
+
 /// A line of the list of agents.
 pub(crate) fn listed(host: &str, condition: Condition) -> AgentSeen {
     AgentSeen {
@@ -70,6 +84,7 @@ pub(crate) fn listed(host: &str, condition: Condition) -> AgentSeen {
         roles: ["*".to_owned()].into(),
         attributes: BTreeMap::new(),
         mesos_version: "1.1.0".into(),
+        ip: Some(address(host)),
         room: None,
     }
 }
@@ -119,6 +134,9 @@ impl Bench {
             subscriptions: Vec::new(),
             gates: Ok(()),
             gates_asked: 0,
+            schedule: Vec::new(),
+            schedule_closed: None,
+            edits: Vec::new(),
             running: Vec::new(),
         }
     }
@@ -224,8 +242,36 @@ impl Bench {
                 let answer = self.gates.clone();
                 self.machine.handle(Event::GatesAnswered(answer), self.now);
             }
+            Effect::EditSchedule(edit) => {
+                self.edits.push(edit.clone());
+                let answer = self.edit_schedule(&edit);
+                self.machine.handle(Event::ScheduleEdited(answer), self.now);
+            }
             Effect::Unsubscribe | Effect::Resign | Effect::Note(_) => {}
         }
+    }
+
+    /// One transaction that was held is carried out; those that follow from it are held.
+    pub(crate) fn let_through(&mut self, effect: Effect) {
+        let held = self.txns_held.take();
+        self.carry_out(effect);
+        self.txns_held = held;
+        self.pump();
+    }
+
+    /// As the shell does, by the same functions.
+    fn edit_schedule(&mut self, edit: &ScheduleEdit) -> Result<Vec<(HostName, Found)>, String> {
+        if let Some(why) = &self.schedule_closed {
+            return Err(why.clone());
+        }
+        let text = serde_json::json!({ "windows": self.schedule }).to_string();
+        let before: Schedule = serde_json::from_str(&text).unwrap();
+        let Some(after) = before.edited(edit).unwrap() else {
+            return Ok(before.after(&before, edit));
+        };
+        let written = serde_json::to_value(&after).unwrap();
+        self.schedule.clone_from(written["windows"].as_array().unwrap());
+        Ok(after.after(&before, edit))
     }
 
     // --- Mesos -----------------------------------------------------------------------------
@@ -257,7 +303,7 @@ impl Bench {
             resources: resources.map(|(name, value)| Resource::scalar(name, value)).to_vec(),
             attributes: vec![],
             executor_ids: vec![],
-            unavailability: None,
+            unavailability: self.unavailability(host),
             allocation_info: None,
         }
     }

@@ -16,6 +16,10 @@ fn asked() -> Ask {
 }
 
 impl Bench {
+    pub(crate) fn forget(&mut self, host: &str) {
+        self.ask_for(&Control::Forget(host.into()), Some(to_json(&asked())));
+    }
+
     fn ask_for(&mut self, control: &Control, value: Option<String>) {
         let key = Key::Control(control.path());
         let txn = match value {
@@ -26,7 +30,7 @@ impl Bench {
         self.pump();
     }
 
-    fn pause(&mut self, scope: Scope) {
+    pub(crate) fn pause(&mut self, scope: Scope) {
         self.ask_for(&Control::Paused(scope), Some(to_json(&asked())));
     }
 
@@ -44,7 +48,7 @@ impl Bench {
         self.ask_for(&Control::Retry(host.into()), Some(to_json(&asked())));
     }
 
-    fn release(&mut self, host: &str, attempt: Attempt) {
+    pub(crate) fn release(&mut self, host: &str, attempt: Attempt) {
         let release = Release { version: 1, who: "alice".into(), at: Time(0), attempt };
         self.ask_for(&Control::Release(host.into()), Some(to_json(&release)));
     }

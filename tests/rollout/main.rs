@@ -6,6 +6,7 @@
 mod bench;
 mod canary;
 mod control;
+mod drain;
 mod failures;
 mod gates;
 mod hosts;

@@ -145,7 +145,7 @@ pub(in crate::cli) fn rank(reason: &Reason) -> u8 {
         Reason::WaitingForPace { .. } => 6,
         Reason::TooManyUnavailable { .. } => 7,
         Reason::WaitingForCanary { .. } => 8,
-        Reason::WaitingForGate { .. } => 9,
+        Reason::WaitingForGate { .. } | Reason::Unannounced { .. } | Reason::Announced { .. } => 9,
         Reason::WaitingForWindow { .. } | Reason::Maintenance(_) => 10,
         Reason::WaitingForApproval => 11,
         Reason::Paused { .. } => 12,

@@ -4,6 +4,7 @@ use crate::mesos::agents::agents_seen;
 use crate::mesos::features::Features;
 use crate::mesos::v1::FrameworkId;
 use crate::mesos::v1::scheduler::{Call, Event as MesosEvent, Subscribe};
+use crate::plan::notice::ScheduleEdit;
 use crate::rollout::Controller;
 use crate::rollout::config::{Config, Delivery};
 use crate::rollout::event::{Effect, Event, Level, TxnId};
@@ -43,6 +44,8 @@ pub(super) enum Act {
     /// The process asks for the agents.
     Poll(usize, u64),
     Gates(usize, u64),
+    /// An edit of the maintenance schedule reaches the master.
+    Schedule(usize, u64, Box<ScheduleEdit>),
     /// The machine asked to be woken.
     Wake(usize, u64),
     /// A process starts again, or wakes up.
@@ -203,6 +206,7 @@ impl World {
             Act::Subscribe(at, _, subscribe) => self.subscribe(at, *subscribe),
             Act::Poll(at, _) => self.poll(at),
             Act::Gates(at, _) => self.hand(at, Event::GatesAnswered(Ok(()))),
+            Act::Schedule(at, incarnation, edit) => self.edit_schedule(at, incarnation, &edit),
             Act::Wake(at, _) => {
                 self.processes[at].woken_for = None;
                 self.processes[at].dirty = true;
@@ -288,6 +292,9 @@ impl World {
             Effect::PollAgents => self.later(soon, Act::Poll(at, incarnation)),
             // Nobody knows what they will say: they are taken to be open.
             Effect::AskGates(_) => self.later(soon, Act::Gates(at, incarnation)),
+            Effect::EditSchedule(edit) => {
+                self.later(soon, Act::Schedule(at, incarnation, Box::new(edit)));
+            }
             Effect::Resign => self.resign(at),
             Effect::Note(note) => {
                 if self.notes || note.level == Level::Warning {
@@ -543,6 +550,17 @@ impl World {
         if let Ok(list) = self.town.cluster.mesos.get_agents(self.now) {
             self.hand(at, Event::Agents(agents_seen(&list)));
         }
+    }
+
+    /// What has left a process is carried out whatever becomes of it.
+    fn edit_schedule(&mut self, at: usize, incarnation: u64, edit: &ScheduleEdit) {
+        self.operator_calls += 1;
+        let answer = if self.processes[at].master_cut_until > self.now {
+            Err("the master cannot be reached".to_owned())
+        } else {
+            self.town.cluster.edit_schedule(self.now, edit)
+        };
+        self.deliver(at, incarnation, Event::ScheduleEdited(answer));
     }
 
     // --- its life --------------------------------------------------------------------------
