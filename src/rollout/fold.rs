@@ -11,6 +11,7 @@ use crate::store::txn::StoreEvent;
 use crate::words::{Attempt, HostName, Run, Time};
 
 use super::event::{Effect, Event, Level};
+use super::host::Hosts;
 use super::ledger::{After, InFlight};
 use super::notices::Notices;
 use super::records::{FrameworkRecord, RECORDS_VERSION, to_json};
@@ -28,6 +29,8 @@ impl Controller {
             Event::Leading { created } => {
                 self.leading = Some(created);
                 self.listed = false;
+                // While it stood by it heard nothing: what it knows of hosts is as good as of none.
+                self.hosts = Hosts::default();
                 self.effects.push(Effect::Relist);
             }
             Event::Deposed => self.deposed(),

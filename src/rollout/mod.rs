@@ -329,6 +329,7 @@ impl Controller {
             (self.restored.is_some(), "the reports of all hosts"),
             (!self.hosts.busy.is_empty(), "work on hosts"),
             (!self.notices.is_empty(), "notices to the frameworks"),
+            (self.reconciliation.next_wake().is_some(), "answers about tasks"),
             (!self.ledger.is_idle(), "answers of the store"),
             (!self.offers.suppressed(), "offers"),
         ]

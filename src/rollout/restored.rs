@@ -166,12 +166,14 @@ impl Controller {
     }
 
     /// Hosts that have not reported afresh. One that is gone never will, nor will one that is to be
-    /// left alone and has nobody on it who could.
+    /// left alone, or is closed to us, and has nobody on it who could.
     fn silent(&self, restored: Restored) -> impl Iterator<Item = &HostName> {
         let fresh = move |host: &Host| host.spoke.is_some_and(|at| at >= restored.settled());
         let mute = |host: &Host| {
             let observed = host.tasks.tasks.contains_key(&TaskKind::Observer);
-            host.record.agent.condition == Condition::Gone || (host.excluded && !observed)
+            let agent = &host.record.agent;
+            let left_out = host.excluded || agent.closed.is_some();
+            agent.condition == Condition::Gone || (left_out && !observed)
         };
         let hosts = self.hosts.all.iter();
         hosts.filter(move |(_, host)| !mute(host) && !fresh(host)).map(|(name, _)| name)

@@ -149,12 +149,17 @@ impl Bench {
 
     /// The same, and what it writes may be held.
     pub(crate) fn stand(&mut self) {
+        self.machine = Controller::new(config());
+        self.lead_again();
+    }
+
+    /// The process that stands by leads.
+    pub(crate) fn lead_again(&mut self) {
         let mut txn = Txn::new();
         txn.ops.push(Op::Put { key: Key::Leader, value: "{}".into(), lease: false });
         let _ = self.etcd.txn(&Txn::new().delete(Key::Leader), None).unwrap();
         let _ = self.etcd.txn(&txn, None).unwrap();
         let created = self.etcd.get(&Key::Leader).unwrap().create_revision;
-        self.machine = Controller::new(config());
         self.calls.clear();
         self.event(Event::Leading { created });
         self.wait(2_100);

@@ -4,6 +4,8 @@ use calico_dcos::budget::slot::{Guard, Slot};
 use calico_dcos::job::order::FromHost;
 use calico_dcos::mesos::v1::TaskState;
 use calico_dcos::observed::facts::{JournalFacts, JournalState};
+use calico_dcos::observed::fleet::{Part, Share};
+use calico_dcos::rollout::event::Event;
 use calico_dcos::sim::etcd::EtcdModel;
 use calico_dcos::store::keys::Key;
 use calico_dcos::store::txn::Txn;
@@ -212,4 +214,25 @@ fn a_host_that_asks_under_the_slot_of_a_backup_is_not_answered() {
         let slot = bench.slot("a1").unwrap();
         assert_eq!(slot.contains("reserved"), restored, "somebody else may be at work: {slot}");
     }
+}
+
+#[test]
+fn after_a_restore_a_host_that_is_closed_to_us_and_never_reported_is_not_waited_for() {
+    let mut bench = Bench::new(&["a1", "p1"]);
+    let part = |total: u64| Part { total, used: 0, offered: 0 };
+    let share = Share { cpus: part(4_000), mem: part(4_000_000) };
+    bench.rooms.insert("p1".to_owned(), [("slave_public".to_owned(), share)].into());
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    bench.etcd = elsewhere(bench.etcd.clone());
+    bench.lead();
+    bench.event(Event::Presented { given_up: vec!["slave_public".to_owned()] });
+    for (task, host) in bench.running.clone() {
+        bench.reconciled(&task, &host, TaskState::Running);
+    }
+    bench.wait(61_000);
+    assert_eq!(bench.guard().cluster, "another");
+    bench.confirm("a1");
+    bench.wait(1_000);
+    assert_eq!((bench.guard().cluster.as_str(), bench.reason("p1")), ("7", "blocked".into()));
 }

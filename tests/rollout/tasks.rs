@@ -283,3 +283,19 @@ fn a_supervisor_that_has_ended_meanwhile_is_not_waited_for_by_the_next_leader() 
     bench.wait(5_000);
     assert_eq!(bench.launched().len(), 1);
 }
+
+#[test]
+fn a_leader_that_stood_by_for_long_does_not_hold_its_own_silence_against_hosts() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    bench.event(Event::Deposed);
+    bench.wait(3_600_000);
+    bench.lead_again();
+    for (task, host) in bench.running.clone() {
+        bench.reconciled(&task, &host, TaskState::Running);
+    }
+    assert_eq!(bench.reason("a1"), "in sync");
+    bench.wait(7 * 60_000);
+    assert_eq!(bench.reason("a1"), "unknown", "as silent as with any other leader");
+}
