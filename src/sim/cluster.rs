@@ -362,9 +362,14 @@ impl Cluster {
     pub fn forget_agent(&mut self, now: Time, name: &HostName) {
         self.kill_executor(now, name);
         if let Some(&index) = self.names.get(name) {
-            self.mesos.from_host(now, index, HostSignal::AgentStopped);
+            let on = self.hosts[index].is_on();
+            if on {
+                self.mesos.from_host(now, index, HostSignal::AgentStopped);
+            }
             self.mesos.agent_forgets(now, index);
-            self.mesos.from_host(now, index, HostSignal::AgentStarted);
+            if on {
+                self.mesos.from_host(now, index, HostSignal::AgentStarted);
+            }
             self.exchange(now);
         }
     }

@@ -299,7 +299,8 @@ impl World {
     fn look_for_convergence(&mut self) {
         let quiet = self.ahead == 0
             && self.processes.iter().any(|process| process.leads() && process.machine.is_quiet());
-        if quiet && self.converged_at.is_none() {
+        // What an agent will say again is yet to be acknowledged.
+        if quiet && self.converged_at.is_none() && !self.town.cluster.mesos.has_unacknowledged() {
             self.converged_at = Some(self.now);
             self.suppressed_writes = 0;
             self.calls_since_suppress = 0;

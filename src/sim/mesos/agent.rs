@@ -205,6 +205,12 @@ impl Agent {
         self.frozen = true;
     }
 
+    /// Whether it waits for an acknowledgement, and can say again what for.
+    pub(super) fn has_unacknowledged(&self) -> bool {
+        let waits = |task: &Task| !task.updates.is_empty();
+        self.process == Process::Registered && self.tasks.values().any(waits)
+    }
+
     pub(super) fn is_down(&self) -> bool {
         self.process == Process::Down
     }

@@ -214,6 +214,7 @@ pub(super) struct Context {
     /// One number for each connection that there was between an agent and a master; what is on
     /// its way when it breaks is lost.
     links: Vec<u32>,
+    contacts: u32,
     identifiers: SmallRng,
     /// Apart from the identifiers, so that these do not depend on the faults.
     chance: SmallRng,
@@ -230,6 +231,7 @@ impl Context {
             to_hosts: Vec::new(),
             to_bodies: Vec::new(),
             links: Vec::new(),
+            contacts: 0,
             identifiers: SmallRng::seed_from_u64(seed),
             chance: SmallRng::seed_from_u64(seed ^ 0x6661_756c_7473),
         }
@@ -277,6 +279,13 @@ impl Context {
 
     pub(super) fn add_agent(&mut self) {
         self.links.push(0);
+    }
+
+    /// A number for a registration or disconnection of an agent that no other has: timers that are
+    /// meant for another one mean nothing.
+    pub(super) fn contact(&mut self) -> u32 {
+        self.contacts += 1;
+        self.contacts
     }
 
     /// The connection between the agent and the master at present.

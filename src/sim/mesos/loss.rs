@@ -27,8 +27,8 @@ impl Master {
             return;
         }
         record.standing = Standing::Disconnected;
-        record.contact += 1;
-        let contact = record.contact;
+        let contact = cx.contact();
+        record.contact = contact;
         cx.after(cx.timings.ping_timeout, Job::PingTimeout { agent: index, contact });
         self.rescind_offers(cx, index);
         self.drop_unchecked(cx, index);
@@ -65,12 +65,12 @@ impl Master {
 
     /// The process of a disconnected agent is back: it is not given up for its silence any more.
     /// Returns which contact this is.
-    pub(super) fn answers_pings(&mut self, index: AgentIndex) -> Option<u32> {
+    pub(super) fn answers_pings(&mut self, cx: &mut Context, index: AgentIndex) -> Option<u32> {
         let record = self.agent_mut(index)?;
         if record.standing != Standing::Disconnected {
             return None;
         }
-        record.contact += 1;
+        record.contact = cx.contact();
         Some(record.contact)
     }
 
@@ -100,7 +100,7 @@ impl Master {
             return;
         }
         record.standing = Standing::Unreachable(since);
-        record.contact += 1;
+        record.contact = cx.contact();
         cx.cut(index);
         for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
             for (task_id, task) in self.take_tasks(&id, index) {

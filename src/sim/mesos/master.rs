@@ -136,7 +136,7 @@ pub(super) struct AgentRecord {
     pub(super) id: AgentId,
     pub(super) config: Arc<AgentConfig>,
     pub(super) standing: Standing,
-    /// Counts registrations and disconnections: timers of earlier ones mean nothing.
+    /// The registration or disconnection that is the last: timers of earlier ones mean nothing.
     pub(super) contact: u32,
     pub(super) registered: Time,
     pub(super) reregistered: Option<Time>,
@@ -294,7 +294,7 @@ impl Master {
         next.gone = std::mem::take(&mut self.gone);
         next.schedule = std::mem::take(&mut self.schedule);
         for record in next.agents.iter_mut().flatten() {
-            record.contact += 1;
+            record.contact = cx.contact();
             record.reregistered = None;
             record.free = Pool::default();
             record.used.clear();

@@ -89,7 +89,8 @@ pub struct SimMesos {
 /// What was asked of the master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Scheduler calls since the newest SUPPRESS, without it; none while offers are wanted.
+    /// Scheduler calls since the newest SUPPRESS, without it and without answers to inverse offers;
+    /// none while offers are wanted.
     pub since_suppress: Option<u64>,
     /// `GET_AGENTS`.
     pub operator_calls: u64,
@@ -101,6 +102,7 @@ impl Traffic {
             Call::Suppress(_) => Some(0),
             Call::Subscribe(call) if call.suppressed_roles.is_empty() => None,
             Call::Revive(_) => None,
+            Call::AcceptInverseOffers(_) | Call::DeclineInverseOffers(_) => self.since_suppress,
             _ => self.since_suppress.map(|calls| calls + 1),
         };
     }
@@ -239,7 +241,7 @@ impl SimMesos {
             }
             // Pings are answered from now on, but it has to register too.
             HostSignal::AgentStarted | HostSignal::MachineUp if !was_up => {
-                let contact = self.master.answers_pings(index);
+                let contact = self.master.answers_pings(cx, index);
                 let ms = cx.timings.agent_reregister;
                 if let Some(contact) = contact {
                     cx.after(ms, Job::PingTimeout { agent: index, contact });

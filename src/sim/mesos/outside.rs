@@ -46,6 +46,12 @@ impl SimMesos {
         self.agents.get(index).map(|(_, config)| config.ip)
     }
 
+    /// Whether an agent will say again what was not acknowledged.
+    #[must_use]
+    pub fn has_unacknowledged(&self) -> bool {
+        self.agents.iter().any(|(agent, _)| agent.has_unacknowledged())
+    }
+
     /// Where the master says that it listens.
     pub fn set_address(&mut self, ip: Ipv4Addr, port: u16) {
         self.master.address = (ip, port);

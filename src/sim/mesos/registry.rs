@@ -32,13 +32,19 @@ impl Master {
         self.consider_now(cx, index);
     }
 
-    fn enlist(&mut self, cx: &Context, index: AgentIndex, id: &AgentId, config: Arc<AgentConfig>) {
+    fn enlist(
+        &mut self,
+        cx: &mut Context,
+        index: AgentIndex,
+        id: &AgentId,
+        config: Arc<AgentConfig>,
+    ) {
         let total = Pool::from_wire(&config.resources);
         let record = AgentRecord {
             id: id.clone(),
             config,
             standing: Standing::Connected,
-            contact: 0,
+            contact: cx.contact(),
             registered: cx.now,
             reregistered: None,
             free: total.clone(),
@@ -93,7 +99,7 @@ impl Master {
         let now = cx.now;
         let Some(record) = self.agent_mut(index) else { return };
         record.standing = Standing::Connected;
-        record.contact += 1;
+        record.contact = cx.contact();
         record.reregistered = Some(now);
         if let Standing::Unreachable(_) | Standing::Recovered = before {
             record.registered = now;

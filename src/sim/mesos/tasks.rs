@@ -46,7 +46,13 @@ impl Master {
         latest: TaskState,
     ) {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
-        if let Some(task) = framework.tasks.get_mut(&status.task_id) {
+        // Messages of one connection keep their order, whatever is made of them on the way to the
+        // scheduler: the master's own record never goes back.
+        let late = |task: &&mut TaskRecord| {
+            task.latest == TaskState::Running && status.state == TaskState::Starting
+        };
+        let task = framework.tasks.get_mut(&status.task_id);
+        if let Some(task) = task.filter(|task| !late(task)) {
             let ended = latest.is_terminal() && !task.latest.is_terminal();
             let news = task.status.as_ref().is_none_or(|known| {
                 (&known.state, known.healthy) != (&status.state, status.healthy)

@@ -91,7 +91,7 @@ impl World {
         };
         self.town.cluster.set_network(now, faults);
         self.later(now.plus_ms(lose.span.ms), Act::NetworkGood);
-        lose.span.ms
+        lose.span.ms + LATE_MS
     }
 
     /// etcd is what it was when the backup was taken. All that watch it list anew.

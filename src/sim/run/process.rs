@@ -423,7 +423,7 @@ impl World {
         if left > 1 {
             return false;
         }
-        self.crash(for_ms);
+        self.kill(at, for_ms);
         true
     }
 
@@ -510,10 +510,14 @@ impl World {
         }
         let Some(id) = id.clone() else { return };
         let stream = stream.clone();
-        if matches!(call, Call::Suppress(_)) {
-            self.calls_since_suppress = 0;
-        } else {
-            self.calls_since_suppress += 1;
+        if self.notes && self.converged_at.is_some() {
+            self.town.meter.happened(format!("called: {call:?}"), self.now);
+        }
+        match call {
+            Call::Suppress(_) => self.calls_since_suppress = 0,
+            // Mesos asks for a machine again for as long as its schedule names it.
+            Call::AcceptInverseOffers(_) | Call::DeclineInverseOffers(_) => {}
+            _ => self.calls_since_suppress += 1,
         }
         let outcome = self.town.cluster.mesos.call_as(self.now, &id, &stream, call);
         if !outcome.is_accepted() {
@@ -567,7 +571,12 @@ impl World {
 
     /// The leader's process is killed, and started again after a while.
     pub(super) fn crash(&mut self, for_ms: u64) {
-        let Some(at) = self.processes.iter().position(Process::leads) else { return };
+        if let Some(at) = self.leader() {
+            self.kill(at, for_ms);
+        }
+    }
+
+    fn kill(&mut self, at: usize, for_ms: u64) {
         let process = &mut self.processes[at];
         process.life = Life::Dead;
         process.incarnation += 1;
@@ -618,7 +627,7 @@ impl World {
 
     /// The leader's process stands still; a second one stands for election meanwhile.
     pub(super) fn pause(&mut self, for_ms: u64) {
-        let Some(at) = self.processes.iter().position(Process::leads) else { return };
+        let Some(at) = self.leader() else { return };
         self.processes[at].life = Life::Paused;
         if self.processes.len() < 2 {
             self.start_process(self.now);

@@ -138,8 +138,13 @@ impl History {
         let report = world.report();
         let breach = breach.or_else(|| self.judge(&world, &report).err());
         let mut text = String::new();
+        let ends = report.hosts.iter().filter_map(|(name, end)| Some((name, end.reason.as_ref()?)));
+        let ends: Vec<String> = ends.map(|(name, reason)| format!("{name} {reason}")).collect();
         for happening in &report.timeline {
             let _ = writeln!(text, "{:>10.3} s  {}", happening.at, happening.what);
+        }
+        if !ends.is_empty() {
+            let _ = writeln!(text, "not in sync: {}", ends.join(", "));
         }
         let _ = match breach {
             Some(breach) => writeln!(text, "{breach}"),
@@ -160,12 +165,20 @@ impl History {
     /// What has to be so at the end.
     fn judge(&self, world: &World, report: &Report) -> Result<(), Breach> {
         let broken = |law, what: String| Err(Breach::new(law, world, what));
+        let untold = |reason: &str| matches!(reason, "unreachable" | "unknown");
+        let gone_untold = report.hosts.iter().any(|(name, end)| {
+            end.reason.as_deref().is_some_and(untold) && world.cluster().is_gone(name)
+        });
         for (name, end) in &report.hosts {
             match &end.reason {
                 None if !end.as_declared => {
                     let what = format!("{name} is called in sync, and is not as declared");
                     return broken(Law::Settles, what);
                 }
+                // Where no task of ours ran, nobody tells that a machine is gone for good, and it
+                // counts as down until an operator says so.
+                Some(reason) if untold(reason) && world.cluster().is_gone(name) => {}
+                Some(reason) if reason == "too-many-unavailable" && gone_untold => {}
                 Some(reason) if !rests(reason) && !self.may_end_as(reason) => {
                     let why = end.why.as_deref().unwrap_or_default();
                     return broken(Law::Settles, format!("{name} ends as {reason}: {why}"));
@@ -187,9 +200,7 @@ impl History {
         }
         let (writes, calls) =
             (report.etcd_writes_after_convergence, report.mesos_calls_after_convergence);
-        // What an agent says again, because its acknowledgement was lost, is acknowledged again.
-        let said_again = self.befalls(|fault| matches!(fault, Fault::LoseMessages(_)));
-        if writes > 0 || (calls > 0 && !said_again) {
+        if writes > 0 || calls > 0 {
             let what = format!("{writes} writes and {calls} calls with nothing to do");
             return broken(Law::Quiet, what);
         }
