@@ -247,6 +247,43 @@ fn s34_hosts_that_never_become_healthy_hold_their_slots_and_nobody_else_starts()
     assert_eq!(codes, ["failed", "failed", "failed", "halted", "halted"]);
 }
 
+/// One failure in each batch of four: a count that begins anew with each batch would never halt.
+#[test]
+fn s44_failures_are_summed_over_the_whole_rollout() {
+    let fails = |hosts: &[&str]| {
+        let faults = hosts
+            .iter()
+            .map(|host| format!("  - {{at: 0s, restartFails: {{host: {host}, times: 99}}}}\n"));
+        let faults: String = faults.collect();
+        format!("hosts: [{{count: 16, name: \"a{{n}}\"}}]\nuntil: 60m\nfaults:\n{faults}")
+    };
+    let two = cluster("4", "").replace("maxFailures: 9", "maxFailures: 2");
+    let report = run(&fails(&["a1"]), &two);
+    assert_safe(&report);
+    assert_eq!(report.restarts[&Component::Docker].len(), 16, "one failure halts nothing");
+    let report = run(&fails(&["a1", "a5", "a9", "a13"]), &two);
+    assert_safe(&report);
+    let reasons = report.hosts.values().filter_map(|host| host.reason.as_deref());
+    let mut counts = BTreeMap::<&str, u32>::new();
+    reasons.for_each(|reason| *counts.entry(reason).or_default() += 1);
+    // a9 has begun by then, and its next attempt is not made; a13 never begins.
+    assert_eq!(counts, [("failed", 2), ("halted", 7)].into());
+}
+
+/// What the leader knows is half a minute old, in the middle of a rollout.
+#[test]
+fn s62_a_watch_that_is_late_or_compacted_breaks_no_budget_and_launches_nothing_twice() {
+    for fault in ["watchLate: {for: 30s}", "etcdCompaction: {}"] {
+        let scenario = format!(
+            "hosts: [{{count: 6, name: \"a{{n}}\", restartSeconds: {{median: 5}}}}]\nuntil: 30m\n\
+             faults:\n  - {{at: 4s, {fault}}}\n  - {{at: 9s, {fault}}}"
+        );
+        let report = run(&scenario, &cluster("2", ""));
+        assert_converged(&report);
+        assert_eq!(report.tasks_launched, report.tasks_minimum, "{fault}");
+    }
+}
+
 #[test]
 fn s36_new_hosts_that_need_no_restart_are_not_held_up_by_the_budget() {
     let scenario = "mesos: {version: 1.11.0}\nhosts:\n  \

@@ -98,7 +98,7 @@ pub fn plan<'a>(fleet: &FleetView<'a>) -> Plan<'a> {
         .iter()
         .map(|&(name, view)| {
             let assessment = assess(view, fleet.now);
-            let reason = assessment.held.clone();
+            let reason = assessment.held.clone().map(|held| next_attempt(held, view, fleet));
             HostPlan { name, view, assessment, reason }
         })
         .collect();
@@ -107,6 +107,17 @@ pub fn plan<'a>(fleet: &FleetView<'a>) -> Plan<'a> {
     give_reasons(&mut hosts, fleet, limits, &totals);
     let summary = Summary::of(&hosts, limits, &totals, fleet);
     Plan { hosts, summary }
+}
+
+/// A host whose pause between two attempts is over waits for something else: an offer, or that the
+/// rollout goes on.
+fn next_attempt(held: Reason, host: HostView<'_>, fleet: &FleetView<'_>) -> Reason {
+    match held {
+        Reason::BackingOff { until, .. } if until <= fleet.now => {
+            gate::held_back(&fleet.phase).unwrap_or_else(|| wants_offer(host))
+        }
+        other => other,
+    }
 }
 
 /// Sends the hosts that have work and are not held through the line.

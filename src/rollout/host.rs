@@ -302,9 +302,9 @@ impl Hosts {
     }
 }
 
-/// When time alone changes what a host waits for.
+/// When time alone changes what a host waits for. What was due before now has been seen.
 fn looked_at_again(assessment: &Assessment, view: HostView<'_>, now: Time) -> Option<Time> {
-    match &assessment.held {
+    let at = match &assessment.held {
         Some(
             Reason::BackingOff { until, .. }
             | Reason::Maintenance(Away { until: Some(until), .. })
@@ -318,7 +318,8 @@ fn looked_at_again(assessment: &Assessment, view: HostView<'_>, now: Time) -> Op
             }
         }
         _ => None,
-    }
+    };
+    at.filter(|at| *at > now)
 }
 
 /// Something can be launched now that takes no slot: the observer, a change that disrupts

@@ -91,7 +91,7 @@ async fn a_leader_that_stood_still_stands_by_when_it_wakes_and_does_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_whose_key_somebody_deletes_does_not_act_beside_the_next_one() {
+async fn s60_a_leader_whose_key_somebody_deletes_stands_by_and_does_not_act_beside_the_next_one() {
     let bench = Bench::new(Setting { restart_seconds: 1.0, ..Setting::default() }).await;
     let (first, second) = bench.two(LEASE).await;
     bench.held().await;

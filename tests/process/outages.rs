@@ -82,12 +82,12 @@ async fn cut_off_from_etcd(mode: Mode) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_cut_off_from_etcd_stands_down_and_another_goes_on() {
+async fn s60_a_leader_that_is_cut_off_from_etcd_stands_by_and_another_goes_on() {
     cut_off_from_etcd(Mode::Cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_whom_etcd_hears_and_does_not_answer_stands_down_and_another_goes_on() {
+async fn s60_a_leader_whom_etcd_hears_and_does_not_answer_stands_by_and_another_goes_on() {
     cut_off_from_etcd(Mode::NoAnswers).await;
 }
 

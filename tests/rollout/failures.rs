@@ -41,6 +41,26 @@ fn s14_attempts_used_up_halt_the_rollout_and_the_slot_stays_held() {
     assert_eq!(bench.slot("a2"), None);
 }
 
+/// A controller that has nothing to do does nothing, however long nobody comes.
+#[test]
+fn a_host_whose_next_attempt_is_due_in_a_halted_rollout_is_halted_and_nothing_turns_for_it() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    bench.write(Some(&CLUSTER.replace("Restarts: 1", "Restarts: 2")));
+    bench.wait(5_000);
+    let (task, attempt, hash) = bench.admitted("a2");
+    bench.undone(&task, "a2", attempt, hash);
+    assert_eq!(bench.reason("a2"), "backing-off");
+    used_up(&mut bench, "a1");
+    bench.wait(60_000);
+    assert_eq!((bench.reason("a1"), bench.reason("a2")), ("failed".into(), "halted".into()));
+    let turns = (0..60).filter(|_| {
+        let before = bench.machine.next_wake();
+        bench.wait(1_000);
+        before.is_some_and(|at| at <= bench.now)
+    });
+    assert!(turns.count() < 30, "{:?} at {:?}", bench.machine.next_wake(), bench.now);
+}
+
 /// The executor cannot be fetched, or is not the one that it should be: ever rarer launches, and a reason.
 #[test]
 fn launches_that_come_to_nothing_get_rarer_and_the_host_says_why() {

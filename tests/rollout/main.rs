@@ -21,7 +21,9 @@ mod windows;
 
 use calico_dcos::job::order::{ToHost, WIRE_VERSION};
 use calico_dcos::mesos::v1::TaskState;
-use calico_dcos::store::keys::Key;
+use calico_dcos::rollout::event::Event;
+use calico_dcos::store::keys::{Key, Space};
+use calico_dcos::store::txn::{StoreEvent, Txn};
 use calico_dcos::words::{Attempt, Run};
 
 use bench::{Bench, CLUSTER};
@@ -75,6 +77,30 @@ fn s23_a_leader_that_finds_everything_as_it_should_be_launches_and_writes_nothin
         assert_eq!(bench.reason("a1"), "in sync");
         assert_eq!(bench.launched(), []);
         assert_eq!(bench.etcd.revision(), led, "nothing was written after the leader's own key");
+    }
+}
+
+/// Neither is read by itself: a watch that was late, or a listing in the place of both.
+#[test]
+fn s63_documents_that_are_deleted_and_made_again_between_two_looks_are_a_change() {
+    for listed in [false, true] {
+        let mut bench = Bench::new(&["a1"]);
+        let rendered = |bench: &Bench| bench.etcd.get(&Key::Rendered("a1".into())).unwrap().value;
+        let before = rendered(&bench);
+        let again = CLUSTER.replace("node:v1", "node:v2");
+        for txn in
+            [Txn::new().delete(Key::DesiredCluster), Txn::new().put(Key::DesiredCluster, again)]
+        {
+            let _ = bench.etcd.txn(&txn, None).unwrap();
+        }
+        if listed {
+            let snapshot = bench.etcd.list(Space::All);
+            bench.watched = snapshot.revision;
+            bench.event(Event::Store(StoreEvent::Listed(snapshot)));
+        }
+        bench.wait(5_000);
+        assert_eq!(bench.machine.generation().0, 2);
+        assert_ne!(rendered(&bench), before);
     }
 }
 

@@ -171,6 +171,73 @@ fn s67_a_host_in_a_restart_that_sends_no_offers_counts_after_a_take_over() {
     assert_eq!(bench.slot("a2"), None);
 }
 
+#[test]
+fn s43b_what_the_former_leader_has_begun_is_waited_for_and_then_the_next_one_goes() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.observe("a2");
+    bench.lead();
+    bench.reconciled(&task, "a1", TaskState::Running);
+    for (task, host) in bench.running.clone() {
+        bench.reconciled(&task, &host, TaskState::Running);
+    }
+    bench.wait(60_000);
+    bench.offer("a2");
+    assert_eq!((bench.launched(), bench.slot("a2")), (vec![], None));
+    assert_eq!(bench.reason("a2"), "waiting-for-slot");
+    bench.done(&task, "a1", attempt, hash);
+    bench.wait(2_000);
+    bench.offer("a2");
+    assert_eq!(bench.launched().len(), 1);
+    assert!(bench.slot("a2").is_some());
+}
+
+/// The old leader has decided, and nothing of it has arrived yet.
+#[test]
+fn s60_what_was_decided_before_leadership_was_lost_changes_nothing_after_it() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    for host in ["a1", "a2"] {
+        bench.observe(host);
+    }
+    bench.txns_held = Some(Vec::new());
+    let offers = ["a1", "a2"].map(|host| bench.make_offer(host));
+    bench.mesos(MesosEvent::Offers(offers.to_vec()));
+    let decided = bench.txns_held.take().unwrap();
+    assert!(!decided.is_empty());
+    let mut old = superseded(&mut bench);
+    let led = bench.etcd.revision();
+    for effect in decided {
+        let Effect::Txn { id, txn } = effect else { panic!("{effect:?}") };
+        let outcome = bench.etcd.txn(&txn, None).unwrap();
+        assert_eq!(outcome, Outcome::Conflict);
+        old.handle(Event::TxnDone { id, outcome }, bench.now);
+    }
+    assert_eq!(bench.etcd.revision(), led, "it writes nothing any more");
+    let effects = old.pass(bench.now);
+    let calls = |effect: &Effect| matches!(effect, Effect::Txn { .. } | Effect::Call(_));
+    assert!(!effects.iter().any(calls), "{effects:?}");
+}
+
+/// Changes that the watch has lost are found in the next listing; what is under way is known again.
+#[test]
+fn s62_a_watch_that_begins_anew_launches_nothing_twice() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.observe("a2");
+    for _ in 0..3 {
+        bench.event(Event::Store(StoreEvent::Lost { why: "compacted".into() }));
+        let listing = bench.etcd.list(Space::All);
+        bench.event(Event::Store(StoreEvent::Listed(listing)));
+        for host in ["a1", "a2"] {
+            bench.offer(host);
+        }
+        bench.wait(5_000);
+        assert_eq!((bench.launched(), bench.guard().held), (vec![], 1));
+    }
+    bench.done(&task, "a1", attempt, hash);
+    assert_eq!((bench.slot("a1"), bench.reason("a1")), (None, "in sync".to_owned()));
+}
+
 /// Point 28 of `CHECKLIST.md`.
 #[test]
 fn s73_a_rescinded_offer_is_not_launched_on() {

@@ -196,8 +196,9 @@ fn a_change_that_may_not_disrupt_stops_nothing() {
     assert_eq!(host.touched(), [""; 0]);
 }
 
+/// The journal stays open meanwhile, and with it the slot.
 #[test]
-fn a_lapse_starts_the_stability_time_again() {
+fn s49_a_lapse_starts_the_stability_time_again() {
     let mut host = Host::with(both());
     host.does = |host, command| match command {
         Command::Probe(at) if *at == Uptime(20_000) && host.now < *at => Err("lapse".to_owned()),
