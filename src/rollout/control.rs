@@ -74,7 +74,7 @@ impl Controller {
         let generation = self.desire.generation();
         let Some(host) = self.hosts.touch(name) else { return };
         host.calm_until = now;
-        host.strikes = 0;
+        (host.strikes, host.in_vain) = (0, 0);
         if host.progress_in(generation).is_some() {
             self.progress(name, now, |progress| {
                 progress.failures = 0;

@@ -49,8 +49,10 @@ pub(super) struct Host {
     pub unanswered: BTreeSet<TaskId>,
     /// Nothing is launched before this: its last launch came to nothing.
     pub calm_until: Time,
-    /// Launches in a row that came to nothing.
+    /// How often in a row tasks ended that nobody had told to.
     pub strikes: u32,
+    /// Launches in a row that came to nothing: none of what they launched has ever run.
+    pub in_vain: u32,
     /// What its agent has, where the master says it.
     pub room: Option<Room>,
     /// When maintenance of it was announced last, as far as this process knows.
@@ -85,6 +87,7 @@ impl Host {
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
             strikes: 0,
+            in_vain: 0,
             room: None,
             announced: now,
             assessment: Assessment::default(),

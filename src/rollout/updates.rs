@@ -18,7 +18,7 @@ use super::tasks::{Means, acknowledge, means, report};
 const CALM_MS: u64 = 1_000;
 const CALM_LONGEST_MS: u64 = 300_000;
 /// So many in a row are told as the reason why the host waits.
-const STRIKES_TOLD: u32 = 2;
+const VAIN_TOLD: u32 = 2;
 
 impl Controller {
     pub(super) fn update(&mut self, status: &TaskStatus, now: Time) {
@@ -86,7 +86,7 @@ impl Controller {
             Means::Starting => set_seen(&mut host.tasks, kind, Seen::Starting),
             Means::Running => {
                 set_seen(&mut host.tasks, kind, Seen::Running);
-                host.strikes = 0;
+                (host.strikes, host.in_vain) = (0, 0);
                 self.launches_again(name, now);
             }
             // The master has forgotten the agent that it ran on, and the host is back as another.
@@ -197,7 +197,9 @@ impl Controller {
                 }
             }
             Ending::Journal { .. } => {}
-            Ending::NotAdmitted => self.calm(name, now),
+            Ending::NotAdmitted => {
+                self.calm(name, now);
+            }
             Ending::NeedsSlot { component } => {
                 let why = format!("{component} would have to stop something: it takes a slot");
                 self.note(Level::Info, Some(name), &why);
@@ -224,10 +226,9 @@ impl Controller {
         self.drop_task(name, kind, now);
         let expected = means == Means::Ended && report(status).is_some();
         if !expected {
-            self.calm(name, now);
             let text = status.message.clone().unwrap_or_default();
             self.note(Level::Info, Some(name), format!("task {kind} ended: {text}"));
-            if !ran {
+            if self.calm(name, now) && !ran {
                 self.launched_in_vain(name, &text, now);
             }
         }
@@ -250,9 +251,10 @@ impl Controller {
 
     /// A task has ended without ever having run. Said once it is no accident any more.
     fn launched_in_vain(&mut self, name: &HostName, text: &str, now: Time) {
-        let Some(host) = self.hosts.get(name) else { return };
-        let (times, again_at) = (host.strikes, host.calm_until);
-        if times < STRIKES_TOLD {
+        let Some(host) = self.hosts.touch(name) else { return };
+        host.in_vain += 1;
+        let (times, again_at) = (host.in_vain, host.calm_until);
+        if times < VAIN_TOLD {
             return;
         }
         let why = format!(
@@ -273,14 +275,19 @@ impl Controller {
         }
     }
 
-    /// Nothing is launched there for a while.
-    fn calm(&mut self, name: &HostName, now: Time) {
-        let Some(host) = self.hosts.touch(name) else { return };
+    /// Nothing is launched there for a while. False if that was so already: nothing was launched
+    /// since, so that it is one end of several tasks.
+    fn calm(&mut self, name: &HostName, now: Time) -> bool {
+        let Some(host) = self.hosts.touch(name) else { return false };
+        if host.calm_until > now {
+            return false;
+        }
         let pause = (CALM_MS << host.strikes.min(9)).min(CALM_LONGEST_MS);
         host.strikes += 1;
         host.calm_until = now.plus_ms(pause);
         let until = host.calm_until;
         self.hosts.wake(name, until);
+        true
     }
 
     /// A launch waited for this task to end.

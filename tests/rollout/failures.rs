@@ -95,6 +95,26 @@ fn launches_that_come_to_nothing_get_rarer_and_the_host_says_why() {
     assert!(!record(&bench).contains("unlaunched"), "{}", record(&bench));
 }
 
+/// An executor that dies takes all its tasks along, also those that have not run yet.
+#[test]
+fn a_process_that_dies_with_all_its_tasks_is_no_row_of_launches_in_vain() {
+    let mut bench = Bench::new(&["a1"]);
+    let (change, ..) = bench.changing("a1");
+    let (observer, _) = bench.running[0].clone();
+    for task in [&observer, &change] {
+        bench.failed_in_the_fetcher(task, "a1");
+    }
+    assert!(!bench.text("a1").contains("in a row"), "{}", bench.text("a1"));
+    bench.wait(1_100);
+    bench.offer("a1");
+    let again = bench.launched();
+    assert!(!again.is_empty());
+    for task in &again {
+        bench.failed_in_the_fetcher(&task.task_id, "a1");
+    }
+    assert!(!bench.text("a1").contains("in a row"), "one in vain: {}", bench.text("a1"));
+}
+
 /// What never began is no attempt, and keeps nobody else waiting.
 #[test]
 fn a_change_whose_launches_come_to_nothing_gives_its_slot_to_others() {
