@@ -113,6 +113,7 @@ fn view<'a>(host: &'a Host, spec: &'a HostSpec) -> HostView<'a> {
         excluded: false,
         paused: None,
         notice: None,
+        member: None,
     }
 }
 

@@ -20,6 +20,7 @@ use calico_dcos::plan::canary::CanaryPhase;
 use calico_dcos::plan::control::Controls;
 use calico_dcos::plan::gate::{Limits, Phase, gate};
 use calico_dcos::plan::line::Asked;
+use calico_dcos::plan::members::{Member, Members};
 use calico_dcos::plan::notice::Notice;
 use calico_dcos::plan::step::{Action, Disruption, target};
 use calico_dcos::plan::{FleetView, Plan, plan, totals};
@@ -44,6 +45,7 @@ struct Host {
     progress: Option<HostProgress>,
     excluded: bool,
     notice: Option<Notice>,
+    member: Option<&'static str>,
 }
 
 /// A host on which calico/node runs as `has` says, with all its tasks.
@@ -105,6 +107,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
         progress: None,
         excluded: false,
         notice: None,
+        member: None,
     }
 }
 
@@ -174,7 +177,11 @@ fn left(desired: &Desired, spec: &Arc<HostSpec>, hosts: &[Host]) -> usize {
 
 /// A plan of these hosts, who may start now, and the reasons of all others.
 fn table(desired: &Desired, spec: &Arc<HostSpec>, hosts: &[Host]) -> (Vec<String>, String) {
-    let plan = full(desired, spec, hosts);
+    told(&full(desired, spec, hosts))
+}
+
+/// Who may start now, and the reasons of all others.
+fn told(plan: &Plan<'_>) -> (Vec<String>, String) {
     let starts = plan.hosts.iter().filter(|host| {
         host.reason.as_ref().is_some_and(|reason| reason.code() == "waiting-for-offer")
             && host.assessment.work.disruptive
@@ -188,6 +195,15 @@ fn table(desired: &Desired, spec: &Arc<HostSpec>, hosts: &[Host]) -> (Vec<String
 }
 
 fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) -> Plan<'a> {
+    plan_of(desired, spec, hosts, Asked::default())
+}
+
+fn plan_of<'a>(
+    desired: &'a Desired,
+    spec: &'a Arc<HostSpec>,
+    hosts: &'a [Host],
+    asked: Asked<'a>,
+) -> Plan<'a> {
     let view = |host: &'a Host| {
         let view = HostView {
             spec: Ok(spec),
@@ -199,6 +215,7 @@ fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) ->
             paused: None,
             excluded: host.excluded,
             notice: host.notice.as_ref(),
+            member: host.member,
         };
         (&host.name, view)
     };
@@ -207,7 +224,7 @@ fn full<'a>(desired: &'a Desired, spec: &'a Arc<HostSpec>, hosts: &'a [Host]) ->
         rollout: &desired.cluster.spec.rollout,
         phase: Phase::open(&desired.cluster.spec.rollout, Generation(1), &Controls::default()),
         canary: CanaryPhase::of(&desired.cluster.spec.rollout, true, None, false),
-        asked: Asked::default(),
+        asked,
         permits: Permits::UNLIMITED,
         own_host: None,
         mean_hold_seconds: None,
@@ -524,6 +541,43 @@ fn what_is_held_back_or_what_this_version_cannot_do_does_not_start() {
         assert_eq!(starts, Vec::<String>::new(), "{rollout}");
         assert_eq!(reasons, format!("a0 {code}"), "{rollout}");
     }
+}
+
+#[test]
+fn hosts_with_members_of_our_etcd_come_last_one_at_a_time_and_only_while_all_are_well() {
+    let (desired, v0, v1) = specs("{maxConcurrentRestarts: 5}");
+    let carries = |name: &str, member| Host { member: Some(member), ..host(name, &v0) };
+    let hosts = || vec![carries("a1", "m1"), carries("a2", "m2"), host("a3", &v0)];
+    let of = |unwell: Option<&str>| {
+        let member = |name: &str| Member { name: name.into(), ..Member::default() };
+        let ill = Member { unwell: unwell.map(str::to_owned), ..member("m2") };
+        Members { members: vec![member("m1"), ill], unknown: None }
+    };
+    let table = |hosts: &[Host], members: &Members| {
+        let asked = Asked { members: Some(members), ..Asked::default() };
+        told(&plan_of(&desired, &v1, hosts, asked))
+    };
+    let (starts, reasons) = table(&hosts(), &of(None));
+    assert_eq!(starts.join(" "), "a1 a3");
+    assert_eq!(reasons, "a2 waiting-for-gate");
+    let (starts, reasons) = table(&hosts(), &of(Some("does not answer")));
+    assert_eq!(starts.join(" "), "a3");
+    assert_eq!(reasons, "a1 waiting-for-gate, a2 waiting-for-gate");
+    // One is in a restart.
+    let mut guard = Guard::new("c".to_owned());
+    let busy =
+        [carries("a1", "m1"), carries("a2", "m2").reserved(&v1, &mut guard), host("a3", &v0)];
+    let (starts, _) = table(&busy, &of(None));
+    assert_eq!(starts.join(" "), "a3");
+    // Nobody has been able to list them.
+    let (starts, reasons) = table(&hosts(), &Members::default());
+    assert_eq!(starts, Vec::<String>::new());
+    assert_eq!(reasons.matches("waiting-for-gate").count(), 3);
+    // With one slot, those without go first.
+    let (desired, _, v1) = specs("{maxConcurrentRestarts: 1}");
+    let members = of(None);
+    let asked = Asked { members: Some(&members), ..Asked::default() };
+    assert_eq!(told(&plan_of(&desired, &v1, &hosts(), asked)).0, ["a3"]);
 }
 
 #[test]

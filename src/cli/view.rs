@@ -224,6 +224,11 @@ impl View {
             excluded: host.excluded,
             paused: host.paused.as_ref(),
             notice: notice.as_ref(),
+            member: self
+                .state
+                .measures
+                .as_ref()
+                .and_then(|measures| measures.member_on(&host.name, observed.as_ref()?.agent.ip)),
         })
     }
 }

@@ -6,6 +6,7 @@
 //! - `sight`: in which order listings and the watch of etcd are believed.
 //! - `writer`: transactions, strictly one after the other.
 //! - `gates`: questions asked right before disruptions start.
+//! - `members`: the members of etcd, asked for.
 //! - `schedule`: edits of Mesos' maintenance schedule, one at a time.
 //! - `session`: the subscription to Mesos, with the pauses between two of them.
 //!
@@ -13,6 +14,7 @@
 //! what is in etcd.
 
 mod gates;
+mod members;
 mod schedule;
 mod session;
 mod sight;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::gates::Gates;
+use super::members::Members;
 use super::schedule::{Edited, Schedule};
 use super::session::{FromMesos, Mesos};
 use super::sight::{Seen, Sight};
@@ -19,6 +20,7 @@ use crate::mesos::operator::OperatorClient;
 use crate::mesos::watch::AgentWatch;
 use crate::mesos::{MesosError, NextStep};
 use crate::observed::fleet::AgentSeen;
+use crate::plan::members::Member;
 use crate::rollout::Controller;
 use crate::rollout::event::{Effect, Event, Level, Note};
 use crate::store::{Belief, EtcdStore, LeaderEvent, StoreEvent, in_one_line};
@@ -59,6 +61,8 @@ pub(super) struct Term {
     agents: AgentWatch,
     gates: Gates,
     schedule: Schedule,
+    store: EtcdStore,
+    members: Members,
     /// Agents came or went while they were being listed.
     stale: bool,
 }
@@ -77,6 +81,7 @@ enum Input {
     AgentsChanged,
     Gates(Result<(), String>),
     Schedule(Edited),
+    Members(Result<Vec<Member>, String>),
     Timer,
 }
 
@@ -102,6 +107,8 @@ impl Term {
             agents: AgentWatch::start(options.mesos.clone()),
             gates: Gates::default(),
             schedule: Schedule::default(),
+            store: store.clone(),
+            members: Members::default(),
             stale: false,
         }
     }
@@ -149,6 +156,7 @@ impl Term {
                     Input::Mesos(said) => self.heard(said),
                     Input::Agents(answer) => self.listed_agents(answer),
                     Input::Gates(answer) => self.fold(Event::GatesAnswered(answer)),
+                    Input::Members(answer) => self.fold(Event::Members(answer)),
                     Input::Schedule(answer) => self.fold(Event::ScheduleEdited(answer)),
                     Input::AgentsChanged => {
                         self.stale = self.poll.is_some();
@@ -186,6 +194,7 @@ impl Term {
             () = self.agents.changed() => Input::AgentsChanged,
             answer = self.gates.answer() => Input::Gates(answer),
             answer = self.schedule.answer() => Input::Schedule(answer),
+            answer = self.members.answer() => Input::Members(answer),
             () = tokio::time::sleep(timer) => Input::Timer,
         }
     }
@@ -284,6 +293,7 @@ impl Term {
             Effect::PollAgents => self.ask_for_agents(),
             Effect::AskGates(gates) => self.gates.ask(gates),
             Effect::EditSchedule(edit) => self.schedule.edit(&self.operator, edit),
+            Effect::AskMembers => self.members.ask(self.store.clone()),
             Effect::Resign => return Some(End::StandDown),
             Effect::Note(note) => tell(&note),
         }

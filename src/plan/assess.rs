@@ -44,6 +44,8 @@ pub struct HostView<'a> {
     pub paused: Option<&'a Pause>,
     /// Its notice to the frameworks, unless that is being taken back.
     pub notice: Option<&'a Notice>,
+    /// The member of our etcd that it carries.
+    pub member: Option<&'a str>,
 }
 
 /// What became of a host's attempts: kept in etcd beside the slot, so that a new leader goes on

@@ -8,6 +8,7 @@ use crate::words::{HostName, Time};
 
 use super::canary::First;
 use super::gate::{Gate, Phase, PoolTotals, held_back, pool_full};
+use super::members::{self, Members};
 use super::notice::{self, Notice};
 use super::reason::Reason;
 
@@ -18,6 +19,10 @@ pub struct Asked<'a> {
     pub closed_gate: Option<&'a str>,
     /// Why Mesos' maintenance schedule cannot be edited; none if it can, or nobody has tried.
     pub closed_schedule: Option<&'a str>,
+    /// The members of our etcd; not looked at if absent.
+    pub members: Option<&'a Members>,
+    /// The host with one of them that is in a restart.
+    pub busy_member: Option<&'a HostName>,
 }
 
 /// A host whose turn it is.
@@ -33,6 +38,8 @@ pub struct Turn<'a> {
     pub disruptive: bool,
     /// Its notice to the frameworks.
     pub notice: Option<&'a Notice>,
+    /// The member of our etcd on it.
+    pub member: Option<&'a str>,
 }
 
 /// What is left to give out while the line moves.
@@ -44,6 +51,7 @@ pub struct Line<'a> {
     first: Option<First>,
     gate: Gate,
     pools: BTreeMap<String, PoolTotals>,
+    busy_member: Option<HostName>,
     now: Time,
 }
 
@@ -59,7 +67,8 @@ impl<'a> Line<'a> {
         pools: BTreeMap<String, PoolTotals>,
         now: Time,
     ) -> Self {
-        Self { rollout, asked, held_back: held_back(phase), first, gate, pools, now }
+        let (held_back, busy_member) = (held_back(phase), asked.busy_member.cloned());
+        Self { rollout, asked, held_back, first, gate, pools, busy_member, now }
     }
 
     /// No later host can start a disruption, whatever it is.
@@ -82,17 +91,25 @@ impl<'a> Line<'a> {
         let closed = self.asked.closed_gate.filter(|_| !self.rollout.gates.is_empty());
         let notice =
             || notice::wait(&self.rollout.drain, turn.notice, self.asked.closed_schedule, self.now);
+        let members = || {
+            let members = self.asked.members?;
+            members::wait(members, turn.member, self.busy_member.as_ref())
+        };
         closed
             .map(|why| Reason::WaitingForGate { why: why.to_owned() })
+            .or_else(members)
             .or_else(|| pool_full(turn.spec, &self.pools))
             .or_else(|| (self.gate.open == 0).then(|| self.gate.then.clone()))
             .or_else(notice)
     }
 
     /// A host starts a disruption: one that waits for nothing.
-    pub fn start(&mut self, spec: &HostSpec) {
+    pub fn start(&mut self, turn: Turn<'_>) {
         self.gate.open = self.gate.open.saturating_sub(1);
-        for pool in &spec.pools {
+        if turn.member.is_some() {
+            self.busy_member = Some(turn.host.clone());
+        }
+        for pool in &turn.spec.pools {
             self.pools.entry(pool.clone()).or_default().holders += 1;
         }
     }

@@ -11,6 +11,7 @@
 //! - `gate`: how many hosts may start a disruption now, and why not more.
 //! - `order` and `line`: who starts, one after the other.
 //! - [`plan()`]: all of it for a whole fleet.
+//! - `members`: hosts that carry members of our etcd.
 //! - `notice`: disruptions that are announced to the frameworks beforehand.
 //! - `window`: when disruptive work may start.
 //! - `reason`: the fixed list of reasons.
@@ -20,6 +21,7 @@ pub mod canary;
 pub mod control;
 pub mod gate;
 pub mod line;
+pub mod members;
 pub mod notice;
 pub mod order;
 pub mod reason;
@@ -134,7 +136,7 @@ fn give_reasons(
         fleet.rollout,
         &fleet.phase,
         first,
-        fleet.asked,
+        Asked { busy_member: busy_member(hosts), ..fleet.asked },
         open,
         totals.pools.clone(),
         fleet.now,
@@ -158,6 +160,12 @@ fn give_reasons(
     for host in hosts.iter_mut().filter(|host| waits(host)) {
         give_reason(host, &mut line);
     }
+}
+
+/// The host with a member of our etcd that is in a restart.
+fn busy_member<'a>(hosts: &[HostPlan<'a>]) -> Option<&'a HostName> {
+    let busy = |host: &&HostPlan<'_>| host.view.member.is_some() && host.view.slot.is_some();
+    hosts.iter().find(busy).map(|host| host.name)
 }
 
 /// Who goes first: hosts that work is under way on, then those that wait, in their order.
@@ -193,6 +201,7 @@ fn give_reason(host: &mut HostPlan<'_>, line: &mut Line<'_>) {
         steps: !work.steps.is_empty(),
         disruptive: work.disruptive,
         notice: host.view.notice,
+        member: host.view.member,
     };
     let reason = line.waits(turn).unwrap_or_else(|| wants_offer(host.view));
     let starts = match reason {
@@ -204,7 +213,7 @@ fn give_reason(host: &mut HostPlan<'_>, line: &mut Line<'_>) {
         _ => false,
     };
     if starts && turn.disruptive {
-        line.start(spec);
+        line.start(turn);
     }
     host.reason = Some(reason);
 }
@@ -233,7 +242,10 @@ pub fn order_key(
     let hindered = |it: &HostProgress| if cannot(it) { u32::MAX } else { it.failures };
     let hindered = host.progress.map_or(0, hindered);
     let attributes = &host.record.agent.attributes;
-    let place = OrderKey::new(name, attributes, order, hindered, own_host == Some(name));
+    let mut place = OrderKey::new(name, attributes, order, hindered, own_host == Some(name));
+    if host.member.is_some() {
+        place = place.apart();
+    }
     // The frameworks have been told already.
     Some(if host.notice.is_some() { place.first() } else { place })
 }

@@ -11,6 +11,8 @@ pub struct OrderKey {
     untold: bool,
     /// The host that the controller runs on goes last.
     own_host: bool,
+    /// Those with members of our etcd go one at a time, after those without.
+    member: bool,
     /// Attempts that failed: those that failed least go first.
     failures: u32,
     /// The values of the attributes of `rollout.order`, numbers by value; none goes last.
@@ -36,6 +38,7 @@ impl OrderKey {
         Self {
             untold: true,
             own_host,
+            member: false,
             failures,
             attributes: order.iter().map(value).collect(),
             name: natural(name.as_str()),
@@ -44,6 +47,12 @@ impl OrderKey {
 }
 
 impl OrderKey {
+    /// The place of the same host with a member of our etcd on it.
+    #[must_use]
+    pub(super) fn apart(self) -> Self {
+        Self { member: true, ..self }
+    }
+
     /// The place before all others.
     #[must_use]
     pub(super) fn first(self) -> Self {

@@ -6,6 +6,7 @@ use crate::desired::Gate;
 use crate::mesos::v1::scheduler::Event as MesosEvent;
 use crate::mesos::v1::scheduler::{Call, Subscribe};
 use crate::observed::fleet::AgentSeen;
+use crate::plan::members::Member;
 use crate::plan::notice::{Found, ScheduleEdit};
 use crate::store::txn::{Outcome, StoreEvent, Txn};
 use crate::words::{HostName, Revision};
@@ -52,6 +53,11 @@ pub enum Event {
         /// Or which one has not said yes, and what instead, as a clause.
         Result<(), String>,
     ),
+    /// The members of our etcd, as they are now,
+    Members(
+        /// or why they cannot be listed, as a clause.
+        Result<Vec<Member>, String>,
+    ),
     /// The maintenance schedule was edited: what it says now of each host of the edit,
     ScheduleEdited(
         /// or why it could not be, as a clause. Then it may have been edited, or not.
@@ -86,6 +92,8 @@ pub enum Effect {
     PollAgents,
     /// Ask these; the answer is [`Event::GatesAnswered`], within a minute.
     AskGates(Vec<Gate>),
+    /// Ask etcd for its members; the answer is [`Event::Members`], within a minute.
+    AskMembers,
     /// Edit Mesos' maintenance schedule; the answer is [`Event::ScheduleEdited`], within two minutes.
     EditSchedule(ScheduleEdit),
     /// Give up leading; somebody else may.

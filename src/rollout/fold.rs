@@ -13,6 +13,7 @@ use crate::words::{Attempt, HostName, Run, Time};
 use super::event::{Effect, Event, Level};
 use super::host::Hosts;
 use super::ledger::{After, InFlight};
+use super::members::Etcd;
 use super::notices::Notices;
 use super::records::{FrameworkRecord, RECORDS_VERSION, to_json};
 use super::slots::{Admission, denied};
@@ -51,6 +52,7 @@ impl Controller {
             }
             Event::Mesos(event) => self.mesos(event, now),
             Event::GatesAnswered(answer) => self.gates_answered(answer, now),
+            Event::Members(answer) => self.members_answered(answer, now),
             Event::ScheduleEdited(answer) => self.schedule_edited(answer, now),
             Event::Disconnected => {
                 self.session = Session::Off;
@@ -77,6 +79,7 @@ impl Controller {
         self.offers.reset(self.offers.suppressed());
         self.launching.clear();
         self.notices = Notices::default();
+        self.etcd = Etcd::default();
         self.note(Level::Warning, None, "this process does not lead any more; it stands by");
     }
 

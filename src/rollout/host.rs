@@ -43,6 +43,8 @@ pub(super) struct Host {
     pub paused: Option<Pause>,
     /// Its notice to the frameworks, unless that is being taken back.
     pub notice: Option<Notice>,
+    /// The member of our etcd that it carries.
+    pub member: Option<String>,
     /// What it is to have, as it is stored for people.
     pub rendered: Option<Rendered>,
     /// Tasks of it that have not answered the reconciliation.
@@ -83,6 +85,7 @@ impl Host {
             excluded: false,
             paused: None,
             notice: None,
+            member: None,
             rendered: None,
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
@@ -120,6 +123,7 @@ impl Host {
             excluded: self.excluded,
             paused: self.paused.as_ref(),
             notice: self.notice.as_ref(),
+            member: self.member.as_deref(),
         })
     }
 

@@ -117,6 +117,8 @@ impl Controller {
             host.rendered = loaded.rendered.remove(&name);
             host.progress = loaded.progress.get(&name).cloned();
             host.notice = self.notices.of(&name).cloned();
+            let member = self.measures.member_on(&name, host.record.agent.ip);
+            host.member = member.map(str::to_owned);
             self.agents.insert(host.record.agent.id.clone(), name.clone());
             hosts.insert(name, host);
         }

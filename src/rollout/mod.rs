@@ -7,7 +7,7 @@
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
 //! - `desire`, `control`, `canary`, `gates`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`,
-//!   `starving`, `maintenance`, `notices`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
+//!   `starving`, `maintenance`, `members`, `notices`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -29,6 +29,7 @@ mod launch;
 mod ledger;
 mod listing;
 mod maintenance;
+mod members;
 mod notices;
 mod offers;
 mod pass;
@@ -65,6 +66,7 @@ use host::Hosts;
 use launch::Launch;
 use ledger::Ledger;
 use maintenance::AskedBack;
+use members::Etcd;
 use notices::Notices;
 use offers::Offers;
 use reconcile::Reconciliation;
@@ -139,6 +141,8 @@ pub struct Controller {
     gates: Gates,
     /// What the frameworks are told before their hosts are disrupted.
     notices: Notices,
+    /// When the members of our etcd were asked, and are to be asked.
+    etcd: Etcd,
     /// When the pace admits one more, if that is what the line waits for.
     next_permit: Option<Time>,
     tasks_made: u64,
@@ -211,6 +215,7 @@ impl Controller {
             canaries_due: None,
             gates: Gates::default(),
             notices: Notices::default(),
+            etcd: Etcd::default(),
             next_permit: None,
             tasks_made: 0,
             effects: Vec::new(),
@@ -247,6 +252,7 @@ impl Controller {
             self.next_permit,
             self.canaries_due,
             self.notices.wake,
+            self.etcd.wake,
             self.gates.next_wake().filter(|_| !self.hosts.line.is_empty()),
             (!self.hosts.all.is_empty()).then_some(self.next_sweep),
         ];

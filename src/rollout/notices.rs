@@ -158,7 +158,7 @@ impl Notices {
     /// What is to be changed about the schedule now.
     fn edit(&self, now: Time) -> ScheduleEdit {
         let mut edit = ScheduleEdit::default();
-        for (name, known) in self.known.iter().filter(|(_, known)| known.written) {
+        for (name, known) in &self.known {
             let window = || (name.clone(), known.notice.window.clone());
             if known.ends {
                 edit.remove.extend((known.look_at <= now).then(window));
@@ -251,7 +251,7 @@ impl Controller {
             let Some(host) = self.hosts.get(&name) else { continue };
             let full = |spec| pool_full(spec, &self.hosts.totals.pools).is_some();
             let full = host.spec.as_ref().is_none_or(|spec| spec.as_deref().map_or(true, full));
-            let known = self.notices.known.contains_key(&name);
+            let known = self.notices.known.contains_key(&name) || self.waits_for_etcd(host);
             if let Some(ip) = host.record.agent.ip
                 && !full
                 && !known

@@ -46,7 +46,7 @@ impl Controller {
             }
             self.repeat_kills(now);
         }
-        self.notices.wake = None;
+        (self.notices.wake, self.etcd.wake) = (None, None);
         if self.ready() {
             self.sweep(now);
             self.serve_controls(now);
@@ -55,6 +55,7 @@ impl Controller {
             self.halt_or_finish(now);
             self.assess(now);
             self.tend_canaries(now);
+            self.tend_members(now);
             self.tend_notices(now);
             self.assess(now);
             self.match_offers(now);

@@ -2,6 +2,7 @@
 //! of those names. Every value is JSON with a version.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired::HostSpec;
 use crate::plan::canary::Canaries;
 use crate::plan::line::Asked;
+use crate::plan::members::Members;
 use crate::plan::step::label;
 use crate::words::{Component, Generation, HostName, Revision, SpecHash, Time};
 
@@ -117,6 +119,9 @@ pub struct Measures {
     /// Why disruptions do not start, by the last answer of `rollout.gates`; none if it was yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_gate: Option<String>,
+    /// The members of our etcd; none before anybody has asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
     /// What the leader cannot see or do for now, each as a sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<Limit, String>,
@@ -135,12 +140,21 @@ pub enum Limit {
 }
 
 impl Measures {
+    /// The member of our etcd that a host carries.
+    #[must_use]
+    pub fn member_on(&self, host: &HostName, ip: Option<IpAddr>) -> Option<&str> {
+        let own = self.own_host.as_ref() == Some(host);
+        Some(self.members.as_ref()?.on(host, ip, own)?.name.as_str())
+    }
+
     /// What else was asked before starts, as it was answered last.
     #[must_use]
     pub fn asked(&self) -> Asked<'_> {
         Asked {
             closed_gate: self.closed_gate.as_deref(),
             closed_schedule: self.limits.get(&Limit::ScheduleClosed).map(String::as_str),
+            members: self.members.as_ref(),
+            busy_member: None,
         }
     }
 }
@@ -152,6 +166,7 @@ impl Default for Measures {
             own_host: None,
             holds: Holds::default(),
             closed_gate: None,
+            members: None,
             limits: BTreeMap::new(),
         }
     }

@@ -197,6 +197,7 @@ impl Controller {
 
     fn agent_changed(&mut self, name: &HostName, now: Time) {
         self.resolve(name);
+        self.name_member(name);
         self.put_record(name);
         let Some(host) = self.hosts.touch(name) else { return };
         let agent = host.record.agent.id.clone();

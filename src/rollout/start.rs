@@ -160,8 +160,11 @@ impl Controller {
         }
         let phase = self.phase();
         let pools = self.hosts.totals.pools.clone();
-        let mut line =
-            Line::new(&rollout, &phase, self.first.clone(), Asked::default(), open, pools, now);
+        let members = self.measures.members.clone();
+        let busy = self.busy_member().cloned();
+        let asked =
+            Asked { members: members.as_ref(), busy_member: busy.as_ref(), ..Asked::default() };
+        let mut line = Line::new(&rollout, &phase, self.first.clone(), asked, open, pools, now);
         // Offers are not held before closed gates, so that nobody asks for these below.
         if self.gates_are_closed() && !self.gates_are_open(now) {
             return;
@@ -179,9 +182,19 @@ impl Controller {
             if !host.can_launch(now) || self.offers.of(&name).next().is_none() {
                 continue;
             }
-            let notice = host.notice.as_ref();
-            let turn = Turn { host: &name, spec: &spec, steps: true, disruptive: true, notice };
+            let (notice, member) = (host.notice.clone(), host.member.clone());
+            let turn = Turn {
+                host: &name,
+                spec: &spec,
+                steps: true,
+                disruptive: true,
+                notice: notice.as_ref(),
+                member: member.as_deref(),
+            };
             if line.waits(turn).is_some() || self.notices.is_doubtful(&name) {
+                continue;
+            }
+            if !self.members_let_start(member.is_some(), now) {
                 continue;
             }
             if !self.gates_are_open(now) {
@@ -198,7 +211,7 @@ impl Controller {
             };
             starts = true;
             // Only who starts takes the turn of those behind.
-            line.start(&spec);
+            line.start(turn);
             guard.hosts = u32::try_from(self.hosts.totals.registered).unwrap_or(u32::MAX);
             draft.guard = guard;
             draft.txn = std::mem::take(&mut draft.txn)

@@ -130,7 +130,7 @@ impl Controller {
             return;
         }
         let next = self.next_in_line(reach).into_iter();
-        let next = next.filter(|name| self.is_early(name, now).is_none()).collect();
+        let next = next.filter(|name| !self.must_wait(name, now)).collect();
         let before = std::mem::replace(&mut self.wants.next, next);
         for name in before.difference(&self.wants.next) {
             self.offers.want(name, self.wants.eager.contains(name));
@@ -138,6 +138,12 @@ impl Controller {
         for name in self.wants.next.difference(&before) {
             self.offers.want(name, true);
         }
+    }
+
+    /// An offer of the host would be held for longer than a start takes.
+    fn must_wait(&self, name: &HostName, now: Time) -> bool {
+        let etcd = self.hosts.get(name).is_some_and(|host| self.waits_for_etcd(host));
+        etcd || self.is_early(name, now).is_some()
     }
 
     /// How many of the line offers are held for.

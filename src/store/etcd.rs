@@ -214,6 +214,14 @@ impl EtcdStore {
         &self.inner.root
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    pub(super) fn options(&self) -> &EtcdOptions {
+        &self.inner.options
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         self.inner.options.timeout
     }
@@ -262,7 +270,7 @@ impl EtcdStore {
 }
 
 /// Opens a connection; with a user, logs in.
-async fn open(
+pub(super) async fn open(
     options: &EtcdOptions,
     for_client: ConnectOptions,
     names: &Names,
@@ -272,7 +280,7 @@ async fn open(
 }
 
 /// Boxed, because the client's futures take up to 25 KB of every future that waits for them.
-fn within<'a, T: 'a>(
+pub(super) fn within<'a, T: 'a>(
     timeout: Duration,
     names: &'a Names,
     call: impl Future<Output = Result<T, etcd_client::Error>> + 'a,

@@ -7,6 +7,7 @@ mod error;
 mod etcd;
 pub mod keys;
 mod lease;
+mod members;
 mod options;
 pub mod txn;
 mod watch;

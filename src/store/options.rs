@@ -78,6 +78,11 @@ impl EtcdOptions {
         }
     }
 
+    /// The same credentials for another place.
+    pub(super) fn at(&self, endpoint: &str) -> Self {
+        Self { endpoints: vec![endpoint.to_owned()], ..self.clone() }
+    }
+
     /// The same place, as somebody who has no credentials.
     pub(super) fn anonymous(&self) -> Self {
         let (user, password_file) = (None, None);

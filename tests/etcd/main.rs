@@ -5,6 +5,7 @@
 mod access;
 mod faults;
 mod leader;
+mod members;
 mod model;
 #[expect(dead_code, reason = "nothing here runs the demo")]
 #[path = "../support/mod.rs"]

@@ -11,6 +11,7 @@ use calico_dcos::mesos::v1::scheduler::{
 };
 use calico_dcos::mesos::v1::{FrameworkId, Offer, OfferId, Resource, TaskInfo};
 use calico_dcos::observed::fleet::{AgentSeen, Condition, Room};
+use calico_dcos::plan::members::Member;
 use calico_dcos::plan::notice::{Found, ScheduleEdit};
 use calico_dcos::rollout::Controller;
 use calico_dcos::rollout::config::{Config, Delivery};
@@ -44,6 +45,9 @@ pub(crate) struct Bench {
     /// What gates say, and how often they were asked.
     pub(crate) gates: Result<(), String>,
     pub(crate) gates_asked: usize,
+    /// The members of etcd, and how often they were asked for.
+    pub(crate) members: Result<Vec<Member>, String>,
+    pub(crate) members_asked: usize,
     /// The windows of the maintenance schedule, and why it cannot be edited.
     pub(crate) schedule: Vec<serde_json::Value>,
     pub(crate) schedule_closed: Option<String>,
@@ -134,6 +138,8 @@ impl Bench {
             subscriptions: Vec::new(),
             gates: Ok(()),
             gates_asked: 0,
+            members: Ok(vec![Member { name: "elsewhere".into(), ..Member::default() }]),
+            members_asked: 0,
             schedule: Vec::new(),
             schedule_closed: None,
             edits: Vec::new(),
@@ -246,6 +252,11 @@ impl Bench {
                 assert!(!gates.is_empty());
                 let answer = self.gates.clone();
                 self.machine.handle(Event::GatesAnswered(answer), self.now);
+            }
+            Effect::AskMembers => {
+                self.members_asked += 1;
+                let answer = self.members.clone();
+                self.machine.handle(Event::Members(answer), self.now);
             }
             Effect::EditSchedule(edit) => {
                 self.edits.push(edit.clone());

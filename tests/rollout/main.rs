@@ -11,6 +11,7 @@ mod failures;
 mod gates;
 mod hosts;
 mod maintenance;
+mod members;
 mod offers;
 mod points;
 mod restored;

@@ -42,6 +42,34 @@ impl Etcd {
         panic!("etcd does not start; run target/tools/bin/etcd by hand to see why");
     }
 
+    /// Three members of one cluster: `m0`, `m1`, `m2`.
+    pub(crate) fn three() -> Vec<Self> {
+        for _ in 0..10 {
+            let ports = [0; 3].map(|_| free_ports());
+            let peer =
+                |(at, [_, peer]): (usize, &[u16; 2])| format!("m{at}=http://127.0.0.1:{peer}");
+            let cluster = ports.iter().enumerate().map(peer).collect::<Vec<_>>().join(",");
+            // None of them serves anybody before two are up.
+            let starts = ports.into_iter().enumerate().map(|(at, ports)| {
+                let (name, cluster) = (format!("m{at}"), cluster.clone());
+                std::thread::spawn(move || {
+                    let dir = tempfile::tempdir().expect("a temporary directory");
+                    let arguments = ["--name", &name, "--initial-cluster", &cluster];
+                    let arguments: Vec<_> = arguments.map(str::to_owned).into();
+                    let server = spawn(dir.path(), ports, &arguments)?;
+                    Some(Self { server, dir, ports, arguments })
+                })
+            });
+            let starts: Vec<_> = starts.collect();
+            let started: Vec<_> =
+                starts.into_iter().filter_map(|start| start.join().ok().flatten()).collect();
+            if started.len() == ports.len() {
+                return started;
+            }
+        }
+        panic!("etcd does not start; run target/tools/bin/etcd by hand to see why");
+    }
+
     pub(crate) fn endpoint(&self) -> String {
         url(self.ports[0], &self.arguments)
     }

@@ -4,6 +4,7 @@ use crate::mesos::agents::agents_seen;
 use crate::mesos::features::Features;
 use crate::mesos::v1::FrameworkId;
 use crate::mesos::v1::scheduler::{Call, Event as MesosEvent, Subscribe};
+use crate::plan::members::Member;
 use crate::plan::notice::ScheduleEdit;
 use crate::rollout::Controller;
 use crate::rollout::config::{Config, Delivery};
@@ -44,6 +45,8 @@ pub(super) enum Act {
     /// The process asks for the agents.
     Poll(usize, u64),
     Gates(usize, u64),
+    /// etcd tells its members.
+    Members(usize, u64),
     /// An edit of the maintenance schedule reaches the master.
     Schedule(usize, u64, Box<ScheduleEdit>),
     /// The machine asked to be woken.
@@ -137,6 +140,11 @@ impl Process {
     }
 }
 
+/// The one member of the modelled etcd, which is on none of the hosts.
+fn elsewhere() -> Member {
+    Member { name: "etcd".to_owned(), ..Member::default() }
+}
+
 fn config(number: usize) -> Config {
     Config {
         name: format!("controller-{number}"),
@@ -183,6 +191,7 @@ impl World {
             | Act::Wake(at, incarnation)
             | Act::Poll(at, incarnation)
             | Act::Gates(at, incarnation)
+            | Act::Members(at, incarnation)
             | Act::Subscribe(at, incarnation, _) => Some((*at, *incarnation)),
             // What has left the process happens whatever becomes of it.
             _ => None,
@@ -206,6 +215,7 @@ impl World {
             Act::Subscribe(at, _, subscribe) => self.subscribe(at, *subscribe),
             Act::Poll(at, _) => self.poll(at),
             Act::Gates(at, _) => self.hand(at, Event::GatesAnswered(Ok(()))),
+            Act::Members(at, _) => self.hand(at, Event::Members(Ok(vec![elsewhere()]))),
             Act::Schedule(at, incarnation, edit) => self.edit_schedule(at, incarnation, &edit),
             Act::Wake(at, _) => {
                 self.processes[at].woken_for = None;
@@ -292,6 +302,7 @@ impl World {
             Effect::PollAgents => self.later(soon, Act::Poll(at, incarnation)),
             // Nobody knows what they will say: they are taken to be open.
             Effect::AskGates(_) => self.later(soon, Act::Gates(at, incarnation)),
+            Effect::AskMembers => self.later(soon, Act::Members(at, incarnation)),
             Effect::EditSchedule(edit) => {
                 self.later(soon, Act::Schedule(at, incarnation, Box::new(edit)));
             }
