@@ -13,6 +13,7 @@
 mod bench;
 mod by_hand;
 mod gate;
+mod idle;
 mod leaders;
 mod link;
 mod mesos;
