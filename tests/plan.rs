@@ -204,6 +204,15 @@ fn plan_of<'a>(
     hosts: &'a [Host],
     asked: Asked<'a>,
 ) -> Plan<'a> {
+    plan(&fleet(desired, spec, hosts, asked))
+}
+
+fn fleet<'a>(
+    desired: &'a Desired,
+    spec: &'a Arc<HostSpec>,
+    hosts: &'a [Host],
+    asked: Asked<'a>,
+) -> FleetView<'a> {
     let view = |host: &'a Host| {
         let view = HostView {
             spec: Ok(spec),
@@ -219,7 +228,7 @@ fn plan_of<'a>(
         };
         (&host.name, view)
     };
-    plan(&FleetView {
+    FleetView {
         hosts: hosts.iter().map(view).collect(),
         rollout: &desired.cluster.spec.rollout,
         phase: Phase::open(&desired.cluster.spec.rollout, Generation(1), &Controls::default()),
@@ -229,7 +238,7 @@ fn plan_of<'a>(
         own_host: None,
         mean_hold_seconds: None,
         now: NOW,
-    })
+    }
 }
 
 fn specs(rollout: &str) -> (Desired, Arc<HostSpec>, Arc<HostSpec>) {
@@ -578,6 +587,22 @@ fn hosts_with_members_of_our_etcd_come_last_one_at_a_time_and_only_while_all_are
     let members = of(None);
     let asked = Asked { members: Some(&members), ..Asked::default() };
     assert_eq!(told(&plan_of(&desired, &v1, &hosts(), asked)).0, ["a3"]);
+}
+
+#[test]
+fn s21_hosts_go_by_their_attributes_one_value_after_the_other_and_the_controllers_own_last() {
+    let (desired, v0, v1) = specs("{maxConcurrentRestarts: 3, order: [rack]}");
+    let on = |name: &str, rack: &str| {
+        let mut host = host(name, &v0);
+        host.record.agent.attributes.insert("rack".to_owned(), rack.to_owned());
+        host
+    };
+    let hosts = [host("a0", &v0), on("a1", "r10"), on("a2", "r2"), on("a3", "r2"), on("a4", "r10")];
+    assert_eq!(table(&desired, &v1, &hosts).0, ["a1", "a2", "a3"], "r2 before r10, none last");
+    let own = HostName::from("a2");
+    let fleet = fleet(&desired, &v1, &hosts, Asked::default());
+    let (starts, _) = told(&plan(&FleetView { own_host: Some(&own), ..fleet }));
+    assert_eq!(starts, ["a1", "a3", "a4"]);
 }
 
 #[test]

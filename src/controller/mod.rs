@@ -37,6 +37,10 @@ use crate::store::{
 
 use term::{End, Term};
 
+/// Who is failed over twice within this, while leading, ends: two that each take the framework
+/// back would end each other's tasks without end.
+const FIGHT: Duration = Duration::from_mins(10);
+
 /// What a controller is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -72,6 +76,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
     let store = EtcdStore::connect(&options.etcd).await?;
     store.check_openness(options.allow_open_etcd).await?;
     greet(&options.mesos).await?;
+    let mut usurped: Option<Duration> = None;
     loop {
         let candidate = Candidate {
             name: options.config.name.clone(),
@@ -85,7 +90,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
         match end {
             End::Shutdown => return Ok(()),
             End::Failed(error) => return Err(error),
-            End::StandDown => {
+            End::Usurped | End::StandDown => {
+                if matches!(end, End::Usurped) {
+                    let now = clock::monotonic();
+                    let again = |before| now.saturating_sub(before) < FIGHT;
+                    if usurped.replace(now).is_some_and(again) {
+                        return Err(MesosError::FailedOver.into());
+                    }
+                }
                 // Whoever took over needs a moment to become the leader that it may already be.
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(()),

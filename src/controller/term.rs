@@ -44,6 +44,8 @@ pub(super) enum End {
     Shutdown,
     /// Somebody else leads, or acts as if.
     StandDown,
+    /// Another scheduler has our framework ID, and etcd says that we lead.
+    Usurped,
     /// Waiting will not put it right.
     Failed(ControllerError),
 }
@@ -248,7 +250,9 @@ impl Term {
             MesosError::Removed => return Some(End::Failed(error.into())),
             MesosError::FailedOver => {
                 tracing::error!("{error}; this process stands down");
-                return Some(End::StandDown);
+                // A leader of this prefix subscribes with our ID once our lease is over.
+                let usurped = self.belief.holds();
+                return Some(if usurped { End::Usurped } else { End::StandDown });
             }
             _ if error.next_step() == NextStep::GiveUp => {
                 tracing::error!("{}", in_one_line(&error));

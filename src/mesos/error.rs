@@ -83,8 +83,8 @@ pub enum MesosError {
     Rejected { message: String },
     /// Another scheduler has subscribed with our framework ID.
     #[error(
-        "another scheduler has taken over this framework; make sure that only one calico-dcos \
-         uses this etcd prefix"
+        "another scheduler has taken over this framework; make sure that no calico-dcos with \
+         another etcd, or another prefix, has the same framework ID"
     )]
     FailedOver,
     /// The master has removed the framework and killed its tasks.

@@ -219,10 +219,23 @@ impl Bench {
         etcd: &str,
         master: SocketAddr,
     ) -> Controller {
+        self.start_under("/calico-dcos", name, lease, etcd, master)
+    }
+
+    /// The same, with a prefix of its own.
+    pub(crate) fn start_under(
+        &self,
+        prefix: &str,
+        name: &str,
+        lease: u64,
+        etcd: &str,
+        master: SocketAddr,
+    ) -> Controller {
         let said = self.files.path().join(format!("{name}-{}.log", clock::now().0));
         let log = File::create(&said).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_calico-dcos"))
             .args(["run", "--name", name, "--etcd-endpoints", etcd, "--allow-open-etcd"])
+            .args(["--etcd-prefix", prefix])
             .args(["--mesos-master", &format!("http://{master}")])
             .args(["--artifact-url", "http://demo.invalid/calico-dcos"])
             .args(["--lease-seconds", &lease.to_string()])

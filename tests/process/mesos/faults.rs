@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use calico_dcos::sim::mesos::NetworkFaults;
 use calico_dcos::sim::wire::HostSignal;
+use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Txn};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::bench::{Bench, Setting, document};
+use crate::bench::{Bench, LEASE, Setting, document};
 use crate::gate::{Call, Event};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,6 +239,33 @@ async fn of_two_schedulers_with_one_framework_id_the_first_stands_down_and_they_
     bench.bounded(2, &[]);
     let said = controller.said();
     assert!(said.contains("another scheduler has taken over this framework"), "{said}");
+}
+
+/// They would end each other's tasks for ever: nobody can tell which of them is the right one.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_prefixes_with_one_framework_id_one_ends_and_says_why() {
+    let bench = Bench::new(Setting { hosts: 1, ..Setting::default() }).await;
+    let first = bench.start();
+    bench.converged(1).await;
+    let id = bench.store.get(&Key::FrameworkId).await.unwrap().unwrap().value;
+    let options = EtcdOptions {
+        endpoints: vec![bench.etcd.endpoint()],
+        prefix: "/other".to_owned(),
+        ..EtcdOptions::default()
+    };
+    let other = EtcdStore::connect(&options).await.unwrap();
+    let _ = other.txn(&Txn::new().put(Key::FrameworkId, id.as_str())).await.unwrap();
+    let endpoint = bench.etcd.endpoint();
+    let second = bench.start_under("/other", "other", LEASE, &endpoint, bench.gate.address);
+    // It was the first to be taken over twice.
+    let (code, said) = first.ends().await;
+    assert_eq!(code, Some(4), "{said}");
+    let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error:")).collect();
+    assert!(matches!(errors[..], [error] if error.contains("another prefix")), "{said}");
+    bench.gate.heartbeats(3).await;
+    let subscriptions = bench.gate.look(|log| log.count("SUBSCRIBE"));
+    assert_eq!(subscriptions, 4, "each once, and once more: {}", second.said());
+    bench.no_breach().await;
 }
 
 /// What no master would say.
