@@ -29,8 +29,13 @@ fn replay(seed: u64) -> String {
 }
 
 #[test]
-fn a_hundred_histories_break_no_law() {
-    run(0..100);
+fn histories_break_no_law_up_to_1250() {
+    run(0..1_250);
+}
+
+#[test]
+fn histories_break_no_law_up_to_2500() {
+    run(1_250..2_500);
 }
 
 /// A law is broken by the fault that is planted for it, and the suite sees it.
@@ -60,4 +65,19 @@ fn finds_a_step_that_is_carried_out_twice() {
 #[test]
 fn finds_a_task_that_is_launched_twice() {
     finds(Plant::LaunchesTwice, &[Law::Tasks]);
+}
+
+#[test]
+fn finds_slots_that_are_counted_in_memory() {
+    finds(Plant::CountsInMemory, &[Law::Budget]);
+}
+
+#[test]
+fn finds_a_halt_that_the_next_leader_does_not_know_of() {
+    finds(Plant::ForgetsHalt, &[Law::Halt]);
+}
+
+#[test]
+fn finds_a_process_that_is_not_the_same_from_run_to_run() {
+    finds(Plant::Unsteady, &[Law::Steady]);
 }

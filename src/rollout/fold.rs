@@ -24,6 +24,8 @@ impl Controller {
     pub(super) fn fold(&mut self, event: Event, now: Time) -> bool {
         match event {
             Event::Mesos(MesosEvent::Heartbeat) => return false,
+            // A stream that is not asked for any more, and has not ended yet.
+            Event::Mesos(_) if self.session == Session::Off => return false,
             Event::Mesos(MesosEvent::Message(message)) if self.leading.is_some() => {
                 return self.message(&message, now);
             }

@@ -17,7 +17,7 @@ use crate::desired::{ComponentSpec, HostSpec, Spec};
 use crate::job::Uptime;
 use crate::job::executor::{Effect, Executor, Identity, Input};
 use crate::job::journal::Journal;
-use crate::job::order::{FromHost, Job, Letter, StepOrder, ToHost, WIRE_VERSION, Work};
+use crate::job::order::{Job, Letter, StepOrder, ToHost, Work};
 use crate::observed::facts::{Cgroups, DockerFacts, FACTS_VERSION, FactOrder, Facts, System};
 use crate::observed::tasks::Supervised;
 use crate::sim::run::plant::Plant;
@@ -372,13 +372,6 @@ impl HostModel {
                 self.send(FromExecutor::Update { task, state, message, data });
             }
             Effect::Send(message) => {
-                if let (Some(Plant::DoesNotAsk), FromHost::Ask { attempt, run, .. }) =
-                    (self.plant, &message)
-                {
-                    let (attempt, run) = (*attempt, run.clone());
-                    let yes = ToHost::Admitted { version: WIRE_VERSION, attempt, run };
-                    self.inbox.push_back(Input::Message(yes));
-                }
                 if let Ok(bytes) = message.to_bytes() {
                     self.send(FromExecutor::Message(bytes));
                 }

@@ -227,12 +227,7 @@ impl Bench {
             }
             Effect::Subscribe(subscribe) => {
                 self.subscriptions.push(*subscribe);
-                let event = MesosEvent::Subscribed(Subscribed {
-                    framework_id: FrameworkId("f1".into()),
-                    heartbeat_interval_seconds: Some(15.0),
-                    master_info: None,
-                });
-                self.machine.handle(Event::Mesos(event), self.now);
+                self.machine.handle(Event::Mesos(Self::subscribed()), self.now);
             }
             Effect::PollAgents if self.hidden => {
                 let why = "not you".to_owned();
@@ -288,6 +283,14 @@ impl Bench {
         let written = serde_json::to_value(&after).unwrap();
         self.schedule.clone_from(written["windows"].as_array().unwrap());
         Ok(after.after(&before, edit))
+    }
+
+    pub(crate) fn subscribed() -> MesosEvent {
+        MesosEvent::Subscribed(Subscribed {
+            framework_id: FrameworkId("f1".into()),
+            heartbeat_interval_seconds: Some(15.0),
+            master_info: None,
+        })
     }
 
     // --- Mesos -----------------------------------------------------------------------------

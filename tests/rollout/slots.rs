@@ -317,3 +317,17 @@ fn s54_a_slot_written_by_another_hand_meanwhile_is_not_overwritten() {
     assert_eq!(answers, [], "the compare fails, and nothing is answered");
     assert_eq!(bench.ask("a1", attempt, "r1").len(), 1, "read again, and then admitted");
 }
+
+/// Leadership is lost and won again before anything was done about it, and the subscription that was
+/// asked for in between comes about.
+#[test]
+fn a_stream_that_is_not_asked_for_any_more_is_no_subscription() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.observe("a1");
+    bench.subscriptions.clear();
+    let created = bench.etcd.get(&Key::Leader).unwrap().create_revision;
+    bench.machine.handle(Event::Deposed, bench.now);
+    bench.machine.handle(Event::Leading { created }, bench.now);
+    bench.mesos(Bench::subscribed());
+    assert_eq!(bench.subscriptions.len(), 1);
+}

@@ -196,9 +196,6 @@ impl HostModel {
             return Err(format!("{}: {why}", step.component));
         }
         self.machine.put_in_force(step);
-        if let (Some(Plant::FreesOnHealthy), Some(journal)) = (self.plant, &self.machine.journal) {
-            self.inbox.push_back(executor::Input::JournalSeen(journal.clone().close_done()));
-        }
         Ok(())
     }
 

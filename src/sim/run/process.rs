@@ -113,7 +113,11 @@ pub(super) struct Process {
     asks: std::collections::VecDeque<Ask>,
     store_busy: bool,
     watched: Option<Revision>,
+    /// What it watches is going to be looked at.
+    watch_due: bool,
     conn: Option<(ConnId, Option<FrameworkId>, String)>,
+    /// When its last stream ended by itself.
+    closed_at: Time,
     woken_for: Option<Time>,
     stalled: Vec<Act>,
     dirty: bool,
@@ -172,11 +176,13 @@ impl World {
             asks: std::collections::VecDeque::new(),
             store_busy: false,
             watched: None,
+            watch_due: false,
             conn: None,
+            closed_at: Time(0),
             woken_for: None,
             stalled: Vec::new(),
             dirty: false,
-            ahead_ms: self.plant.map_or(0, Plant::off_by),
+            ahead_ms: 0,
             etcd_cut_until: Time(0),
             master_cut_until: Time(0),
         });
@@ -259,7 +265,8 @@ impl World {
         }
         let process = &mut self.processes[at];
         if let Some(wake) = process.machine.next_wake() {
-            let wake = process.when(wake).max(self.now.plus_ms(1));
+            let late = self.plant.map_or(0, Plant::oversleeps);
+            let wake = process.when(wake).max(self.now.plus_ms(1)).plus_ms(late);
             if process.woken_for.is_none_or(|earlier| earlier > wake) {
                 process.woken_for = Some(wake);
                 let incarnation = process.incarnation;
@@ -271,9 +278,11 @@ impl World {
     fn carry_out(&mut self, at: usize, effect: Effect) {
         let incarnation = self.processes[at].incarnation;
         let soon = self.now.plus_ms(CALL_MS);
-        if self.plant.is_some_and(|plant| !plant.lets(&effect)) {
-            return;
-        }
+        let effect = match self.plant {
+            Some(plant) => plant.does(effect),
+            None => Some(effect),
+        };
+        let Some(effect) = effect else { return };
         match effect {
             Effect::Txn { id, txn } => {
                 let ask = Ask::Txn(id, Box::new(txn), self.now);
@@ -285,7 +294,9 @@ impl World {
                 self.store_soon(at);
             }
             Effect::Subscribe(subscribe) => {
-                self.later(soon, Act::Subscribe(at, incarnation, subscribe));
+                // Two that believe to lead take the stream from each other, with pauses.
+                let due = soon.max(self.processes[at].closed_at.plus_ms(AGAIN_MS));
+                self.later(due, Act::Subscribe(at, incarnation, subscribe));
             }
             Effect::Unsubscribe => {
                 if let Some((conn, ..)) = self.processes[at].conn.take() {
@@ -376,18 +387,23 @@ impl World {
     }
 
     pub(super) fn watch_later(&mut self, at: usize) {
-        let process = &self.processes[at];
-        if process.life != Life::Dead {
+        self.watch_at(at, self.now.plus_ms(ETCD_MS));
+    }
+
+    fn watch_at(&mut self, at: usize, due: Time) {
+        let process = &mut self.processes[at];
+        if process.life != Life::Dead && !std::mem::replace(&mut process.watch_due, true) {
             let incarnation = process.incarnation;
-            self.later(self.now.plus_ms(ETCD_MS), Act::Watch(at, incarnation));
+            self.later(due, Act::Watch(at, incarnation));
         }
     }
 
     fn watch(&mut self, at: usize) {
+        self.processes[at].watch_due = false;
         let Some(from) = self.processes[at].watched else {
             // A standby looks for the leader only.
             if self.processes[at].leads.is_none() && self.etcd.get(&Key::Leader).is_none() {
-                self.lease(at);
+                self.stand(at);
             }
             return;
         };
@@ -395,8 +411,7 @@ impl World {
             || self.processes[at].etcd_cut_until > self.now
             || self.watch_late_until > self.now
         {
-            let incarnation = self.processes[at].incarnation;
-            self.later(self.now.plus_ms(200), Act::Watch(at, incarnation));
+            self.watch_at(at, self.now.plus_ms(200));
             return;
         }
         let revision = self.etcd.revision();
@@ -446,6 +461,11 @@ impl World {
         if self.plant == Some(Plant::NeverRests) {
             let _ = self.etcd.txn(&Txn::new().put(Key::History(1), "again"), None);
         }
+        self.stand(at);
+    }
+
+    /// Keeps the lease, and leads if nobody does.
+    fn stand(&mut self, at: usize) {
         if !self.etcd_up || self.processes[at].etcd_cut_until > self.now {
             return;
         }
@@ -552,6 +572,7 @@ impl World {
         self.conns.remove(&conn);
         if open {
             self.processes[at].conn = None;
+            self.processes[at].closed_at = self.now;
             let incarnation = self.processes[at].incarnation;
             self.deliver(at, incarnation, Event::Disconnected);
         }
@@ -597,6 +618,7 @@ impl World {
         process.asks.clear();
         process.store_busy = false;
         process.watched = None;
+        process.watch_due = false;
         process.woken_for = None;
         process.stalled.clear();
         if let Some((conn, ..)) = process.conn.take() {
