@@ -406,6 +406,25 @@ fn s82_frameworks_are_told_a_wave_ahead_so_that_slots_are_idle_only_at_first() {
 }
 
 #[test]
+fn s82_no_fault_of_the_example_leaves_an_announcement_behind() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/faults.yaml");
+    let limits = "maxFailures: 2}";
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(limits));
+    let text = text.replace(limits, &format!("maxFailures: 9, {DRAIN}}}"));
+    for seed in 1..=4 {
+        let mut scenario = Scenario::read("faults", &text).unwrap();
+        scenario.seed = seed;
+        let documents = read_documents(&scenario, &path).unwrap();
+        let options = Options { notes: true, ..Options::default() };
+        let mut world = World::new(&scenario, &documents, &options).unwrap();
+        world.run(scenario.until);
+        assert_converged(&world.report());
+        assert_eq!(announced(&world), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
 fn s57_and_s82_a_leader_killed_at_any_moment_leaves_no_announcement_behind() {
     for at in (3_000..40_000).step_by(397) {
         let scenario = format!(
