@@ -402,6 +402,13 @@ async fn point_36_maintenance_is_announced_on_offers_and_asked_for_once_until_th
 async fn point_42_a_launch_on_its_way_to_an_agent_that_dies_is_dropped_and_safe_to_repeat() {
     let (server, launched) = serve(1).await;
     let mut scheduler = Scheduler::connect(&server, None).await;
+    // At the first one the agent may not have heard yet under which ID it is registered: without
+    // that it would come back as another.
+    let first = scheduler.offers().await.remove(0);
+    scheduler.calls.send(Call::Decline(Decline {
+        offer_ids: vec![first.id],
+        filters: Some(Filters { refuse_seconds: 0.0 }),
+    }));
     let offer = scheduler.offers().await.remove(0);
     server
         .with(|world, now| world.mesos.from_host(now, 0, HostSignal::AgentStopped))

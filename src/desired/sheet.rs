@@ -34,6 +34,8 @@ impl<'a> Sheet<'a> {
         }
         if parsed.broken {
             hide_by_line(text, &mut hidden);
+        } else {
+            hide_comments(text, &mut hidden);
         }
         let mut sheet = Self { label, text, hidden, findings: Vec::new(), places: HashSet::new() };
         for fault in &parsed.faults {
@@ -181,6 +183,27 @@ fn hide(node: &Node, secret: bool, hidden: &mut Vec<Range<usize>>) {
 /// How far before a colon a name is looked for.
 const LONGEST_NAME: usize = 100;
 
+/// Where a line begins to tell a secret: after a name that says so, or with a password in a URL.
+fn tells_secret(line: &str) -> Option<usize> {
+    let named = line.match_indices(':').find(|(colon, _)| {
+        let name = line.floor_char_boundary(colon.saturating_sub(LONGEST_NAME));
+        is_secret(&line[name..*colon], "")
+    });
+    named.map(|(colon, _)| colon + 1).or(has_password(line).then_some(0))
+}
+
+/// What was put aside as a comment is in no tree.
+fn hide_comments(text: &str, hidden: &mut Vec<Range<usize>>) {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let end = at + line.len();
+        if let Some(comment) = line.find('#') {
+            hidden.extend(tells_secret(&line[comment..]).map(|from| at + comment + from..end));
+        }
+        at = end;
+    }
+}
+
 /// Without a tree: what follows a name that says secret on its line, what is indented below such
 /// a line, and lines with a password in a URL.
 fn hide_by_line(text: &str, hidden: &mut Vec<Range<usize>>) {
@@ -190,12 +213,9 @@ fn hide_by_line(text: &str, hidden: &mut Vec<Range<usize>>) {
         if below.is_some_and(|column| indent > column) {
             hidden.push(at..at + line.len());
         } else if !line.trim().is_empty() {
-            let named = line.match_indices(':').find(|(colon, _)| {
-                let name = line.floor_char_boundary(colon.saturating_sub(LONGEST_NAME));
-                is_secret(&line[name..*colon], "")
-            });
-            below = named.map(|_| indent);
-            let from = named.map(|(colon, _)| colon + 1).or(has_password(line).then_some(indent));
+            let from = tells_secret(line).map(|from| from.max(indent));
+            // A password in a URL says nothing of the lines below it.
+            below = from.filter(|from| *from > indent).map(|_| indent);
             hidden.extend(from.map(|from| at + from..at + line.len()));
         }
         at += line.len();

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use crate::bench::{Bench, Setting};
 
 const HOSTS: u32 = 120;
-const SLOTS: usize = 3;
 
 /// When a line of the log was written.
 fn at(line: &str) -> Time {

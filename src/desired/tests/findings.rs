@@ -105,6 +105,17 @@ fn what_has_no_effect_is_a_warning() {
 }
 
 #[test]
+fn a_secret_beside_a_finding_in_what_was_put_aside_as_a_comment_is_not_shown() {
+    for comment in ["ETCD_PASSWORD: hunter2", "{env: {TOKEN: hunter2}}", "http://a:hunter2@b"] {
+        let findings = bad(&[&cluster(&format!("  docker: {{nonsense: 1}} # {comment}"))]);
+        let shown = format!("{findings}{}", serde_json::to_string(&findings).unwrap());
+        assert!(shown.contains("nonsense") && !shown.contains("hunter2"), "{shown}");
+    }
+    let findings = bad(&[&cluster("  docker: {nonsense: 1} # as it is in doc: etc")]);
+    assert!(findings.to_string().contains("as it is in doc: etc"), "{findings}");
+}
+
+#[test]
 fn a_secret_is_refused_and_shown_nowhere() {
     let text = cluster(
         "  docker:
