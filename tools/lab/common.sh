@@ -117,6 +117,11 @@ restore_network() {
 
 hosts() { docker ps --all --quiet --filter "label=$label" "$@"; }
 
+remove_hosts() {
+  # shellcheck disable=SC2046 # one word per container
+  [[ -z $(hosts) ]] || docker rm --force --volumes $(hosts) >/dev/null
+}
+
 # What hosts may do: all that every Docker has a name for and this machine has. Not every machine has
 # all of it (--missing names the rest on descriptor 3), and Docker refuses to give what is not there.
 capabilities() {

@@ -63,12 +63,13 @@ start_host() { # NAME [public]
   local name=$1 data=$lab/hosts/$1 cgroups=
   [[ $name != a*[02468] ]] || cgroups=v1
   mkdir -p "$data/docker"
-  # The inner Docker cannot keep its layers on those of the outer one.
+  # The inner Docker cannot keep its layers on those of the outer one. The queue is as long as systemd makes
+  # it on a machine: if the journal does not read for 10 ms and the queue is full, systemd's lines are lost.
   # shellcheck disable=SC2046 # one word per capability
   docker run --detach --name "$label-$name" --hostname "$name" --label "$label=host" --network "$label" \
     $(capabilities) --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
     --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --stop-signal SIGRTMIN+3 \
-    --tmpfs /run --tmpfs /run/lock --tmpfs /tmp \
+    --tmpfs /run --tmpfs /run/lock --tmpfs /tmp --sysctl net.unix.max_dgram_qlen=512 \
     --volume "$data/docker:/var/lib/docker" --volume "$lab/share:/lab:ro" \
     --env container=docker --env "LAB_CGROUPS=$cgroups" --env "LAB_PUBLIC=${2:-}" \
     "$host_image" /usr/local/sbin/lab-init >/dev/null
@@ -90,6 +91,8 @@ up() {
   ! use_docker || [[ -z $(hosts) ]] || die "a lab is up already." "See 'tools/lab/lab.sh status', or 'make lab-down'."
   mkdir -p "$lab"/{log,share/bin,hosts} "$run"
   use_docker --start
+  # What the machine's own end has left behind.
+  remove_hosts
   host_image
   install_program
   stand_ins
@@ -121,14 +124,15 @@ down() {
   stop master "$program"
   stop etcd etcd
   if use_docker; then
-    # shellcheck disable=SC2046 # one word per container
-    [[ -z $(hosts) ]] || docker rm --force --volumes $(hosts) >/dev/null
+    remove_hosts
     docker network inspect "$label" >/dev/null 2>&1 && docker network rm "$label" >/dev/null
   fi
   if running dockerd dockerd >/dev/null; then
     stop dockerd dockerd
     restore_network
   fi
+  # A Docker that was killed has not taken away its mounts.
+  awk -v below="$run/" 'index($2, below) == 1 { print $2 }' /proc/mounts | xargs --no-run-if-empty umount
   rm -rf "$lab/hosts" "$lab/etcd" "$run"
   say "nothing of it runs any more; images stay below $lab"
 }
