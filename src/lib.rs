@@ -15,4 +15,5 @@ pub mod plan;
 pub mod rollout;
 pub mod sim;
 pub mod store;
+pub mod surface;
 pub mod words;

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 const PURE: [&str; 6] = ["budget", "desired", "job", "observed", "plan", "rollout"];
 
 /// Rooms that carry out and report, and those that model or test.
-const OTHER: [&str; 7] = ["cli", "controller", "mesos", "node", "sim", "store", "web"];
+const OTHER: [&str; 8] = ["cli", "controller", "mesos", "node", "sim", "store", "surface", "web"];
 
 /// Files in other rooms that decide, and keep the same rule.
 const PURE_FILES: [&str; 2] = ["mesos/executor/session.rs", "mesos/executor/session/outbox.rs"];
 
 /// What a pure room may not name, as the beginning of a path or one whole segment of it.
-const FORBIDDEN: [&str; 28] = [
+const FORBIDDEN: [&str; 29] = [
     "axum",
     "etcd_client",
     "rand",
@@ -43,6 +43,7 @@ const FORBIDDEN: [&str; 28] = [
     "crate::controller",
     "crate::node",
     "crate::sim",
+    "crate::surface",
     "crate::web",
 ];
 

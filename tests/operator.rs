@@ -12,8 +12,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use calico_dcos::cli::state::State;
-use calico_dcos::cli::view::View;
 use calico_dcos::clock;
 use calico_dcos::desired::{Source, read};
 use calico_dcos::mesos::Options;
@@ -26,6 +24,8 @@ use calico_dcos::sim::mesos::http::SimServer;
 use calico_dcos::sim::town::Town;
 use calico_dcos::sim::wire::HostSignal;
 use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Space, Txn};
+use calico_dcos::surface::state::State;
+use calico_dcos::surface::view::View;
 use http::StatusCode;
 use serde_json::{Value, json};
 use support::{Etcd, PATIENCE};
@@ -207,7 +207,7 @@ async fn agents_that_are_taken_out_cut_off_or_gone_are_told_apart_on_every_surfa
     let store = declare(&etcd, 0).await;
     let controller = Controller::start(&etcd, &door);
     let reported = |state: &State| {
-        let facts = |host: &calico_dcos::cli::state::HostState| {
+        let facts = |host: &calico_dcos::surface::state::HostState| {
             host.observed.as_ref().is_some_and(|observed| observed.reported.is_some())
         };
         state.hosts.len() == 5 && state.hosts.values().all(facts)

@@ -8,11 +8,11 @@ use clap::Args;
 use super::diff::text;
 use super::format::{BOLD, count, print};
 use super::publish::{changed, publish, unchanged_since};
-use super::state::State;
-use super::view::View;
 use super::{Connection, Exit, Failure, input};
 use crate::clock;
 use crate::store::{EtcdStore, Space};
+use crate::surface::state::State;
+use crate::surface::view::View;
 use crate::words::Revision;
 
 const EXAMPLES: &str = "\

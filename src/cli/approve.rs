@@ -7,7 +7,6 @@ use super::apply::confirmed;
 use super::control::{Desk, by_me, key};
 use super::diff::text;
 use super::format::print;
-use super::view::View;
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::desired::Start;
@@ -16,6 +15,7 @@ use crate::plan::control::{Approval, Ask, Control};
 use crate::plan::gate::Phase;
 use crate::rollout::records::to_json;
 use crate::store::Txn;
+use crate::surface::view::View;
 use crate::words::HostName;
 
 const EXAMPLES: &str = "\

@@ -3,12 +3,12 @@
 //! no sense is refused by the command, with what would.
 
 use super::publish::{ask, who};
-use super::state::{HostState, State};
 use super::{Connection, Failure};
 use crate::clock;
 use crate::desired::did_you_mean;
 use crate::plan::control::{Ask, CONTROL_VERSION, Control};
 use crate::store::{EtcdStore, Key, Space, Txn};
+use crate::surface::state::{HostState, State};
 use crate::words::HostName;
 
 /// etcd, and what it holds.

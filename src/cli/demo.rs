@@ -16,7 +16,6 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::simulate::verdict;
-use super::view::View;
 use super::{Exit, Failure, diff, logging};
 use crate::clock;
 use crate::desired::{Source, read, set_path};
@@ -25,6 +24,7 @@ use crate::sim::report::Report;
 use crate::sim::run::read_documents;
 use crate::sim::scenario::{Fault, Scenario, TimedEdit, Until};
 use crate::sim::town::Town;
+use crate::surface::view::View;
 use crate::words::HostName;
 use process::{Etcd, Launch};
 use stage::{Act, Over, Stage, is_writable};

@@ -9,12 +9,12 @@ use tempfile::NamedTempFile;
 
 use super::apply::{confirmed, interactive, show_and_write};
 use super::format::print;
-use super::state::State;
-use super::view::{View, ViewError};
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::desired::{DocumentName, Findings, Source};
 use crate::store::{EtcdStore, Space};
+use crate::surface::state::State;
+use crate::surface::view::{View, ViewError};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::edit::DocumentNameArg;
 use super::format::{Output, print, structured};
-use super::state::State;
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::store::Space;
+use crate::surface::state::State;
 use crate::words::{Generation, Revision};
 
 const EXAMPLES: &str = "\
@@ -117,8 +117,8 @@ fn joined(documents: &BTreeMap<String, String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::testing::{CLUSTER, POOL};
     use crate::desired::{Source, read};
+    use crate::surface::testing::{CLUSTER, POOL};
 
     #[test]
     fn what_is_printed_can_be_applied_again() {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::desired::Source;
 
-use super::state::{BadExport, State};
 use super::validate::{Unreadable, sources};
 use super::{Exit, Failure};
+use crate::surface::state::{BadExport, State};
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -27,12 +27,8 @@ mod rollback;
 mod run;
 mod sim;
 pub mod simulate;
-pub mod state;
 pub mod status;
-#[cfg(test)]
-mod testing;
 pub mod validate;
-pub mod view;
 
 use std::process::ExitCode;
 

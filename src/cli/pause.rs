@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::control::{Desk, by_me, find_host, key, or_else};
 use super::format::{ago, print};
-use super::state::State;
 use super::{Connection, Exit, Failure};
 use crate::plan::control::{Ask, Control, Scope};
 use crate::rollout::records::to_json;
 use crate::store::Txn;
+use crate::surface::state::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -149,7 +149,7 @@ fn not_paused(scope: &Scope, state: &State) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::testing::{POOL, fleet, put};
+    use crate::surface::testing::{POOL, fleet, put};
     use crate::words::Time;
 
     fn scope(pool: Option<&str>, host: Option<&str>) -> ScopeArgs {

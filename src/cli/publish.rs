@@ -12,9 +12,9 @@ use crate::store::{EtcdStore, Key, MAX_OPS, Outcome, Space, StoreError, Txn};
 use crate::words::Revision;
 
 use super::run::machine;
-use super::state::State;
-use super::view::View;
 use super::{Exit, Failure};
+use crate::surface::state::State;
+use crate::surface::view::View;
 
 /// Entries of the history that one edit deletes at most, where more than enough are kept.
 const OLDEST_DELETED: usize = 8;
@@ -279,9 +279,9 @@ fn difference(then: &Revisions, now: &Revisions) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::testing::{CLUSTER, NOW, POOL, fleet, put};
     use crate::desired::Source;
     use crate::store::{Compare, Op};
+    use crate::surface::testing::{CLUSTER, NOW, POOL, fleet, put};
 
     #[test]
     fn what_changed_is_named() {

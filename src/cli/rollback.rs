@@ -3,12 +3,12 @@
 use clap::Args;
 
 use super::apply::show_and_write;
-use super::state::State;
-use super::view::View;
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::rollout::records::{Accepted, from_json};
 use crate::store::{Key, Space};
+use crate::surface::state::State;
+use crate::surface::view::View;
 use crate::words::Generation;
 
 const EXAMPLES: &str = "\

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calico_dcos::budget::slot::{Slot, SlotState};
-use calico_dcos::cli::state::State;
-use calico_dcos::cli::view::View;
 use calico_dcos::clock;
 use calico_dcos::desired::{Source, read};
 use calico_dcos::plan::summary::Summary;
@@ -22,6 +20,8 @@ use calico_dcos::sim::mesos::http::SimServer;
 use calico_dcos::sim::mesos::{AgentConfig, AgentIndex, Timings};
 use calico_dcos::sim::town::Town;
 use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Space, Txn};
+use calico_dcos::surface::state::State;
+use calico_dcos::surface::view::View;
 use calico_dcos::words::{Generation, HostName, Time};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};

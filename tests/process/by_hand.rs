@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use calico_dcos::cli::state::State;
-use calico_dcos::cli::view::View;
 use calico_dcos::clock;
 use calico_dcos::observed::tasks::HostTasks;
 use calico_dcos::rollout::records::{Rendered, Stage};
 use calico_dcos::store::{Change, Key, Snapshot, Space, StoreEvent};
+use calico_dcos::surface::state::State;
+use calico_dcos::surface::view::View;
 use calico_dcos::words::{Generation, HostName, TaskId, TaskKind};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;

@@ -4,9 +4,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use calico_dcos::cli::state::State;
-use calico_dcos::cli::view::View;
 use calico_dcos::clock;
+use calico_dcos::surface::state::State;
+use calico_dcos::surface::view::View;
 use calico_dcos::words::Generation;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::state::State;
-use crate::cli::view::{View, ViewError, natural};
 use crate::plan::gate::Phase;
 use crate::sim::report::rests;
 use crate::store::{Change, Entry, Key, Snapshot, StoreEvent};
+use crate::surface::state::State;
+use crate::surface::view::{View, ViewError, natural};
 use crate::words::{HostName, Revision, Time};
 
 /// A copy of everything under the prefix.

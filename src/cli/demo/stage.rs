@@ -141,7 +141,7 @@ impl Stage {
         loop {
             self.take_in(&mut tick).await?;
             let state = self.mirror.state(clock::now());
-            let reported = |host: &crate::cli::state::HostState| {
+            let reported = |host: &crate::surface::state::HostState| {
                 host.observed.as_ref().is_some_and(|record| record.facts().is_some())
             };
             let known = state.hosts.values().filter(|host| reported(host)).count();

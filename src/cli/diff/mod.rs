@@ -1,7 +1,5 @@
 //! `diff`: what would change, what it stops, and why not now.
 
-mod group;
-mod report;
 mod text;
 
 use std::path::PathBuf;
@@ -10,18 +8,16 @@ use clap::Args;
 
 use super::format::{Output, print, structured};
 use super::mesos::{Looking, Sight};
-use super::state::State;
-use super::view::{View, ViewError};
 use super::{Connection, Exit, Failure, input};
 use crate::clock;
 use crate::plan::Plan;
 use crate::plan::gate::Phase;
 use crate::plan::reason::Reason;
 use crate::store::Space;
+use crate::surface::plan::PlanReport;
+use crate::surface::state::State;
+use crate::surface::view::{View, ViewError};
 
-pub(super) use group::rank;
-pub use report::schema;
-pub(super) use report::{FindingReport, ReasonReport, SummaryReport};
 pub(super) use text::{census, colour, text};
 
 const EXAMPLES: &str = "\
@@ -82,7 +78,7 @@ impl Diff {
         let plan = view.plan();
         print(&match self.output {
             Output::Text => text(&view, &plan, self.hosts),
-            form => structured(&report::PlanReport::new(&view, &plan), form)?,
+            form => structured(&PlanReport::new(&view, &plan), form)?,
         })?;
         Ok(exit(&view, &plan))
     }

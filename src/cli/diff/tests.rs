@@ -2,12 +2,12 @@
 
 use insta::assert_snapshot;
 
-use super::report::PlanReport;
 use super::*;
-use crate::cli::testing::{CLUSTER, NOW, POOL, accept, enter, fleet, put, sync};
 use crate::desired::Source;
 use crate::mesos::workload::Workload;
 use crate::rollout::records::Stage;
+use crate::surface::plan::schema;
+use crate::surface::testing::{CLUSTER, NOW, POOL, accept, enter, fleet, put, sync};
 
 fn view(state: State, proposed: &[&str]) -> View {
     let proposed = proposed.iter().map(|text| Source::file("new.yaml", *text)).collect();
@@ -110,9 +110,9 @@ fn every_host_is_named_if_that_is_asked_for() {
 fn no_host_is_named_twice_in_groups() {
     let view = view(fleet(60), &[]);
     let plan = view.plan();
-    let groups = super::group::groups(&plan);
+    let groups = crate::surface::group::groups(&plan);
     let mut names: Vec<_> =
-        groups.iter().flat_map(super::group::Group::hosts).map(|host| host.name).collect();
+        groups.iter().flat_map(crate::surface::group::Group::hosts).map(|host| host.name).collect();
     let all = names.len();
     names.sort();
     names.dedup();

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use super::super::format::{
     BOLD, CYAN, DIM, GREEN, RED, YELLOW, ago, count, duration, first_names, grouped,
 };
-use super::super::view::{Basis, View};
-use super::group::{Group, VersionedStep, Wait, containers, groups, owners};
 use crate::plan::gate::{Phase, explain};
 use crate::plan::reason::Reason;
 use crate::plan::step::{Action, Disruption};
 use crate::plan::summary::{ASSUMED_RESTART_SECONDS, Summary};
 use crate::plan::{HostPlan, Plan, totals};
+use crate::surface::group::{Group, VersionedStep, Wait, containers, groups, owners};
+use crate::surface::view::{Basis, View};
 use crate::words::Component;
 
 /// Names wider than this do not move the column after them.

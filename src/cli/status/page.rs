@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::super::diff::{census, colour, rank};
+use super::super::diff::{census, colour};
 use super::super::format::{
     BOLD, CYAN, DIM, GREEN, RED, YELLOW, ago, count, duration, first_names, grouped,
 };
-use super::super::view::View;
-use super::Standing;
 use crate::budget::slot::SlotState;
 use crate::plan::gate::Phase;
 use crate::plan::{HostPlan, Plan};
 use crate::rollout::records::Stage;
-use crate::words::{HostName, Time};
+use crate::surface::group::rank;
+use crate::surface::status::{Standing, ages};
+use crate::surface::view::View;
+use crate::words::HostName;
 
 /// Holders of slots that are named; of more only how many there are.
 const HOLDERS: usize = 12;
@@ -197,14 +198,4 @@ fn facts(page: &mut String, view: &View) {
         let (newest, oldest) = (ago(newest, view.now), ago(oldest, view.now));
         line(page, format_args!("facts      last change {newest}, on the quietest host {oldest}"));
     }
-}
-
-/// When the oldest and the newest facts came.
-pub(super) fn ages(view: &View) -> Option<(Time, Time)> {
-    let reports = view.state.hosts.values().filter_map(|host| host.observed.as_ref());
-    let times = reports.filter_map(|record| Some(record.reported.as_ref()?.at));
-    times.fold(None, |range, at| match range {
-        None => Some((at, at)),
-        Some((oldest, newest)) => Some((oldest.min(at), newest.max(at))),
-    })
 }

@@ -4,10 +4,10 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::budget::slot::{Guard, SLOT_VERSION, Slot, SlotState};
-use crate::cli::state::State;
-use crate::cli::testing::{CLUSTER, NOW, accept, enter, fleet, put, sync};
 use crate::rollout::records::{Holds, Measures, Stage};
 use crate::store::LeaderRecord;
+use crate::surface::state::State;
+use crate::surface::testing::{CLUSTER, NOW, accept, enter, fleet, put, sync};
 use crate::words::{Attempt, HostName, Run, SpecHash, Time};
 
 /// Forty hosts in the midst of their first rollout.
@@ -101,7 +101,7 @@ fn for_programs() {
     let mut state = running();
     state.hosts.retain(|name, _| ["a1", "a13", "a14", "a15"].contains(&name.as_str()));
     let view = view(state);
-    let report = serde_json::to_value(report::StatusReport::new(&view, &view.plan())).unwrap();
+    let report = serde_json::to_value(StatusReport::new(&view, &view.plan())).unwrap();
     insta::assert_json_snapshot!(report);
 }
 

@@ -1,6 +1,5 @@
 //! The status again whenever something changes.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -8,13 +7,13 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use super::super::format::{RED, print};
-use super::super::state::State;
-use super::super::view::View;
 use super::super::{Connection, Exit, Failure};
-use super::{Standing, page};
+use super::page;
 use crate::clock;
-use crate::store::{Change, Entry, Key, Snapshot, StoreEvent};
-use crate::words::Revision;
+use crate::store::StoreEvent;
+use crate::surface::known::Known;
+use crate::surface::status::Standing;
+use crate::surface::view::View;
 
 /// Changes within this time are shown as one.
 const CALM: Duration = Duration::from_millis(250);
@@ -34,7 +33,7 @@ pub(super) async fn watch(connection: &Connection, until_done: bool) -> Result<E
     loop {
         let tick = if screen.terminal { TICK } else { Duration::MAX };
         match timeout(tick, events.recv()).await {
-            Ok(Some(event)) => known.fold(event),
+            Ok(Some(event)) => known.fold(event, clock::now()),
             Ok(None) => return Err(Failure::environment("the watch of etcd has ended")),
             Err(_) => {}
         }
@@ -52,56 +51,10 @@ pub(super) async fn watch(connection: &Connection, until_done: bool) -> Result<E
 async fn drain(events: &mut Receiver<StoreEvent>, known: &mut Known) {
     let _ = timeout(CALM, async {
         while let Some(event) = events.recv().await {
-            known.fold(event);
+            known.fold(event, clock::now());
         }
     })
     .await;
-}
-
-/// What the watch has told.
-#[derive(Debug, Default)]
-struct Known {
-    listed: bool,
-    revision: Revision,
-    cluster_id: u64,
-    entries: BTreeMap<Key, Entry>,
-    /// Why it may be old.
-    lost: Option<String>,
-}
-
-impl Known {
-    fn fold(&mut self, event: StoreEvent) {
-        match event {
-            StoreEvent::Listed(snapshot) => {
-                let entries = snapshot.entries.into_iter();
-                self.entries = entries.map(|entry| (entry.key.clone(), entry)).collect();
-                (self.revision, self.cluster_id) = (snapshot.revision, snapshot.cluster_id);
-                self.listed = true;
-                self.lost = None;
-            }
-            StoreEvent::Changed { revision, changes } => {
-                self.revision = revision;
-                for change in changes {
-                    match change {
-                        Change::Put(entry) => {
-                            self.entries.insert(entry.key.clone(), entry);
-                        }
-                        Change::Deleted { key, .. } => {
-                            self.entries.remove(&key);
-                        }
-                    }
-                }
-            }
-            StoreEvent::Lost { why } => self.lost = Some(why),
-        }
-    }
-
-    fn state(&self) -> State {
-        let entries = self.entries.values().cloned().collect();
-        let (revision, cluster_id) = (self.revision, self.cluster_id);
-        let snapshot = Snapshot { revision, cluster_id, entries };
-        State::of(&snapshot, clock::now())
-    }
 }
 
 /// Where it is shown.
@@ -118,13 +71,13 @@ impl Screen {
 
     /// Shows what is known; nothing before the first listing.
     fn show(&mut self, known: &Known) -> Result<Option<Standing>, Failure> {
-        if !known.listed {
-            return match &known.lost {
-                Some(why) => self.put(&format!("{why}\n"), why.clone()).map(|()| None),
+        let Some(state) = known.state() else {
+            return match known.lost() {
+                Some(why) => self.put(&format!("{why}\n"), why.to_owned()).map(|()| None),
                 None => Ok(None),
             };
-        }
-        let (text, line, standing) = match View::new(known.state(), Vec::new(), clock::now()) {
+        };
+        let (text, line, standing) = match View::new(state.clone(), Vec::new(), clock::now()) {
             Ok(view) => {
                 let plan = view.plan();
                 let standing = Standing::of(&view, &plan);
@@ -133,7 +86,7 @@ impl Screen {
             // Somebody may write some.
             Err(error) => (format!("{error}\n"), error.to_string(), None),
         };
-        match &known.lost {
+        match known.lost() {
             None => self.put(&text, line)?,
             Some(why) => {
                 let note = format!("{RED}etcd is lost, this may be old:{RED:#} {why}\n");

@@ -1,7 +1,7 @@
 //! `rollout.drain` over HTTP: what the master's schedule holds, and when.
 
 use axum::http::StatusCode;
-use calico_dcos::cli::state::State;
+use calico_dcos::surface::state::State;
 use calico_dcos::words::HostName;
 use serde_json::{Value, json};
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use calico_dcos::cli::state::State;
 use calico_dcos::mesos::v1::Resource;
 use calico_dcos::observed::fleet::Condition;
 use calico_dcos::sim::mesos::NetworkFaults;
 use calico_dcos::sim::wire::HostSignal;
 use calico_dcos::store::{Key, Txn};
+use calico_dcos::surface::state::State;
 use calico_dcos::words::HostName;
 use serde_json::{Value, json};
 use tokio::time::Instant;

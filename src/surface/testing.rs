@@ -16,10 +16,10 @@ use crate::words::{Component, Generation, HostName, Revision, TaskKind, Time};
 use super::state::{HostState, InForce, State, StoredDocument};
 
 /// When all of it happens: 2026-01-01.
-pub(super) const NOW: Time = Time(1_767_225_600_000);
+pub(crate) const NOW: Time = Time(1_767_225_600_000);
 
 /// A Cluster of which every component needs something.
-pub(super) const CLUSTER: &str = "\
+pub(crate) const CLUSTER: &str = "\
 # The whole of it.
 apiVersion: calico-dcos/v1
 kind: Cluster
@@ -41,7 +41,7 @@ spec:
 ";
 
 /// A Pool that no host of [`fleet`] is in.
-pub(super) const POOL: &str = "\
+pub(crate) const POOL: &str = "\
 apiVersion: calico-dcos/v1
 kind: Pool
 metadata: {name: gpu}
@@ -52,7 +52,7 @@ spec:
 
 /// So many hosts `a1`, `a2`, …, as delivered, before anything was accepted: the last of every
 /// twenty is unreachable, the one before has not reported, the one before that cannot be changed.
-pub(super) fn fleet(hosts: usize) -> State {
+pub(crate) fn fleet(hosts: usize) -> State {
     let mut state = State::empty(NOW, Revision(1042));
     for number in 1..=hosts {
         let name = HostName(format!("a{number}"));
@@ -77,14 +77,14 @@ pub(super) fn fleet(hosts: usize) -> State {
 }
 
 /// Writes a document as `etcdctl put` would.
-pub(super) fn put(state: &mut State, name: &str, text: &str) {
+pub(crate) fn put(state: &mut State, name: &str, text: &str) {
     state.revision = Revision(state.revision.0 + 1);
     let stored = StoredDocument { text: text.to_owned(), revision: state.revision };
     state.documents.insert(name.to_owned(), stored);
 }
 
 /// Accepts the documents as the next generation.
-pub(super) fn accept(state: &mut State) {
+pub(crate) fn accept(state: &mut State) {
     let generation = state.generation().next();
     let set = Accepted {
         version: RECORDS_VERSION,
@@ -97,7 +97,7 @@ pub(super) fn accept(state: &mut State) {
 }
 
 /// Brings the rollout of the current generation to a stage.
-pub(super) fn enter(cluster: &mut State, stage: Stage) {
+pub(crate) fn enter(cluster: &mut State, stage: Stage) {
     let since = Time(NOW.0 - 240_000);
     let generation = cluster.generation();
     cluster.rollout =
@@ -105,7 +105,7 @@ pub(super) fn enter(cluster: &mut State, stage: Stage) {
 }
 
 /// Makes a host what the accepted documents say.
-pub(super) fn sync(state: &mut State, name: &str) {
+pub(crate) fn sync(state: &mut State, name: &str) {
     let documents = &state.accepted.as_ref().unwrap().set.documents;
     let desired = read(&sources(documents)).unwrap();
     let name = HostName::from(name);

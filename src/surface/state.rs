@@ -158,7 +158,9 @@ impl State {
         let mut state = Self::empty(at, snapshot.revision);
         state.cluster = Some(snapshot.cluster_id.to_string());
         for entry in &snapshot.entries {
-            state.add(entry);
+            if let Err(bad) = state.set(&entry.key, Some(entry)) {
+                state.unreadable.insert(bad);
+            }
         }
         state
     }
@@ -200,8 +202,8 @@ impl State {
             by_host.entry(&agent.host).or_default().push(agent);
         }
         for (name, lines) in &by_host {
-            let host = self.host(name);
             if let Some(line) = lines.first() {
+                let host = self.hosts.entry((*name).clone()).or_default();
                 host.observed.get_or_insert_with(|| HostRecord::new(line, now));
             }
         }
@@ -213,80 +215,105 @@ impl State {
         }
     }
 
-    fn add(&mut self, entry: &Entry) {
-        match &entry.key {
+    /// Takes in what a key holds now; none if it was deleted. What cannot be read counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as a sentence.
+    pub(super) fn set(&mut self, key: &Key, entry: Option<&Entry>) -> Result<(), String> {
+        match key {
             Key::DesiredCluster => self.document("cluster".to_owned(), entry),
             Key::DesiredPool(name) => self.document(format!("pools/{name}"), entry),
+            // In the order of the keys: the newest comes last.
             Key::Accepted(generation) => {
-                // In the order of the keys: the newest comes last.
-                if let Some(set) = self.record(entry) {
+                let mut set = None;
+                read_to(&mut set, entry)?;
+                if let Some(set) = set {
                     self.accepted = Some(InForce { generation: *generation, set });
                 }
             }
-            Key::Observed(host) => {
-                let observed = self.record(entry);
-                self.host(host).observed = observed;
-            }
+            Key::Observed(host) => return self.host(host, |it| read_to(&mut it.observed, entry)),
             Key::Tasks(host) => {
-                let tasks = self.record(entry).unwrap_or_default();
-                self.host(host).tasks = tasks;
+                return self.host(host, |it| {
+                    let mut tasks = None;
+                    let done = read_to(&mut tasks, entry);
+                    it.tasks = tasks.unwrap_or_default();
+                    done
+                });
             }
-            Key::Slot(host) => {
-                let slot = self.record(entry);
-                self.host(host).slot = slot;
-            }
+            Key::Slot(host) => return self.host(host, |it| read_to(&mut it.slot, entry)),
             Key::RolloutHost(host) => {
-                let progress = self.record(entry);
-                self.host(host).progress = progress;
+                return self.host(host, |it| read_to(&mut it.progress, entry));
             }
-            Key::Notice(host) => {
-                let notice = self.record(entry);
-                self.host(host).notice = notice;
-            }
-            Key::SlotGuard => self.guard = self.record(entry),
+            Key::Notice(host) => return self.host(host, |it| read_to(&mut it.notice, entry)),
+            Key::SlotGuard => return read_to(&mut self.guard, entry),
             // The controller goes on without it, and writes it anew.
-            Key::RolloutMeasures => {
-                self.measures = from_json(&entry.key.path(), &entry.value).ok();
-            }
-            Key::History(number) => drop(self.history.insert(*number)),
-            Key::RolloutState => self.rollout = self.record(entry),
-            Key::Leader => self.leader = self.record(entry),
-            Key::Control(name) => {
-                if let Some(control) = Control::parse(name)
-                    && let Err(source) = self.controls.put(control, &entry.value)
-                {
-                    let bad = BadRecord { path: entry.key.path(), source };
-                    self.unreadable.insert(format!("{bad} ({})", bad.source));
+            Key::RolloutMeasures => drop(read_to(&mut self.measures, entry)),
+            Key::History(number) => {
+                if entry.is_some() {
+                    self.history.insert(*number);
+                } else {
+                    self.history.remove(number);
                 }
             }
+            Key::RolloutState => return read_to(&mut self.rollout, entry),
+            Key::Leader => return read_to(&mut self.leader, entry),
+            Key::Control(name) => return self.control(name, entry),
             Key::Rendered(_) | Key::FrameworkId => {}
         }
+        Ok(())
     }
 
-    fn document(&mut self, name: String, entry: &Entry) {
-        let stored = StoredDocument { text: entry.value.clone(), revision: entry.mod_revision };
-        self.documents.insert(name, stored);
-    }
-
-    fn host(&mut self, name: &HostName) -> &mut HostState {
-        self.hosts.entry(name.clone()).or_default()
-    }
-
-    fn record<T: DeserializeOwned>(&mut self, entry: &Entry) -> Option<T> {
-        match from_json(&entry.key.path(), &entry.value) {
-            Ok(record) => Some(record),
-            Err(bad) => {
-                self.unreadable.insert(format!("{bad} ({})", bad.source));
-                None
+    fn document(&mut self, name: String, entry: Option<&Entry>) {
+        match entry {
+            Some(entry) => {
+                let stored =
+                    StoredDocument { text: entry.value.clone(), revision: entry.mod_revision };
+                self.documents.insert(name, stored);
             }
+            None => drop(self.documents.remove(&name)),
         }
     }
+
+    fn control(&mut self, name: &str, entry: Option<&Entry>) -> Result<(), String> {
+        let Some(control) = Control::parse(name) else { return Ok(()) };
+        self.controls.delete(&control);
+        let Some(entry) = entry else { return Ok(()) };
+        let put = self.controls.put(control, &entry.value);
+        put.map_err(|source| sentence(&BadRecord { path: entry.key.path(), source }))
+    }
+
+    fn host<T>(&mut self, name: &HostName, change: impl FnOnce(&mut HostState) -> T) -> T {
+        let host = self.hosts.entry(name.clone()).or_default();
+        let done = change(host);
+        // Nothing is left of it.
+        if *host == HostState::default() {
+            self.hosts.remove(name);
+        }
+        done
+    }
+}
+
+fn read_to<T: DeserializeOwned>(
+    place: &mut Option<T>,
+    entry: Option<&Entry>,
+) -> Result<(), String> {
+    *place = None;
+    if let Some(entry) = entry {
+        let read = from_json(&entry.key.path(), &entry.value);
+        *place = Some(read.map_err(|bad| sentence(&bad))?);
+    }
+    Ok(())
+}
+
+fn sentence(bad: &BadRecord) -> String {
+    format!("{bad} ({})", bad.source)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::testing;
+    use crate::surface::testing;
 
     #[test]
     fn an_export_is_read_back_as_written() {

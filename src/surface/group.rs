@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::format::grouped;
+use super::text::grouped;
 use crate::mesos::workload::{Restart, Workload};
 use crate::plan::reason::Reason;
 use crate::plan::step::{Disruption, Step};
@@ -12,27 +12,27 @@ use crate::words::TaskKind;
 
 /// Hosts that need the same.
 #[derive(Debug)]
-pub(super) struct Group<'p, 'a> {
+pub(crate) struct Group<'p, 'a> {
     /// What has to change, in order.
-    pub(super) steps: Vec<VersionedStep<'p>>,
+    pub(crate) steps: Vec<VersionedStep<'p>>,
     /// Tasks that each of them takes.
-    pub(super) launches: &'p [TaskKind],
+    pub(crate) launches: &'p [TaskKind],
     /// Tasks that each of them loses.
-    pub(super) ends: &'p [TaskKind],
+    pub(crate) ends: &'p [TaskKind],
     /// Its hosts by what they wait for; first what is nearest to a start.
-    pub(super) waits: Vec<Wait<'p, 'a>>,
+    pub(crate) waits: Vec<Wait<'p, 'a>>,
 }
 
 /// A step, and the versions that it is between.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct VersionedStep<'p> {
-    pub(super) step: Step,
-    pub(super) from: Option<&'p str>,
-    pub(super) to: Option<String>,
+pub(crate) struct VersionedStep<'p> {
+    pub(crate) step: Step,
+    pub(crate) from: Option<&'p str>,
+    pub(crate) to: Option<String>,
 }
 
 impl<'p> VersionedStep<'p> {
-    pub(super) fn new(step: Step, host: &'p HostPlan<'_>) -> Self {
+    pub(crate) fn new(step: Step, host: &'p HostPlan<'_>) -> Self {
         let facts = host.view.record.facts();
         let from = facts.and_then(|facts| step.from(facts));
         let to = host.view.spec.ok().and_then(|spec| step.to(spec));
@@ -42,33 +42,33 @@ impl<'p> VersionedStep<'p> {
 
 /// Hosts of a group that wait for the same.
 #[derive(Debug)]
-pub(super) struct Wait<'p, 'a> {
+pub(crate) struct Wait<'p, 'a> {
     /// The reason's word.
-    pub(super) code: &'static str,
+    pub(crate) code: &'static str,
     /// The reason as a sentence.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// The hosts, in the order of the plan.
-    pub(super) hosts: Vec<&'p HostPlan<'a>>,
+    pub(crate) hosts: Vec<&'p HostPlan<'a>>,
 }
 
 impl<'p, 'a> Group<'p, 'a> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waits.iter().map(|wait| wait.hosts.len()).sum()
     }
 
-    pub(super) fn hosts(&self) -> impl Iterator<Item = &'p HostPlan<'a>> {
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &'p HostPlan<'a>> {
         self.waits.iter().flat_map(|wait| wait.hosts.iter().copied())
     }
 
     /// The fewest and the most containers that a step stops on one of its hosts.
-    pub(super) fn containers(&self, disruption: Disruption) -> (u32, u32) {
+    pub(crate) fn containers(&self, disruption: Disruption) -> (u32, u32) {
         let counts = self.hosts().map(|host| containers(host, disruption));
         counts.fold((u32::MAX, 0), |(least, most), count| (least.min(count), most.max(count)))
     }
 }
 
 /// Containers that a step stops on a host.
-pub(super) fn containers(host: &HostPlan<'_>, disruption: Disruption) -> u32 {
+pub(crate) fn containers(host: &HostPlan<'_>, disruption: Disruption) -> u32 {
     let Some(facts) = host.view.record.facts() else { return 0 };
     match disruption {
         Disruption::RestartDocker => facts.docker.as_ref().map_or(0, |docker| docker.containers),
@@ -78,7 +78,7 @@ pub(super) fn containers(host: &HostPlan<'_>, disruption: Disruption) -> u32 {
 }
 
 /// How many tasks of each framework a step stops on these hosts, as Mesos says.
-pub(super) fn stopped<'w, 'p, 'a: 'p>(
+pub(crate) fn stopped<'w, 'p, 'a: 'p>(
     workload: &'w Workload,
     hosts: impl Iterator<Item = &'p HostPlan<'a>>,
     disruption: Disruption,
@@ -98,7 +98,7 @@ pub(super) fn stopped<'w, 'p, 'a: 'p>(
 }
 
 /// The same for people: `marathon 12, spark 2`. Empty if Mesos does not say.
-pub(super) fn owners<'p, 'a: 'p>(
+pub(crate) fn owners<'p, 'a: 'p>(
     workload: &Workload,
     hosts: impl Iterator<Item = &'p HostPlan<'a>>,
     disruption: Disruption,
@@ -110,7 +110,7 @@ pub(super) fn owners<'p, 'a: 'p>(
 }
 
 /// All hosts that are not in sync: changes first, those of most hosts first.
-pub(super) fn groups<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Group<'p, 'a>> {
+pub(crate) fn groups<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Group<'p, 'a>> {
     type Key<'p> = (Vec<VersionedStep<'p>>, &'p [TaskKind], &'p [TaskKind]);
     type Waits<'p, 'a> = BTreeMap<(u8, &'static str, String), Vec<&'p HostPlan<'a>>>;
     let mut groups: BTreeMap<Key<'p>, Waits<'p, 'a>> = BTreeMap::new();
@@ -134,7 +134,7 @@ pub(super) fn groups<'p, 'a>(plan: &'p Plan<'a>) -> Vec<Group<'p, 'a>> {
 }
 
 /// How far a host is from a start: under way, about to, waiting, held, out of reach.
-pub(in crate::cli) fn rank(reason: &Reason) -> u8 {
+pub(crate) fn rank(reason: &Reason) -> u8 {
     match reason {
         Reason::InProgress { .. } => 0,
         Reason::Verifying => 1,

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
-use super::super::view::{Basis, View};
 use super::group::{VersionedStep, containers, stopped};
+use super::view::{Basis, View};
 use crate::desired::Finding;
 use crate::mesos::workload::Workload;
 use crate::observed::fleet::Condition;
@@ -23,7 +23,7 @@ use crate::words::{Component, Generation, HostName, Revision, SpecHash, TaskKind
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "Plan of calico-dcos")]
-pub(super) struct PlanReport {
+pub(crate) struct PlanReport {
     /// The version of this form.
     api_version: ApiVersion,
     /// What this is.
@@ -79,7 +79,7 @@ enum Documents {
 /// One thing that is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::cli) struct FindingReport {
+pub(crate) struct FindingReport {
     /// The file, or the key in etcd.
     file: String,
     /// From 1; absent if it concerns no single place.
@@ -100,7 +100,7 @@ pub(in crate::cli) struct FindingReport {
 /// A plan in numbers. Each host is counted once among `inSync` to `failed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::cli) struct SummaryReport {
+pub(crate) struct SummaryReport {
     /// All hosts.
     hosts: usize,
     /// Those that are as they should be.
@@ -172,7 +172,7 @@ struct HostReport {
 
 /// Why a host does not move now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub(in crate::cli) struct ReasonReport {
+pub(crate) struct ReasonReport {
     /// A word of the fixed list, such as `waiting-for-slot`.
     code: String,
     /// A sentence.
@@ -257,7 +257,7 @@ pub fn schema() -> String {
 }
 
 impl PlanReport {
-    pub(super) fn new(view: &View, plan: &Plan<'_>) -> Self {
+    pub(crate) fn new(view: &View, plan: &Plan<'_>) -> Self {
         let mut wanted: BTreeMap<&HostName, Rendered> = view.rendered().collect();
         let workload = view.workload.as_ref();
         let host = |host| HostReport::new(host, wanted.remove(host.name), workload);

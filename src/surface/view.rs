@@ -291,7 +291,7 @@ fn resolve(state: &State, desired: &Arc<Desired>) -> Vec<Host> {
 }
 
 /// The order in which people count: `a2` before `a10`.
-pub(super) fn natural(name: &HostName) -> OrderKey {
+pub(crate) fn natural(name: &HostName) -> OrderKey {
     OrderKey::new(name, &std::collections::BTreeMap::new(), &[], 0, false)
 }
 

@@ -1,0 +1,19 @@
+//! What every surface shows: commands, page and API. One copy of what is in etcd, one view of it, and the
+//! reports that are made from its plan, so that no two surfaces say different things.
+//!
+//! - `state`: what is in etcd at one revision, or in an exported file.
+//! - `known`: the same, kept up to date by a watch.
+//! - `view`: from that to a plan, made by [`crate::plan::plan`] as the controller's own.
+//! - `plan`, `status`: the plan and the status for programs; the types are the contract.
+//! - `group`: hosts that need the same.
+//! - `text`: numbers, names and times for people.
+
+pub(crate) mod group;
+pub mod known;
+pub mod plan;
+pub mod state;
+pub mod status;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod text;
+pub mod view;
