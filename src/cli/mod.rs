@@ -10,6 +10,7 @@ mod demo;
 pub mod diff;
 pub mod edit;
 pub mod exit;
+mod explain;
 pub mod export;
 mod forget;
 mod format;
@@ -50,6 +51,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Validate(validate::Validate),
+    Explain(explain::Explain),
     Diff(diff::Diff),
     Apply(apply::Apply),
     Edit(edit::Edit),
@@ -77,6 +79,7 @@ impl Command {
         match self {
             Self::Run(run) => run.execute().await,
             Self::Validate(validate) => validate.execute(),
+            Self::Explain(explain) => explain.execute(),
             Self::Diff(diff) => diff.execute().await,
             Self::Apply(apply) => apply.execute().await,
             Self::Edit(edit) => edit.execute().await,
@@ -137,5 +140,48 @@ mod tests {
     #[test]
     fn the_options_of_all_commands_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// A line of an example up to what explains it, as a shell would take it apart.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for c in line.split("  ").next().unwrap_or_default().chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().unwrap().push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_command_shows_examples_that_it_understands() {
+        let program = Cli::command();
+        let shown = program
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set() && !command.get_subcommands().any(|_| true));
+        let mut wrong = Vec::new();
+        for command in shown {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = help.split("\\\n").map(str::trim_start).collect();
+            let help = lines.join("");
+            let mut examples = 0;
+            // What pipes and redirections lead to is not ours.
+            for part in help.lines().flat_map(|line| line.split(['|', '>', ';', '&'])) {
+                let Some(line) = part.trim().strip_prefix("calico-dcos ") else { continue };
+                let line = [vec!["calico-dcos".to_owned()], words(line)].concat();
+                if let Err(error) = Cli::try_parse_from(&line) {
+                    wrong.push(format!("{}: {line:?}: {error}", command.get_name()));
+                }
+                examples += usize::from(line.get(1).is_some_and(|word| word == command.get_name()));
+            }
+            if examples == 0 {
+                wrong.push(format!("{} shows no example of itself", command.get_name()));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

@@ -237,7 +237,7 @@ impl Walk<'_, '_> {
     }
 }
 
-fn types(schema: &Json) -> Vec<&str> {
+pub(super) fn types(schema: &Json) -> Vec<&str> {
     match &schema["type"] {
         Json::String(one) => vec![one],
         Json::Array(many) => many.iter().filter_map(Json::as_str).collect(),
@@ -260,7 +260,7 @@ fn fits(node: &Node, schema: &Json) -> bool {
 }
 
 /// What is allowed, as it reads after "expected".
-fn expected(schema: &Json) -> String {
+pub(super) fn expected(schema: &Json) -> String {
     if let Some(words) = words(schema) {
         let one_of = if words.len() > 1 { "one of " } else { "" };
         return format!("{one_of}{}", quoted(&words));
@@ -292,7 +292,7 @@ fn range(schema: &Json) -> (f64, f64) {
 }
 
 /// The words of an enumeration; none if the schema is none.
-fn words(schema: &Json) -> Option<Vec<&str>> {
+pub(super) fn words(schema: &Json) -> Option<Vec<&str>> {
     let listed = schema["enum"].as_array().map(|words| words.iter().filter_map(Json::as_str));
     match (listed, schema["oneOf"].as_array()) {
         (Some(words), _) => Some(words.collect()),
@@ -301,7 +301,7 @@ fn words(schema: &Json) -> Option<Vec<&str>> {
     }
 }
 
-fn names(schema: &Json) -> Vec<&str> {
+pub(super) fn names(schema: &Json) -> Vec<&str> {
     schema["properties"]
         .as_object()
         .map(|all| all.keys().map(String::as_str).collect())

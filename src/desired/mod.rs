@@ -5,6 +5,7 @@
 
 mod check;
 mod edit;
+mod explain;
 mod finding;
 mod limit;
 mod path;
@@ -27,6 +28,7 @@ use serde::Serialize;
 
 pub use check::did_you_mean;
 pub use edit::{EditError, set_path};
+pub use explain::{Allowed, Field, NoField, explain, fields};
 pub use finding::{Finding, Findings, render_warnings};
 pub use limit::{Limit, Percent};
 pub use read::{MAX_BYTES, Source, read, replace};
