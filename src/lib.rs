@@ -16,4 +16,5 @@ pub mod rollout;
 pub mod sim;
 pub mod store;
 pub mod surface;
+pub mod web;
 pub mod words;

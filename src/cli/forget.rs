@@ -2,13 +2,10 @@
 
 use clap::Args;
 
-use super::control::{Desk, by_me, find_host, key};
+use super::control::{Desk, me};
 use super::format::print;
 use super::{Connection, Exit, Failure};
-use crate::observed::fleet::Condition;
-use crate::plan::control::Control;
-use crate::rollout::records::to_json;
-use crate::store::Txn;
+use crate::surface::ask;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,24 +31,9 @@ pub(super) struct Forget {
 impl Forget {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.connection).await?;
-        let (name, host) = find_host(&desk.state, &self.host)?;
-        let active =
-            host.observed.as_ref().is_some_and(|it| it.agent.condition == Condition::Active);
-        if active {
-            return Err(Failure::input(format!(
-                "the agent of host `{name}` is active, and would be listed again at once; \
-                 rollout.exclude leaves a host alone"
-            )));
-        }
-        if host.slot.is_some() {
-            return Err(Failure::input(format!(
-                "host `{name}` holds a slot: nobody knows whether it is at work; look at it, and \
-                 `calico-dcos release {name}` first"
-            )));
-        }
-        let txn = Txn::new().put(key(&Control::Forget(name.clone())), to_json(&by_me()));
-        desk.carry_out(&txn, &format!("forget {name}")).await?;
-        print(&format!("{name} is taken off the list.\n"))?;
+        let asked = ask::forget(&desk.state, &self.host, &me())?;
+        desk.carry_out(&asked).await?;
+        print(&format!("{}\n", asked.done))?;
         Ok(Exit::Good)
     }
 }

@@ -1,14 +1,14 @@
 //! `history`: who did what and when, as long as it is kept.
 
 use clap::Args;
-use serde::Serialize;
 
 use super::format::{DIM, Output, ago, print, structured};
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::rollout::records::{HistoryEntry, from_json};
 use crate::store::{Key, Space};
-use crate::words::{Revision, Time};
+use crate::surface::history::HistoryReport;
+use crate::words::Time;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,34 +35,17 @@ pub(super) struct History {
     connection: Connection,
 }
 
-/// What `history -o json` prints.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    api_version: &'static str,
-    kind: &'static str,
-    revision: Revision,
-    /// The oldest first.
-    entries: Vec<HistoryEntry>,
-}
-
 impl History {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let store = self.connection.connect().await?;
         let listed = store.list(Space::History).await?;
         let of_history = listed.entries.iter().filter(|it| matches!(it.key, Key::History(_)));
         // What cannot be read is from a later release, and nothing rests on it.
-        let mut entries: Vec<HistoryEntry> = of_history
-            .filter_map(|entry| from_json(&entry.key.path(), &entry.value).ok())
-            .collect();
-        entries.drain(..entries.len().saturating_sub(self.last));
+        let entries = of_history.filter_map(|it| from_json(&it.key.path(), &it.value).ok());
+        let report = HistoryReport::new(listed.revision, entries, self.last);
         print(&match self.output {
-            Output::Text => text(&entries, clock::now()),
-            form => {
-                let revision = listed.revision;
-                let (api_version, kind) = ("calico-dcos/v1", "History");
-                structured(&Document { api_version, kind, revision, entries }, form)?
-            }
+            Output::Text => text(&report.entries, clock::now()),
+            form => structured(&report, form)?,
         })?;
         Ok(Exit::Good)
     }

@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock;
 use crate::desired::DocumentName;
-use crate::rollout::records::{
-    Author, HISTORY_KEPT, HistoryEntry, RECORDS_VERSION, history_number, to_json,
-};
 use crate::store::{EtcdStore, Key, MAX_OPS, Outcome, Space, StoreError, Txn};
+use crate::surface::entry::{OLDEST_DELETED, TRIES, record};
 use crate::words::Revision;
 
 use super::run::machine;
@@ -16,17 +13,11 @@ use super::{Exit, Failure};
 use crate::surface::state::State;
 use crate::surface::view::View;
 
-/// Entries of the history that one edit deletes at most, where more than enough are kept.
-const OLDEST_DELETED: usize = 8;
-
 /// Documents in one transaction, beside the entry of the history and those that it deletes.
 const MOST: usize = MAX_OPS - 1 - OLDEST_DELETED;
 
 /// Why no entry could be written.
 const ALL_THE_TIME: &str = "others write all the time";
-
-/// How often a number for the entry is tried.
-const ENTRY_TRIES: usize = 4;
 
 /// Documents that were not written.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +121,9 @@ pub(super) async fn publish(
     let what = format!("{command}: wrote {}", edit.names(state));
     // Somebody else's entry of the same number is no edit of a document: the next one is free.
     let mut newest = state.history.last().copied();
-    for _ in 0..ENTRY_TRIES {
-        match record(store, state, transaction(state, edit), &what, &mut newest).await? {
+    for _ in 0..TRIES {
+        let txn = transaction(state, edit);
+        match record(store, state, txn, (&who(), &what), &mut newest).await? {
             Outcome::Committed(revision) => return Ok(revision),
             Outcome::Conflict => {}
         }
@@ -142,39 +134,6 @@ pub(super) async fn publish(
         }
     }
     Err(PublishError::Stale { at: state.revision, what: ALL_THE_TIME.to_owned() }.into())
-}
-
-/// Carries out what an operator asks for, which compares nothing, and writes who asked.
-pub(super) async fn ask(
-    store: &EtcdStore,
-    state: &State,
-    txn: &Txn,
-    what: &str,
-) -> Result<Revision, Failure> {
-    let mut newest = state.history.last().copied();
-    for _ in 0..ENTRY_TRIES {
-        if let Outcome::Committed(revision) =
-            record(store, state, txn.clone(), what, &mut newest).await?
-        {
-            return Ok(revision);
-        }
-    }
-    Err(PublishError::Stale { at: state.revision, what: ALL_THE_TIME.to_owned() }.into())
-}
-
-/// Tries a transaction together with an entry of the history, under the next number.
-async fn record(
-    store: &EtcdStore,
-    state: &State,
-    txn: Txn,
-    what: &str,
-    newest: &mut Option<u64>,
-) -> Result<Outcome, Failure> {
-    let at = clock::now();
-    let entry = HistoryEntry { version: RECORDS_VERSION, at, who: who(), what: what.to_owned() };
-    let number = history_number(at, *newest, Author::Person);
-    *newest = Some(number);
-    Ok(store.txn(&recorded(txn, state, number, &entry)).await?)
 }
 
 /// The person at the keyboard.
@@ -193,16 +152,6 @@ fn person(variable: impl Fn(&str) -> Option<String>) -> String {
         _ => user,
     };
     format!("{user}@{}", machine())
-}
-
-/// Adds the entry, and takes away the oldest ones beyond what is kept.
-fn recorded(mut txn: Txn, state: &State, number: u64, entry: &HistoryEntry) -> Txn {
-    let beyond = (state.history.len() + 1).saturating_sub(HISTORY_KEPT).min(OLDEST_DELETED);
-    for oldest in state.history.iter().take(beyond) {
-        txn = txn.delete(Key::History(*oldest));
-    }
-    let key = Key::History(number);
-    txn.if_at(key.clone(), Revision(0)).put(key, to_json(entry))
 }
 
 /// Compares those that are changed first, and the others as far as etcd takes compares.
@@ -280,7 +229,9 @@ fn difference(then: &Revisions, now: &Revisions) -> String {
 mod tests {
     use super::*;
     use crate::desired::Source;
+    use crate::rollout::records::{HISTORY_KEPT, HistoryEntry, RECORDS_VERSION};
     use crate::store::{Compare, Op};
+    use crate::surface::entry::recorded;
     use crate::surface::testing::{CLUSTER, NOW, POOL, fleet, put};
 
     #[test]

@@ -3,13 +3,10 @@
 use clap::Args;
 
 use super::apply::confirmed;
-use super::control::{Desk, by_me, find_host, key};
-use super::format::{ago, first_names, print};
+use super::control::{Desk, me};
+use super::format::print;
 use super::{Connection, Exit, Failure};
-use crate::plan::control::{Ask, Control, Release as ReleaseRecord};
-use crate::rollout::records::to_json;
-use crate::store::Txn;
-use crate::words::HostName;
+use crate::surface::ask;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,31 +38,13 @@ pub(super) struct Release {
 impl Release {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.connection).await?;
-        let (name, host) = find_host(&desk.state, &self.host)?;
-        let Some(slot) = &host.slot else {
-            let held = desk.state.hosts.iter().filter(|(_, host)| host.slot.is_some());
-            let held: Vec<&HostName> = held.map(|(name, _)| name).collect();
-            let who = match &held[..] {
-                [] => "nobody does".to_owned(),
-                held => format!("{} of the hosts do: {}", held.len(), first_names(held)),
-            };
-            return Err(Failure::input(format!("host `{name}` holds no slot; {who}")));
-        };
-        let question = format!(
-            "Host `{name}` has held its slot since {} for attempt {}, and has not said that it is \
-             done. If it still works, more hosts than the budget may be disrupted. Release it?",
-            ago(slot.since, desk.state.at),
-            slot.attempt
-        );
-        if !self.yes && !confirmed(&question)? {
+        let asked = ask::release(&desk.state, &self.host, None, &me())?;
+        if !self.yes && !confirmed(asked.question.as_deref().unwrap_or_default())? {
             print("Nothing was released.\n")?;
             return Ok(Exit::Differs);
         }
-        let Ask { version, who, at, .. } = by_me();
-        let release = ReleaseRecord { version, who, at, attempt: slot.attempt };
-        let txn = Txn::new().put(key(&Control::Release(name.clone())), to_json(&release));
-        desk.carry_out(&txn, &format!("release of {name}, attempt {}", slot.attempt)).await?;
-        print(&format!("The slot of {name} is given back.\n"))?;
+        desk.carry_out(&asked).await?;
+        print(&format!("{}\n", asked.done))?;
         Ok(Exit::Good)
     }
 }

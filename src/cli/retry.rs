@@ -2,12 +2,10 @@
 
 use clap::Args;
 
-use super::control::{Desk, by_me, find_host, key};
+use super::control::{Desk, me};
 use super::format::print;
 use super::{Connection, Exit, Failure};
-use crate::plan::control::Control;
-use crate::rollout::records::to_json;
-use crate::store::Txn;
+use crate::surface::ask;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,22 +30,9 @@ pub(super) struct Retry {
 impl Retry {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.connection).await?;
-        let generation = desk.state.generation();
-        let mut txn = Txn::new();
-        for name in &self.hosts {
-            let (name, host) = find_host(&desk.state, name)?;
-            let progress = host.progress.as_ref();
-            if progress.is_none_or(|it| it.generation != generation || it.failures == 0) {
-                return Err(Failure::input(format!(
-                    "no attempt of host `{name}` has failed in generation {generation}; \
-                     `calico-dcos status` says what it waits for"
-                )));
-            }
-            txn = txn.put(key(&Control::Retry(name.clone())), to_json(&by_me()));
-        }
-        let names = self.hosts.join(", ");
-        desk.carry_out(&txn, &format!("retry of {names}")).await?;
-        print(&format!("{names}: tried again. `calico-dcos status --watch` shows it.\n"))?;
+        let asked = ask::retry(&desk.state, &self.hosts, &me())?;
+        desk.carry_out(&asked).await?;
+        print(&format!("{}\n", asked.done))?;
         Ok(Exit::Good)
     }
 }

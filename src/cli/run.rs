@@ -1,27 +1,34 @@
 //! `run`: the controller.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::logging::{self, LogFormat};
 use super::mesos::MesosArgs;
 use super::{Connection, Exit, Failure};
+use crate::controller::pulse::Pulse;
 use crate::controller::{self, ControllerError};
 use crate::rollout::config::{Config, Delivery};
-use crate::words::{HostName, SpecHash};
+use crate::store::EtcdStore;
+use crate::web;
+use crate::web::artifact::Artifact;
+use crate::web::token::Token;
+use crate::words::HostName;
 
 const EXAMPLES: &str = "\
 Examples:
   calico-dcos run --mesos-master http://leader.mesos:5050 \\
       --etcd-endpoints https://etcd1:2379,https://etcd2:2379 --etcd-ca ca.pem \\
       --etcd-user calico --etcd-password-file /run/secrets/etcd \\
-      --artifact-url https://downloads.example/calico-dcos
+      --listen 0.0.0.0:9400 --advertise-url http://10.0.0.7:9400
+  … --artifact-url https://downloads.example/calico-dcos    where hosts fetch from a mirror
 
 The level of the log is in CALICO_DCOS_LOG, for example `debug`.";
 
@@ -56,19 +63,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "HOST", env = "CALICO_DCOS_OWN_HOST", hide_env_values = true)]
     own_host: Option<String>,
 
-    /// Where hosts fetch this very program; the path ends in `calico-dcos`
-    #[arg(
-        long,
-        value_name = "URL",
-        value_parser = artifact_url,
-        env = "CALICO_DCOS_ARTIFACT_URL",
-        hide_env_values = true
-    )]
-    artifact_url: String,
-
-    /// An address for people, which Mesos' own page links to: of a dashboard, for example
-    #[arg(long, value_name = "URL", value_parser = webui_url)]
-    webui_url: Option<String>,
+    #[command(flatten)]
+    web: Web,
 
     /// The name of this process, for people [default: host name and process ID]
     #[arg(long, value_name = "NAME")]
@@ -79,39 +75,147 @@ pub(super) struct Run {
     log_format: LogFormat,
 }
 
+/// What is served, and where the others find it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Page, API and files")]
+struct Web {
+    /// Serve the page, the API, metrics and this program's file there; without it nothing listens
+    ///
+    /// Whoever reaches it can read how the cluster is; nothing can be changed there without a token.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "CALICO_DCOS_LISTEN", hide_env_values = true)]
+    listen: Option<SocketAddr>,
+
+    /// How people, hosts and other controllers reach what is served, for example
+    /// `http://10.0.0.7:9400`
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = web_url,
+        requires = "listen",
+        env = "CALICO_DCOS_ADVERTISE_URL",
+        hide_env_values = true
+    )]
+    advertise_url: Option<String>,
+
+    /// A file with the token that lets people pause, approve and the like through page and API;
+    /// without it nobody can
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "listen",
+        env = "CALICO_DCOS_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    token_file: Option<PathBuf>,
+
+    /// Where hosts fetch this very program; the path ends in `calico-dcos` [default: this
+    /// controller, at its --advertise-url]
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = artifact_url,
+        env = "CALICO_DCOS_ARTIFACT_URL",
+        hide_env_values = true
+    )]
+    artifact_url: Option<String>,
+
+    /// An address for people, which Mesos' own page links to: of a dashboard, for example
+    /// [default: --advertise-url]
+    #[arg(long, value_name = "URL", value_parser = web_url)]
+    webui_url: Option<String>,
+}
+
+impl Web {
+    /// Where hosts get this program.
+    fn delivery(&self, artifact: &Artifact) -> Result<Delivery, Failure> {
+        let own = || {
+            let base = self.advertise_url.as_ref()?;
+            Some(format!("{}/{}", base.trim_end_matches('/'), artifact.path()))
+        };
+        let url = self.artifact_url.clone().or_else(own).ok_or_else(|| {
+            Failure::input(
+                "hosts have to fetch this program from somewhere: give --listen and --advertise-url, \
+                 so that they fetch it here, or the --artifact-url of a mirror",
+            )
+        })?;
+        Ok(Delivery { url, digest: artifact.digest() })
+    }
+
+    /// Listens, if that is asked for.
+    async fn listener(&self) -> Result<Option<TcpListener>, Failure> {
+        let Some(address) = self.listen else { return Ok(None) };
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Failure::environment(format!(
+                "cannot listen on {address}: {error}; give another address with --listen"
+            ))
+        })?;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "serves page, API and metrics");
+        }
+        Ok(Some(listener))
+    }
+}
+
 impl Run {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         // What the ZooKeeper client has to say is told in our own words.
         logging::start(self.log_format, "info,zookeeper_client=error")?;
-        let options = self.options()?;
+        let artifact = Artifact::of_this_program().map_err(|error| {
+            Failure::environment(format!("cannot read this program's own file: {error}"))
+        })?;
+        let delivery = self.web.delivery(&artifact)?;
+        let token = self.web.token_file.as_deref().map(Token::read).transpose();
+        let token = token.map_err(Failure::environment)?;
+        let listener = self.web.listener().await?;
+        let options = self.options(delivery)?;
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())
             .map_err(|error| Failure::environment(format!("cannot wait for signals: {error}")))?;
-        controller::run(options, shutdown).await?;
+        let served = match listener {
+            Some(listener) => {
+                let site = web::Options {
+                    store: EtcdStore::connect(&options.etcd).await?,
+                    pulse: options.pulse.clone(),
+                    name: options.config.name.clone(),
+                    artifact,
+                    token,
+                };
+                Some(tokio::spawn(web::serve(listener, site, shutdown.clone())))
+            }
+            None => None,
+        };
+        let done = controller::run(options, shutdown.clone()).await;
+        shutdown.cancel();
+        if let Some(served) = served {
+            // It ends within seconds, and what it is doing is not worth an error.
+            let _ = served.await;
+        }
+        done?;
         Ok(Exit::Good)
     }
 
-    fn options(self) -> Result<controller::Options, Failure> {
+    fn options(self, delivery: Delivery) -> Result<controller::Options, Failure> {
         let mesos = self.mesos.options()?;
         let known_as = mesos.credentials.as_ref().map(|known| known.principal().to_owned());
-        let digest = digest_of_this_program().map_err(|error| {
-            Failure::environment(format!("cannot read this program's own file: {error}"))
-        })?;
+        let advertise_url = self.web.advertise_url;
         let config = Config {
             name: self.name.unwrap_or_else(process_name),
             framework_name: self.mesos.framework_name,
             principal: self.mesos.principal.or(known_as),
             roles: self.mesos.roles,
             own_host: self.own_host.map(HostName),
-            webui_url: self.webui_url,
-            delivery: Delivery { url: self.artifact_url, digest },
+            webui_url: self.web.webui_url.or_else(|| advertise_url.clone()),
+            delivery,
         };
+        let lease = Duration::from_secs(self.lease_seconds.into());
         Ok(controller::Options {
             etcd: self.etcd.options(),
             allow_open_etcd: self.allow_open_etcd,
             mesos,
-            lease: Duration::from_secs(self.lease_seconds.into()),
+            lease,
             config,
+            advertise_url,
+            pulse: Pulse::new(lease),
         })
     }
 }
@@ -147,20 +251,6 @@ fn stop_on_signals(shutdown: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-/// The hosts check what they fetch against this.
-fn digest_of_this_program() -> io::Result<SpecHash> {
-    // Also right when the file was replaced meanwhile.
-    let mut program = File::open("/proc/self/exe")?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match program.read(&mut buffer)? {
-            0 => return Ok(SpecHash(hash.finalize().into())),
-            read => hash.update(&buffer[..read]),
-        }
-    }
-}
-
 fn process_name() -> String {
     format!("{}:{}", machine(), std::process::id())
 }
@@ -172,7 +262,7 @@ pub(super) fn machine() -> String {
 }
 
 /// Whoever follows the link is a browser.
-fn webui_url(text: &str) -> Result<String, String> {
+fn web_url(text: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
     let open = url.username().is_empty() && url.password().is_none();
     if !matches!(url.scheme(), "http" | "https") || !open {

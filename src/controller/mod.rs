@@ -7,6 +7,7 @@
 //! - `writer`: transactions, strictly one after the other.
 //! - `gates`: questions asked right before disruptions start.
 //! - `members`: the members of etcd, asked for.
+//! - `pulse`: the signs that it leaves for those who look at it.
 //! - `schedule`: edits of Mesos' maintenance schedule, one at a time.
 //! - `session`: the subscription to Mesos, with the pauses between two of them.
 //!
@@ -15,6 +16,7 @@
 
 mod gates;
 mod members;
+pub mod pulse;
 mod schedule;
 mod session;
 mod sight;
@@ -35,11 +37,15 @@ use crate::store::{
     Candidate, EtcdOptions, EtcdStore, LeaderEvent, Leadership, StoreError, in_one_line,
 };
 
+use pulse::Pulse;
 use term::{End, Term};
 
 /// Who is failed over twice within this, while leading, ends: two that each take the framework
 /// back would end each other's tasks without end.
 const FIGHT: Duration = Duration::from_mins(10);
+
+/// A standby shows so often that it is there.
+const SIGN_EVERY: Duration = Duration::from_secs(5);
 
 /// What a controller is started with.
 #[derive(Clone, Debug)]
@@ -54,6 +60,10 @@ pub struct Options {
     pub lease: Duration,
     /// For the state machine.
     pub config: Config,
+    /// Where its page and API are reached, if they are.
+    pub advertise_url: Option<String>,
+    /// Where it leaves signs of life.
+    pub pulse: Pulse,
 }
 
 /// Why the controller stopped.
@@ -82,6 +92,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
             name: options.config.name.clone(),
             started: clock::now(),
             ttl: options.lease,
+            url: options.advertise_url.clone(),
         };
         tracing::info!(name = options.config.name, "stands for leader");
         let (leadership, events) = Leadership::campaign(&store, candidate);
@@ -98,6 +109,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Co
                         return Err(MesosError::FailedOver.into());
                     }
                 }
+                options.pulse.turn();
                 // Whoever took over needs a moment to become the leader that it may already be.
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(()),
@@ -133,16 +145,20 @@ async fn serve(
     shutdown: &CancellationToken,
 ) -> End {
     loop {
+        options.pulse.turn();
         let event = tokio::select! {
             () = shutdown.cancelled() => return End::Shutdown,
             event = events.recv() => event,
+            () = tokio::time::sleep(SIGN_EVERY) => continue,
         };
         match event {
             Some(LeaderEvent::Elected { create_revision }) => {
                 let term = Term::new(options, store, leadership.belief(), create_revision);
-                match term.run(&mut events, shutdown).await {
-                    None => {}
-                    Some(end) => return end,
+                options.pulse.lead();
+                let end = term.run(&mut events, shutdown).await;
+                options.pulse.stand_by();
+                if let Some(end) = end {
+                    return end;
                 }
             }
             Some(LeaderEvent::Lost { .. }) => {}

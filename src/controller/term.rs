@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::gates::Gates;
 use super::members::Members;
+use super::pulse::Pulse;
 use super::schedule::{Edited, Schedule};
 use super::session::{FromMesos, Mesos};
 use super::sight::{Seen, Sight};
@@ -17,6 +18,7 @@ use super::writer::{Writer, Written};
 use super::{ControllerError, Options};
 use crate::clock;
 use crate::mesos::operator::OperatorClient;
+use crate::mesos::v1::scheduler::{Call, Operation};
 use crate::mesos::watch::AgentWatch;
 use crate::mesos::{MesosError, NextStep};
 use crate::observed::fleet::AgentSeen;
@@ -67,6 +69,7 @@ pub(super) struct Term {
     members: Members,
     /// Agents came or went while they were being listed.
     stale: bool,
+    pulse: Pulse,
 }
 
 /// A question for the agents under way; at most one.
@@ -112,6 +115,7 @@ impl Term {
             store: store.clone(),
             members: Members::default(),
             stale: false,
+            pulse: options.pulse.clone(),
         }
     }
 
@@ -122,10 +126,15 @@ impl Term {
         shutdown: &CancellationToken,
     ) -> Option<End> {
         loop {
+            self.pulse.turn();
             // Nobody acts who cannot know that he still leads; the next event tells.
             let ready = self.sight.may_decide() && self.writer.waiting() < BACKLOG;
             if ready && self.belief.holds() {
-                for effect in self.machine.pass(clock::now()) {
+                let began = clock::monotonic();
+                let effects = self.machine.pass(clock::now());
+                let subscribed = self.machine.is_subscribed();
+                self.pulse.pass(began, subscribed, self.machine.heard());
+                for effect in effects {
                     if let Some(end) = self.carry_out(effect) {
                         return Some(end);
                     }
@@ -293,7 +302,10 @@ impl Term {
             }
             Effect::Subscribe(subscribe) => self.mesos.subscribe(*subscribe),
             Effect::Unsubscribe => self.mesos.hang_up(),
-            Effect::Call(call) => self.mesos.call(*call),
+            Effect::Call(call) => {
+                self.count(&call);
+                self.mesos.call(*call);
+            }
             Effect::PollAgents => self.ask_for_agents(),
             Effect::AskGates(gates) => self.gates.ask(gates),
             Effect::EditSchedule(edit) => self.schedule.edit(&self.operator, edit),
@@ -302,6 +314,15 @@ impl Term {
             Effect::Note(note) => tell(&note),
         }
         None
+    }
+
+    fn count(&self, call: &Call) {
+        let Call::Accept(accept) = call else { return };
+        for operation in &accept.operations {
+            if let Operation::Launch(tasks) = operation {
+                tasks.iter().for_each(|task| self.pulse.launched(&task.name));
+            }
+        }
     }
 
     fn ask_for_agents(&mut self) {

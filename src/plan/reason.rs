@@ -11,6 +11,30 @@ use crate::words::{HostName, Time};
 
 use super::canary::Then;
 
+/// The words of all reasons.
+pub const CODES: [&str; 20] = [
+    "waiting-for-approval",
+    "waiting-for-slot",
+    "waiting-for-pace",
+    "waiting-for-window",
+    "waiting-for-gate",
+    "waiting-for-canary",
+    "waiting-for-offer",
+    "insufficient-resources",
+    "too-many-unavailable",
+    "in-progress",
+    "verifying",
+    "backing-off",
+    "failed",
+    "blocked",
+    "paused",
+    "halted",
+    "excluded",
+    "unreachable",
+    "gone",
+    "unknown",
+];
+
 /// The one reason of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {

@@ -309,6 +309,17 @@ impl Controller {
         if counted == totals { Ok(()) } else { Err(format!("{counted:?}, planned {totals:?}")) }
     }
 
+    /// When each host was last heard of.
+    pub fn heard(&self) -> impl ExactSizeIterator<Item = (&HostName, Time)> {
+        self.hosts.all.iter().map(|(name, host)| (name, host.heard))
+    }
+
+    /// Mesos sends offers and updates, and its agents are listed.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
+        self.session == Session::Ready
+    }
+
     /// The generation that is in force; 0 before the first.
     #[must_use]
     pub fn generation(&self) -> Generation {

@@ -38,6 +38,8 @@ pub struct Candidate {
     /// How long after its last sign of life a leader still counts as one. etcd takes whole
     /// seconds and at least about two.
     pub ttl: Duration,
+    /// Where its page and API are reached, if they are.
+    pub url: Option<String>,
 }
 
 /// The value of the key `leader`.
@@ -49,6 +51,9 @@ pub struct LeaderRecord {
     pub name: String,
     /// When the process was started.
     pub started: Time,
+    /// Where its page and API are reached, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// What becomes of a candidate. After `Lost` it stands again by itself.
@@ -209,8 +214,8 @@ impl Worker {
     }
 
     async fn take_place(&self, lease: LeaseId) -> Result<Outcome, StoreError> {
-        let Candidate { name, started, .. } = self.candidate.clone();
-        let record = LeaderRecord { version: VERSION, name, started };
+        let Candidate { name, started, url, .. } = self.candidate.clone();
+        let record = LeaderRecord { version: VERSION, name, started, url };
         let value = serde_json::json!(record).to_string();
         let mut txn = Txn::new().if_at(Key::Leader, Revision(0));
         txn.ops.push(Op::Put { key: Key::Leader, value, lease: true });

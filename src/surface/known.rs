@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::state::State;
+use crate::rollout::records::{HistoryEntry, from_json};
 use crate::store::{Change, Entry, Key, StoreEvent};
 use crate::words::Time;
 
@@ -13,6 +14,8 @@ pub struct Known {
     state: Option<State>,
     /// The accepted sets: when the newest is deleted, the one before it counts.
     sets: BTreeMap<Key, Entry>,
+    /// The history, by number.
+    history: BTreeMap<u64, HistoryEntry>,
     /// What cannot be read, by key.
     unreadable: BTreeMap<Key, String>,
     /// Why it may be old.
@@ -30,6 +33,11 @@ impl Known {
     #[must_use]
     pub fn lost(&self) -> Option<&str> {
         self.lost.as_deref()
+    }
+
+    /// Who did what and when, the oldest first. Entries of later releases that cannot be read are left out.
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = &HistoryEntry> {
+        self.history.values()
     }
 
     /// Takes in what the watch said at that time.
@@ -62,6 +70,11 @@ impl Known {
 
     fn set(&mut self, state: &mut State, key: &Key, entry: Option<&Entry>) {
         self.judge(state, key, entry);
+        if let Key::History(number) = key {
+            self.history.remove(number);
+            let read = |entry: &Entry| from_json(&key.path(), &entry.value).ok();
+            self.history.extend(entry.and_then(read).map(|entry| (*number, entry)));
+        }
         if matches!(key, Key::Accepted(_)) {
             match entry {
                 Some(entry) => drop(self.sets.insert(key.clone(), entry.clone())),

@@ -4,11 +4,16 @@
 //! - `state`: what is in etcd at one revision, or in an exported file.
 //! - `known`: the same, kept up to date by a watch.
 //! - `view`: from that to a plan, made by [`crate::plan::plan`] as the controller's own.
-//! - `plan`, `status`: the plan and the status for programs; the types are the contract.
+//! - `plan`, `status`, `hosts`, `history`: the same for programs; the types are the contract.
+//! - `ask`, `entry`: what operators ask for, and that it is written down who did.
 //! - `group`: hosts that need the same.
 //! - `text`: numbers, names and times for people.
 
+pub(crate) mod ask;
+pub(crate) mod entry;
 pub(crate) mod group;
+pub mod history;
+pub mod hosts;
 pub mod known;
 pub mod plan;
 pub mod state;

@@ -23,7 +23,7 @@ use crate::words::{Component, Generation, HostName, Revision, SpecHash, TaskKind
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "Plan of calico-dcos")]
-pub(crate) struct PlanReport {
+pub struct PlanReport {
     /// The version of this form.
     api_version: ApiVersion,
     /// What this is.
@@ -54,7 +54,7 @@ pub(crate) struct PlanReport {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-enum ApiVersion {
+pub(crate) enum ApiVersion {
     #[serde(rename = "calico-dcos/v1")]
     V1,
 }
@@ -81,20 +81,20 @@ enum Documents {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FindingReport {
     /// The file, or the key in etcd.
-    file: String,
+    pub(crate) file: String,
     /// From 1; absent if it concerns no single place.
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
+    pub(crate) line: Option<usize>,
     /// From 1, in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
+    pub(crate) column: Option<usize>,
     /// The field; empty if it is no field's.
-    path: String,
+    pub(crate) path: String,
     /// What is wrong.
-    message: String,
+    pub(crate) message: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 /// A plan in numbers. Each host is counted once among `inSync` to `failed`.
@@ -102,41 +102,41 @@ pub(crate) struct FindingReport {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SummaryReport {
     /// All hosts.
-    hosts: usize,
+    pub(crate) hosts: usize,
     /// Those that are as they should be.
-    in_sync: usize,
+    pub(crate) in_sync: usize,
     /// Those that will change, or are changing.
-    to_change: usize,
+    pub(crate) to_change: usize,
     /// Those of which a precondition does not hold.
-    blocked: usize,
+    pub(crate) blocked: usize,
     /// Those that the master does not reach, or that are gone.
-    unreachable: usize,
+    pub(crate) unreachable: usize,
     /// Those that nothing, or nothing recent, is known of.
-    unknown: usize,
+    pub(crate) unknown: usize,
     /// Those that an operator has excluded.
-    excluded: usize,
+    pub(crate) excluded: usize,
     /// Those whose attempts are used up.
-    failed: usize,
+    pub(crate) failed: usize,
     /// Tasks that will be launched.
-    tasks: usize,
+    pub(crate) tasks: usize,
     /// Hosts that will be disrupted.
-    disrupted: usize,
+    pub(crate) disrupted: usize,
     /// Restarts, by the component whose service restarts.
-    restarts: BTreeMap<Component, usize>,
+    pub(crate) restarts: BTreeMap<Component, usize>,
     /// Containers that these restarts stop.
-    containers: u64,
+    pub(crate) containers: u64,
     /// Slots that there are: what `maxConcurrentRestarts` came to.
-    slots: usize,
+    pub(crate) slots: usize,
     /// Slots that are held.
-    slots_held: usize,
+    pub(crate) slots_held: usize,
     /// Hosts down at which nothing new starts.
-    max_unavailable: usize,
+    pub(crate) max_unavailable: usize,
     /// How often all slots are filled anew.
-    waves: usize,
+    pub(crate) waves: usize,
     /// How long it will take, in seconds.
-    estimate_seconds: u64,
+    pub(crate) estimate_seconds: u64,
     /// Hosts by the code of their reason.
-    reasons: BTreeMap<String, usize>,
+    pub(crate) reasons: BTreeMap<String, usize>,
 }
 
 /// What the steps of a plan stop, by the name of its framework.
@@ -152,61 +152,61 @@ struct ImpactReport {
 /// One host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct HostReport {
+pub(crate) struct HostReport {
     /// The agent's hostname.
-    name: HostName,
+    pub(crate) name: HostName,
     /// What the master says of its agent.
-    agent: Condition,
+    pub(crate) agent: Condition,
     /// It is as it should be, and nothing is under way.
-    in_sync: bool,
+    pub(crate) in_sync: bool,
     /// Why it does not move now; null exactly if it is in sync.
-    reason: Option<ReasonReport>,
+    pub(crate) reason: Option<ReasonReport>,
     /// What has to change, in the order in which it is done.
-    steps: Vec<StepReport>,
+    pub(crate) steps: Vec<StepReport>,
     /// The tasks that will be launched.
-    tasks: Vec<TaskKind>,
+    pub(crate) tasks: Vec<TaskKind>,
     /// What it is to have, equal to `rendered/HOST` in etcd. A component that is absent is not
     /// managed. Empty if its pools do not go together.
-    wanted: BTreeMap<Component, Wanted>,
+    pub(crate) wanted: BTreeMap<Component, Wanted>,
 }
 
 /// Why a host does not move now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ReasonReport {
     /// A word of the fixed list, such as `waiting-for-slot`.
-    code: String,
+    pub(crate) code: String,
     /// A sentence.
-    text: String,
+    pub(crate) text: String,
 }
 
 /// One change of one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct StepReport {
+pub(crate) struct StepReport {
     /// The component.
-    component: Component,
+    pub(crate) component: Component,
     /// What is done.
-    action: ActionReport,
+    pub(crate) action: ActionReport,
     /// The version that is there; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<String>,
+    pub(crate) from: Option<String>,
     /// The version that it becomes; absent when it is taken off.
     #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
+    pub(crate) to: Option<String>,
     /// What stops meanwhile.
-    disruption: DisruptionReport,
+    pub(crate) disruption: DisruptionReport,
     /// Containers that stop with it.
-    containers: u32,
+    pub(crate) containers: u32,
     /// Tasks that stop with it, by the name of their framework; absent where Mesos was not asked
     /// or did not say.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tasks: Option<BTreeMap<String, u64>>,
+    pub(crate) tasks: Option<BTreeMap<String, u64>>,
 }
 
 /// What is done to a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-enum ActionReport {
+pub(crate) enum ActionReport {
     /// There is none of ours.
     Install,
     /// Another one of ours is there.
@@ -220,7 +220,7 @@ enum ActionReport {
 /// What stops during a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-enum DisruptionReport {
+pub(crate) enum DisruptionReport {
     /// Nothing.
     None,
     /// Nothing: Docker reads its file again.
@@ -240,12 +240,12 @@ enum DisruptionReport {
 /// What one component is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Wanted {
+pub(crate) struct Wanted {
     /// The SHA-256 of its spec's canonical JSON.
-    hash: SpecHash,
+    pub(crate) hash: SpecHash,
     /// What people call this version; absent when it is off.
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
+    pub(crate) version: Option<String>,
 }
 
 /// The schema of what `diff -o json` prints, as it stands in `plan.schema.json`.
@@ -297,6 +297,11 @@ impl ImpactReport {
 }
 
 impl HostReport {
+    /// Without looking for what others have been made of it.
+    pub(crate) fn of(host: &HostPlan<'_>, workload: Option<&Workload>) -> Self {
+        Self::new(host, host.view.spec.ok().map(Rendered::from), workload)
+    }
+
     fn new(host: &HostPlan<'_>, wanted: Option<Rendered>, workload: Option<&Workload>) -> Self {
         let work = &host.assessment.work;
         let components = wanted.map(|wanted| wanted.components).unwrap_or_default();

@@ -1,60 +1,67 @@
 //! The status for programs: `status -o json`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::plan::{FindingReport, ReasonReport, SummaryReport};
 use super::view::View;
 use crate::budget::slot::SlotState;
 use crate::observed::fleet::Condition;
-use crate::plan::Plan;
 use crate::plan::canary::Then;
 use crate::plan::gate::Phase;
 use crate::plan::reason::Reason;
+use crate::plan::{HostPlan, Plan};
 use crate::words::{Attempt, Generation, HostName, Revision, Time};
 
 /// How far the rollout is. Times are milliseconds since the Unix epoch.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport {
-    api_version: &'static str,
-    kind: &'static str,
-    revision: Revision,
-    generation: Generation,
-    /// `done`, `inProgress`, `paused`, `halted`, `refused`, `notAccepted`.
-    status: &'static str,
+    pub(crate) api_version: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) revision: Revision,
+    pub(crate) generation: Generation,
+    /// `done`, `inProgress`, `paused`, `waitingForApproval`, `halted`, `refused`, `notAccepted`.
+    pub(crate) status: &'static str,
     /// Why it has halted.
-    halted: Option<String>,
+    pub(crate) halted: Option<String>,
     /// When the rollout began.
-    since: Option<Time>,
-    leader: Option<String>,
-    documents_in_force: bool,
-    findings: Vec<FindingReport>,
-    warnings: Vec<String>,
-    summary: SummaryReport,
-    slots: Vec<SlotReport>,
+    pub(crate) since: Option<Time>,
+    /// The name of the process that leads; null if none does.
+    pub(crate) leader: Option<String>,
+    /// Where its page and API are; null if nobody has said so.
+    pub(crate) leader_url: Option<String>,
+    pub(crate) documents_in_force: bool,
+    pub(crate) findings: Vec<FindingReport>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) summary: SummaryReport,
+    /// Who holds slots.
+    pub(crate) slots: Vec<SlotReport>,
     /// The hosts that are not in sync.
-    hosts: Vec<HostReport>,
-    oldest_facts: Option<Time>,
-    newest_facts: Option<Time>,
+    pub(crate) hosts: Vec<HostReport>,
+    /// When the facts of the quietest host last changed; null before any came.
+    pub(crate) oldest_facts: Option<Time>,
+    /// When any facts last changed.
+    pub(crate) newest_facts: Option<Time>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct SlotReport {
-    host: HostName,
+pub(crate) struct SlotReport {
+    pub(crate) host: HostName,
     /// `reserved` or `held`.
-    state: &'static str,
-    attempt: Attempt,
-    since: Time,
+    pub(crate) state: &'static str,
+    pub(crate) attempt: Attempt,
+    pub(crate) since: Time,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct HostReport {
-    name: HostName,
+pub(crate) struct HostReport {
+    pub(crate) name: HostName,
     /// What the master says of its agent.
-    agent: Condition,
-    reason: ReasonReport,
+    pub(crate) agent: Condition,
+    pub(crate) reason: ReasonReport,
 }
 
 impl StatusReport {
@@ -65,18 +72,19 @@ impl StatusReport {
             kind: "Status",
             revision: view.state.revision,
             generation: view.generation(),
-            status: code(Standing::of(view, plan)),
+            status: Standing::of(view, plan).code(),
             halted: match view.phase() {
                 Phase::Halted { why } => Some(why),
                 Phase::Running | Phase::Unapproved => None,
             },
             since: view.state.rollout.as_ref().map(|rollout| rollout.since),
+            leader_url: view.state.leader.as_ref().and_then(|leader| leader.url.clone()),
             leader: view.state.leader.as_ref().map(|leader| leader.name.clone()),
             documents_in_force: view.documents_in_force(),
             findings: view.refused.iter().flat_map(|all| &all.0).map(Into::into).collect(),
             warnings: view.warnings(),
             summary: SummaryReport::from(&plan.summary),
-            slots: slots(plan),
+            slots: plan.hosts.iter().filter_map(SlotReport::of).collect(),
             hosts: hosts(plan),
             oldest_facts: ages.map(|(oldest, _)| oldest),
             newest_facts: ages.map(|(_, newest)| newest),
@@ -84,23 +92,12 @@ impl StatusReport {
     }
 }
 
-fn code(standing: Standing) -> &'static str {
-    match standing {
-        Standing::NotAccepted => "notAccepted",
-        Standing::Refused => "refused",
-        Standing::InProgress => "inProgress",
-        Standing::Paused => "paused",
-        Standing::Unapproved => "waitingForApproval",
-        Standing::Halted => "halted",
-        Standing::Done => "done",
-    }
-}
-
-fn slots(plan: &Plan<'_>) -> Vec<SlotReport> {
-    let slots = plan.hosts.iter().filter_map(|host| Some((host.name, host.view.slot?)));
-    slots
-        .map(|(host, slot)| SlotReport {
-            host: host.clone(),
+impl SlotReport {
+    /// None if the host holds none.
+    pub(crate) fn of(host: &HostPlan<'_>) -> Option<Self> {
+        let slot = host.view.slot?;
+        Some(Self {
+            host: host.name.clone(),
             state: match slot.state {
                 SlotState::Reserved => "reserved",
                 SlotState::Held { .. } => "held",
@@ -108,7 +105,7 @@ fn slots(plan: &Plan<'_>) -> Vec<SlotReport> {
             attempt: slot.attempt,
             since: slot.since,
         })
-        .collect()
+    }
 }
 
 fn hosts(plan: &Plan<'_>) -> Vec<HostReport> {
@@ -168,6 +165,30 @@ impl Standing {
             Self::Unapproved
         } else {
             Self::InProgress
+        }
+    }
+
+    /// All of them.
+    pub(crate) const EACH: [Self; 7] = [
+        Self::NotAccepted,
+        Self::Refused,
+        Self::InProgress,
+        Self::Paused,
+        Self::Unapproved,
+        Self::Halted,
+        Self::Done,
+    ];
+
+    /// Its word for programs.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::NotAccepted => "notAccepted",
+            Self::Refused => "refused",
+            Self::InProgress => "inProgress",
+            Self::Paused => "paused",
+            Self::Unapproved => "waitingForApproval",
+            Self::Halted => "halted",
+            Self::Done => "done",
         }
     }
 

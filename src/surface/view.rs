@@ -1,9 +1,8 @@
 //! From what is in etcd, or in an exported file, to a plan: what every surface shows.
 //!
 //! The plan is made by [`crate::plan::plan`], as the controller's own; this only gathers what goes
-//! into it. When a host was last heard of is known to the controller alone (observers confirm
-//! their facts without a write), so all hosts count as heard of now, and surfaces show the age of
-//! the facts.
+//! into it. When a host was last heard of is known to the leader alone (observers confirm their facts without
+//! a write), so elsewhere all hosts count as heard of now, and surfaces show the age of the facts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,6 +68,8 @@ pub struct View {
     pub raises_generation: bool,
     /// What runs on the agents, if Mesos was asked.
     pub workload: Option<Workload>,
+    /// When hosts were last heard of, where that is known; the others count as heard of now.
+    pub heard: Arc<BTreeMap<HostName, Time>>,
     /// The hosts, in the order in which people count.
     hosts: Vec<Host>,
 }
@@ -90,7 +91,8 @@ impl View {
         let hosts = resolve(&state, &desired);
         let raises_generation = basis != Basis::InForce && raises(&state, &hosts);
         let workload = None;
-        Ok(Self { state, now, basis, desired, refused, raises_generation, workload, hosts })
+        let heard = Arc::default();
+        Ok(Self { state, now, basis, desired, refused, raises_generation, workload, heard, hosts })
     }
 
     /// Takes a set of documents in the place of all that are in etcd.
@@ -103,7 +105,8 @@ impl View {
         let hosts = resolve(&state, &desired);
         let raises_generation = raises(&state, &hosts);
         let (basis, refused, workload) = (Basis::Proposed, None, None);
-        Ok(Self { state, now, basis, desired, refused, raises_generation, workload, hosts })
+        let heard = Arc::default();
+        Ok(Self { state, now, basis, desired, refused, raises_generation, workload, heard, hosts })
     }
 
     /// The plan for the whole fleet.
@@ -217,7 +220,7 @@ impl View {
         Some(HostView {
             spec: host.spec.as_deref(),
             record: observed.as_ref()?,
-            heard: self.now,
+            heard: self.heard.get(&host.name).copied().unwrap_or(self.now),
             tasks,
             slot: slot.as_ref(),
             progress: progress.as_ref().filter(|progress| counts(progress.generation)),

@@ -16,7 +16,7 @@ const LEADER: &str = "/calico-dcos/leader";
 
 fn stand(store: &EtcdStore, name: &str) -> (Leadership, mpsc::Receiver<LeaderEvent>) {
     let ttl = Duration::from_secs(8);
-    Leadership::campaign(store, Candidate { name: name.into(), started: Time(7), ttl })
+    Leadership::campaign(store, Candidate { name: name.into(), started: Time(7), ttl, url: None })
 }
 
 async fn elected(events: &mut mpsc::Receiver<LeaderEvent>) -> Revision {
@@ -134,8 +134,12 @@ async fn a_leader_outlasts_a_restart_of_etcd() {
     let mut etcd = Etcd::start();
     let store = connect(&etcd).await;
     let (leadership, mut events) = {
-        let candidate =
-            Candidate { name: "me".into(), started: Time(7), ttl: Duration::from_secs(20) };
+        let candidate = Candidate {
+            name: "me".into(),
+            started: Time(7),
+            ttl: Duration::from_secs(20),
+            url: None,
+        };
         Leadership::campaign(&store, candidate)
     };
     let term = elected(&mut events).await;

@@ -34,8 +34,12 @@ fn running() -> State {
         state.hosts.get_mut(&HostName::from(host)).unwrap().slot = Some(slot);
     }
     state.guard = Some(Guard { held: 2, ..Guard::new("1".to_owned()) });
-    state.leader =
-        Some(LeaderRecord { version: 1, name: "master1/4711".to_owned(), started: Time(0) });
+    state.leader = Some(LeaderRecord {
+        version: 1,
+        name: "master1/4711".to_owned(),
+        started: Time(0),
+        url: None,
+    });
     state
 }
 

@@ -1,0 +1,176 @@
+//! Metrics for Prometheus, in the OpenMetrics format: README names each of them. What is in etcd is the same on every
+//! process; what only the leader knows is absent on the others.
+
+use std::sync::atomic::AtomicU64;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::board::Shown;
+use super::problem::{Kind, Problem};
+use super::{Shared, Site};
+use crate::clock;
+use crate::plan::Plan;
+use crate::plan::reason::CODES;
+use crate::surface::hosts::IN_SYNC;
+use crate::surface::status::Standing;
+use crate::surface::view::View;
+use crate::words::Time;
+
+/// A number that goes up and down.
+type Number = Gauge<f64, AtomicU64>;
+
+/// Numbers by labels.
+type Numbers = Family<Vec<(&'static str, String)>, Number>;
+
+/// `/metrics`
+pub(super) async fn metrics(State(site): Shared) -> Result<Response, Problem> {
+    let seen = site.board.answer(|shown, view, plan| of_cluster(shown, view, plan)).await;
+    // Without etcd, or without documents, the rest is told all the same.
+    let mut registry = seen.unwrap_or_else(|_| Registry::with_prefix("calico_dcos"));
+    of_process(&site, &mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        Problem::new(Kind::Internal, "the metrics cannot be written; the log says more")
+    })?;
+    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(form))], text).into_response())
+}
+
+/// What this process does.
+fn of_process(site: &Site, registry: &mut Registry) {
+    let (beat, now) = (site.pulse.beat(), clock::monotonic());
+    let (read, lost) = site.board.sight();
+    let build = Numbers::default();
+    build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
+    registry.register("build", "Always 1; the label is the version of calico-dcos", build);
+    let leads = flag(beat.leads.is_some());
+    registry.register("leads", "Whether this process leads (1) or stands by (0)", leads);
+    let stuck = flag(site.pulse.stuck(now).is_some());
+    registry.register("stuck", "Whether this process has stood still (1), as /health says", stuck);
+    let lost = flag(!read || lost.is_some());
+    registry.register("etcd_lost", "Whether etcd is not followed (1): all else may be old", lost);
+    registry.register_with_unit(
+        "pass_duration",
+        "How long the passes of the controller took",
+        Unit::Seconds,
+        site.pulse.passes.clone(),
+    );
+    registry.register(
+        "tasks_launched",
+        "Tasks launched by this process, by kind",
+        site.pulse.launched.clone(),
+    );
+    let Some(leads) = beat.leads else { return };
+    let subscribed = flag(leads.subscribed);
+    registry.register("subscribed", "Whether Mesos sends it offers (1); leader only", subscribed);
+    let since = now.saturating_sub(leads.passed).as_secs_f64();
+    seconds(registry, "pass_age", "Time since the newest pass; leader only", since);
+    let wall = clock::now();
+    if let Some(oldest) = leads.heard.values().min() {
+        let help = "Time since the host that has been silent for longest was heard of; leader only";
+        seconds(registry, "silence", help, age(*oldest, wall));
+    }
+}
+
+/// What the cluster is like.
+fn of_cluster(shown: &Shown, view: &View, plan: &Plan<'_>) -> Registry {
+    let mut all = Registry::with_prefix("calico_dcos");
+    let (registry, summary) = (&mut all, &plan.summary);
+    documents(registry, view);
+    let rollout = Numbers::default();
+    for standing in Standing::EACH {
+        let is = Standing::of(view, plan) == standing && shown.lost.is_none();
+        rollout.get_or_create(&vec![("standing", standing.code().to_owned())]).set(one(is));
+    }
+    registry.register("rollout", "1 at how far the rollout is, 0 at the others", rollout);
+    let hosts = Numbers::default();
+    for reason in CODES.iter().chain([&IN_SYNC]) {
+        let number = match *reason {
+            IN_SYNC => summary.in_sync,
+            reason => summary.reasons.get(reason).copied().unwrap_or(0),
+        };
+        hosts.get_or_create(&vec![("reason", (*reason).to_owned())]).set(float(number));
+    }
+    registry.register("hosts", "Hosts by why they do not move, or in-sync", hosts);
+    for (name, help, number) in [
+        ("slots", "Slots that there are", summary.slots),
+        ("slots_held", "Slots that are held", summary.slots_held),
+        ("max_unavailable", "Hosts down at which nothing starts", summary.max_unavailable),
+        (
+            "containers_to_stop",
+            "Containers that planned restarts stop",
+            summary.containers as usize,
+        ),
+    ] {
+        registry.register(name, help, number_of(float(number)));
+    }
+    let held = Numbers::default();
+    for host in &plan.hosts {
+        if let Some(slot) = host.view.slot {
+            let labels = vec![("host", host.name.to_string())];
+            held.get_or_create(&labels).set(age(slot.since, view.now));
+        }
+    }
+    registry.register_with_unit(
+        "slot_age",
+        "Since when a host holds its slot",
+        Unit::Seconds,
+        held,
+    );
+    let restarts = Numbers::default();
+    for (component, number) in &summary.restarts {
+        let labels = vec![("component", component.name().to_owned())];
+        restarts.get_or_create(&labels).set(float(*number));
+    }
+    registry.register("restarts_planned", "Restarts that the plan has, by service", restarts);
+    let help = "How long the rollout is expected to take yet";
+    seconds(registry, "estimate", help, float(summary.estimate_seconds as usize));
+    all
+}
+
+fn documents(registry: &mut Registry, view: &View) {
+    let refused = flag(view.refused.is_some());
+    registry.register("documents_refused", "Whether those in etcd are not good (1)", refused);
+    let in_force = flag(view.documents_in_force());
+    registry.register("documents_in_force", "Whether those in etcd are in force (1)", in_force);
+    let generation = number_of(float(view.generation().0 as usize));
+    registry.register(
+        "generation",
+        "The generation that is in force; 0 before the first",
+        generation,
+    );
+}
+
+fn seconds(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    registry.register_with_unit(name, help, Unit::Seconds, number_of(value));
+}
+
+fn age(then: Time, now: Time) -> f64 {
+    std::time::Duration::from_millis(now.since(then)).as_secs_f64()
+}
+
+fn number_of(value: f64) -> Number {
+    let number = Number::default();
+    number.set(value);
+    number
+}
+
+fn flag(is: bool) -> Number {
+    number_of(one(is))
+}
+
+fn one(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn float(number: usize) -> f64 {
+    number as f64
+}
