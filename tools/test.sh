@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What only the long ones need.
-[[ $1 != long ]] || tools/zookeeper.sh
+[[ $1 != long ]] || { tools/zookeeper.sh && tools/promtool.sh; }
 
 if type -P cargo-nextest >/dev/null; then
   runner=(cargo nextest run --locked --no-tests pass)

@@ -29,7 +29,8 @@ pub struct StatusReport {
     pub(crate) since: Option<Time>,
     /// The name of the process that leads; null if none does.
     pub(crate) leader: Option<String>,
-    /// Where its page and API are; null if nobody has said so.
+    /// Where its page and API are; absent if nobody has said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) leader_url: Option<String>,
     pub(crate) documents_in_force: bool,
     pub(crate) findings: Vec<FindingReport>,

@@ -15,6 +15,8 @@ use crate::clock;
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Health {
+    /// The name of this process, as leaders are called.
+    name: String,
     /// It need not be restarted.
     healthy: bool,
     /// Why it has to be, as a clause.
@@ -45,6 +47,7 @@ pub(super) async fn health(State(site): Shared) -> Response {
     let (beat, why) = (site.pulse.beat(), site.pulse.stuck(now));
     let age = |then| now.saturating_sub(then).as_secs_f64();
     let health = Health {
+        name: site.name.clone(),
         healthy: why.is_none(),
         why,
         leads: beat.leads.is_some(),
