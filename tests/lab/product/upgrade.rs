@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::http::StatusCode;
 use axum::routing::get;
+use calico_dcos::words::SpecHash;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -110,19 +112,47 @@ async fn lab_a_new_version_of_ours_disturbs_nothing() {
         assert_eq!(host.still(), *before);
     }
     all_is_in_force(&host, "calico/node:v2.6.12").await;
+    // The executor of the version before goes on with all else that it supervises.
+    let (old, new) = (digest(&own_program()), digest(&next.program));
+    let both = BTreeSet::from([old.clone(), new]);
+    assert!(executors(&host).is_superset(&both));
+    assert_eq!(executors(&hosts[1]), BTreeSet::from([old]), "nobody launched anything there");
     assert_eq!(witness::outages(&hosts, since), []);
 }
 
-/// What came with one byte changed is never run; nothing on the host is touched, and it says why it waits.
-/// Under the same address it is fetched anew, and as soon as it is whole, the host goes on.
+/// The digests of the programs that run as executors on a host.
+fn executors(host: &Host) -> BTreeSet<String> {
+    let said = host.run(
+        "for pid in $(pgrep --full '^./calico-dcos node executor'); do sha256sum /proc/$pid/exe; done",
+    );
+    said.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
+fn digest(program: &Path) -> String {
+    SpecHash::of(&std::fs::read(program).unwrap()).to_string()
+}
+
+/// What came with one byte changed is never run.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_an_artifact_with_one_byte_changed_is_not_run() {
+    waits_for_the_artifact(Served::Damaged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
+async fn lab_an_artifact_that_is_not_there_is_waited_for() {
+    waits_for_the_artifact(Served::Nothing).await;
+}
+
+/// Nothing on the host is touched, and it says why it waits. Under the same address the artifact is fetched
+/// anew, and as soon as it is there and whole, the host goes on.
+async fn waits_for_the_artifact(served: Served) {
     let (host, hosts) = (Host::named("a1"), Host::all());
     drop(as_declared().await);
     let (since, known) = (witness::now(), tasks().await);
     let next = Next::serve().await;
-    next.damaged.store(true, Ordering::SeqCst);
+    next.serves(served);
     let controller = Controller::of(&next.program, &next.url());
     until("the new one does not lead", leads(&controller)).await;
     let journal = host.run("cat /var/lib/calico-dcos/journal.json");
@@ -137,7 +167,7 @@ async fn lab_an_artifact_with_one_byte_changed_is_not_run() {
     assert_eq!(holders(), [""; 0]);
     assert_eq!(host.run("docker ps --quiet --filter name=calico-node"), "");
     assert_eq!(host.run("cat /var/lib/calico-dcos/journal.json"), journal);
-    next.damaged.store(false, Ordering::SeqCst);
+    next.serves(Served::Whole);
     let back = async || host.run("docker ps --format '{{.Image}}' --filter name=calico-node");
     eventually(back, |image| image.trim() == "calico/node:v2.6.12").await;
     assert_eq!(until_over().await, Over::Done, "{}", status());
@@ -157,12 +187,21 @@ fn leads(controller: &Controller) -> impl Fn(&Value) -> bool {
     move |now| now["leader"]["name"].as_str().is_some_and(|name| name.ends_with(&id))
 }
 
+/// What a host gets that fetches the program.
+#[derive(Clone, Copy, Debug)]
+enum Served {
+    Whole,
+    /// With one byte changed.
+    Damaged,
+    /// The answer is 404.
+    Nothing,
+}
+
 /// A next version of the program, and a server where hosts fetch it.
 struct Next {
     program: PathBuf,
     address: SocketAddr,
-    /// What is served has one byte changed.
-    damaged: Arc<AtomicBool>,
+    served: Arc<Mutex<Served>>,
     fetched: Arc<AtomicUsize>,
 }
 
@@ -179,18 +218,27 @@ impl Next {
         let mut other = bytes.clone();
         *other.last_mut().unwrap() ^= 1;
         let (bytes, other) = (Bytes::from(bytes), Bytes::from(other));
-        let (damaged, fetched) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let (is_damaged, count) = (Arc::clone(&damaged), Arc::clone(&fetched));
+        let served = Arc::new(Mutex::new(Served::Whole));
+        let fetched = Arc::<AtomicUsize>::default();
+        let (now, count) = (Arc::clone(&served), Arc::clone(&fetched));
         let serve = move || {
             count.fetch_add(1, Ordering::SeqCst);
-            let served = if is_damaged.load(Ordering::SeqCst) { &other } else { &bytes };
-            std::future::ready(served.clone())
+            let answer = match *now.lock().unwrap() {
+                Served::Whole => Ok(bytes.clone()),
+                Served::Damaged => Ok(other.clone()),
+                Served::Nothing => Err(StatusCode::NOT_FOUND),
+            };
+            std::future::ready(answer)
         };
         let listener = TcpListener::bind((gateway(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/calico-dcos", get(serve));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { program, address, damaged, fetched }
+        Self { program, address, served, fetched }
+    }
+
+    fn serves(&self, what: Served) {
+        *self.served.lock().unwrap() = what;
     }
 
     fn url(&self) -> String {
