@@ -15,13 +15,14 @@ use calico_dcos::observed::facts::{
 };
 use calico_dcos::observed::fleet::{AgentSeen, Condition, HostRecord};
 use calico_dcos::observed::tasks::{HostTasks, Seen, Supervised, TaskRecord};
-use calico_dcos::plan::assess::{HostProgress, HostView, Unlaunched};
+use calico_dcos::plan::assess::HostView;
 use calico_dcos::plan::canary::CanaryPhase;
 use calico_dcos::plan::control::Controls;
 use calico_dcos::plan::gate::{Limits, Phase, gate};
 use calico_dcos::plan::line::Asked;
 use calico_dcos::plan::members::{Member, Members};
 use calico_dcos::plan::notice::Notice;
+use calico_dcos::plan::progress::{HostProgress, Unlaunched};
 use calico_dcos::plan::step::{Action, Disruption, target};
 use calico_dcos::plan::{FleetView, Plan, plan, totals};
 use calico_dcos::words::{Attempt, Component, Generation, HostName, TaskKind, Time};

@@ -14,6 +14,7 @@
 //! - `members`: hosts that carry members of our etcd.
 //! - `notice`: disruptions that are announced to the frameworks beforehand.
 //! - `window`: when disruptive work may start.
+//! - `progress`: what became of what was tried on a host.
 //! - `reason`: the fixed list of reasons.
 
 pub mod assess;
@@ -24,6 +25,7 @@ pub mod line;
 pub mod members;
 pub mod notice;
 pub mod order;
+pub mod progress;
 pub mod reason;
 pub mod step;
 pub mod summary;
@@ -36,11 +38,12 @@ use crate::budget::pace::Permits;
 use crate::desired::Rollout;
 use crate::words::{HostName, Time};
 
-use assess::{Assessment, HostProgress, HostView, assess};
+use assess::{Assessment, HostView, assess};
 use canary::{CanaryPhase, First};
 use gate::{Limits, Phase, Standing, Totals, gate};
 use line::{Asked, Line, Turn};
 use order::OrderKey;
+use progress::HostProgress;
 use reason::Reason;
 use summary::Summary;
 

@@ -8,12 +8,13 @@ use crate::desired::{HostSpec, PoolConflict};
 use crate::observed::facts::FactOrder;
 use crate::observed::fleet::{Away, Condition, HostRecord, Room};
 use crate::observed::tasks::{HostTasks, Seen};
-use crate::plan::assess::{Assessment, HostProgress, HostView, assess};
+use crate::plan::assess::{Assessment, HostView, assess};
 use crate::plan::control::Pause;
 use crate::plan::gate::{Standing, Totals};
 use crate::plan::notice::Notice;
 use crate::plan::order::OrderKey;
 use crate::plan::order_key;
+use crate::plan::progress::HostProgress;
 use crate::plan::reason::Reason;
 use crate::plan::window::{Opening, opening};
 

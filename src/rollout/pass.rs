@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::desired::HostSpec;
 use crate::mesos::v1::scheduler::Subscribe;
-use crate::plan::assess::{HostProgress, STALE_SECONDS};
+use crate::plan::assess::STALE_SECONDS;
+use crate::plan::progress::HostProgress;
 use crate::plan::reason::Reason;
 use crate::store::keys::Key;
 use crate::words::{Attempt, Component, Generation, HostName, Time};

@@ -5,7 +5,7 @@ use crate::mesos::v1::TaskStatus;
 use crate::observed::facts::{Facts, JournalState};
 use crate::observed::fleet::Folded;
 use crate::observed::tasks::{HostTasks, Seen};
-use crate::plan::assess::Unlaunched;
+use crate::plan::progress::Unlaunched;
 use crate::words::{AgentId, Attempt, HostName, TaskId, TaskKind, Time};
 
 use super::Controller;

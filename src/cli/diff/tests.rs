@@ -172,7 +172,7 @@ fn there_may_be_nothing_to_plan_for() {
 
 #[test]
 fn failures_of_the_generation_before_do_not_count_for_an_edit() {
-    use crate::plan::assess::HostProgress;
+    use crate::plan::progress::HostProgress;
     let mut state = settled();
     let mut progress = HostProgress::new(state.generation(), NOW);
     (progress.failures, progress.failed, progress.why) = (3, true, "no route".to_owned());
