@@ -34,6 +34,14 @@ build: tools ## the programme, target/debug/calico-dcos
 release-binary: tools ## the programme as hosts run it: static and stripped, target/static/calico-dcos
 	@$(stage) --show "static programme" "about 10 minutes" tools/static.sh
 
+.PHONY: release
+release: tools ## programme, image, DC/OS package, SBOM and digests below target/dist; DOWNLOAD_URL says where the programme will lie
+	@$(stage) --show release "about 10 minutes" tools/release.sh
+
+.PHONY: release-check
+release-check: tools ## a release twice, in two folders: the same bytes
+	@$(stage) --show "two releases" "about 20 minutes" tools/release.sh check
+
 .PHONY: demo
 demo: build ## a whole cluster on this machine, brought in sync; DEMO_ARGS="--hosts 50" passes options
 	@cargo run --quiet --locked -- demo $(DEMO_ARGS)

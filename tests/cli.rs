@@ -443,3 +443,36 @@ async fn s78_etcd_a_document_that_was_deleted_since_makes_a_plan_stale() {
     other.compact(newest, None).await.unwrap();
     fails(&desk.run(&stale), 5, "has compacted revision");
 }
+
+/// What a controller that brings these documents along says first of them.
+fn said_of_initial(desk: &Desk, file: &str) -> String {
+    let mesos = ["--mesos-master", NOWHERE, "--artifact-url", "http://127.0.0.1:1/calico-dcos"];
+    let run = [&["run", "--allow-open-etcd", "--initial", file][..], &mesos].concat();
+    let mut child = desk.command(&run).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said = lines.find(|line| line.contains("that it was started with")).unwrap_or_default();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[test]
+fn etcd_documents_that_a_controller_brings_along_count_once() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("first.yaml", CLUSTER);
+    desk.file("other.yaml", CLUSTER.replace("v2.6.12", "v2.6.11"));
+    desk.file("bad.yaml", CLUSTER.replace("image", "imag"));
+    let mesos = ["--mesos-master", NOWHERE, "--artifact-url", "http://127.0.0.1:1/calico-dcos"];
+    let bad = [&["run", "--allow-open-etcd", "--initial", "bad.yaml"][..], &mesos].concat();
+    let done = desk.run(&bad);
+    assert!(done.code == 2 && done.err.contains("bad.yaml:6:16"), "{done:?}");
+
+    let said = said_of_initial(&desk, "first.yaml");
+    assert!(said.contains("the documents that it was started with are written"), "{said}");
+    assert!(desk.run(&["history"]).out.contains("run --initial: wrote cluster (new)"));
+    let said = said_of_initial(&desk, "other.yaml");
+    assert!(said.contains("etcd's documents are in force"), "{said}");
+    assert!(said.contains("documents=\"cluster\""), "{said}");
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER);
+}

@@ -16,8 +16,11 @@ die() {
   exit 1
 }
 
+# No path of the machine that builds gets into the programme, so that it is the same bytes anywhere.
+remap="--remap-path-prefix=$PWD=/calico-dcos --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+
 # With a target named, procedural macros and build scripts are not meant: they cannot be static.
-RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static $remap" \
   cargo build --locked --profile artifact --target "$target" --bin calico-dcos
 
 if readelf --program-headers --wide "$built" | grep -q INTERP; then

@@ -29,15 +29,28 @@ pub(super) struct MesosArgs {
     trust: Trust,
 
     /// The principal of the framework; it can never be changed [default: that of the credentials]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "CALICO_DCOS_PRINCIPAL", hide_env_values = true)]
     pub(super) principal: Option<String>,
 
     /// The roles whose agents are looked after
-    #[arg(long, value_name = "ROLE,…", value_delimiter = ',', default_value = "*,slave_public")]
+    #[arg(
+        long,
+        value_name = "ROLE,…",
+        value_delimiter = ',',
+        default_value = "*,slave_public",
+        env = "CALICO_DCOS_ROLES",
+        hide_env_values = true
+    )]
     pub(super) roles: Vec<String>,
 
     /// The name of the framework in Mesos
-    #[arg(long, value_name = "NAME", default_value = "calico-dcos")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "calico-dcos",
+        env = "CALICO_DCOS_FRAMEWORK_NAME",
+        hide_env_values = true
+    )]
     pub(super) framework_name: String,
 }
 

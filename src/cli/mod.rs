@@ -16,6 +16,7 @@ mod forget;
 mod format;
 pub mod get;
 mod history;
+mod initial;
 mod input;
 mod logging;
 mod mesos;
@@ -33,7 +34,7 @@ pub mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use connection::Connection;
 pub use exit::{Exit, Failure};
@@ -103,6 +104,12 @@ impl Command {
     }
 }
 
+/// All commands and their options, to check a command line without running it.
+#[must_use]
+pub fn usage() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -133,8 +140,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::initial::Initial;
 use super::logging::{self, LogFormat};
 use super::mesos::MesosArgs;
 use super::{Connection, Exit, Failure};
@@ -52,6 +53,8 @@ pub(super) struct Run {
         value_name = "SECONDS",
         default_value_t = 10,
         value_parser = clap::value_parser!(u16).range(2..=600),
+        env = "CALICO_DCOS_LEASE_SECONDS",
+        hide_env_values = true,
         help_heading = "etcd"
     )]
     lease_seconds: u16,
@@ -71,8 +74,17 @@ pub(super) struct Run {
     name: Option<String>,
 
     /// The form of the log
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        env = "CALICO_DCOS_LOG_FORMAT",
+        hide_env_values = true
+    )]
     log_format: LogFormat,
+
+    #[command(flatten)]
+    initial: Initial,
 }
 
 /// What is served, and where the others find it.
@@ -166,6 +178,7 @@ impl Run {
         let delivery = self.web.delivery(&artifact)?;
         let token = self.web.token_file.as_deref().map(Token::read).transpose();
         let token = token.map_err(Failure::environment)?;
+        self.initial.write(&self.etcd).await?;
         let listener = self.web.listener().await?;
         let options = self.options(delivery)?;
         let shutdown = CancellationToken::new();

@@ -1,0 +1,87 @@
+//! The first desired state of a cluster that never had one: documents that `run` is given.
+//!
+//! A package or a unit file brings them along, so that an installation needs no second step. They
+//! count once: later on what is in etcd is in force, whatever a controller is started with.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::publish::{changed, publish};
+use super::{Connection, Exit, Failure, input};
+use crate::clock;
+use crate::desired::{self, Source};
+use crate::store::Space;
+use crate::surface::state::State;
+use crate::surface::view::View;
+
+const VARIABLE: &str = "CALICO_DCOS_INITIAL_DOCUMENTS";
+
+/// What a controller brings along.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "First start")]
+pub(super) struct Initial {
+    /// Documents for a cluster that never had any; etcd's are never changed. As text they may
+    /// stand in `CALICO_DCOS_INITIAL_DOCUMENTS`
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    initial: Vec<PathBuf>,
+
+    /// The same as text.
+    #[arg(long, hide = true, conflicts_with = "initial", env = VARIABLE, hide_env_values = true)]
+    initial_documents: Option<String>,
+}
+
+impl Initial {
+    /// Writes them if the cluster has none and never had.
+    pub(super) async fn write(&self, etcd: &Connection) -> Result<(), Failure> {
+        let sources = match &self.initial_documents {
+            Some(text) => vec![Source::file(VARIABLE, text.as_str())],
+            None => input::documents(&self.initial)?,
+        };
+        if sources.is_empty() {
+            return Ok(());
+        }
+        let store = etcd.connect().await?;
+        let state = State::of(&store.list(Space::All).await?, clock::now());
+        if !state.documents.is_empty() || state.accepted.is_some() {
+            say_what_differs(&state, &sources);
+            return Ok(());
+        }
+        let view = View::new(state, sources, clock::now())?;
+        match publish(&store, &view.state, &changed(&view), "run --initial").await {
+            Ok(revision) => {
+                tracing::info!(%revision, "the documents that it was started with are written");
+                Ok(())
+            }
+            // Another controller, or a person.
+            Err(failure) if failure.exit() == Exit::Stale => {
+                tracing::info!("somebody else has just written documents; those are in force");
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Tells whoever changed an option, and waits for something to happen, that etcd's count.
+fn say_what_differs(state: &State, sources: &[Source]) {
+    let given = match desired::read(sources) {
+        Ok(given) => given.documents,
+        Err(findings) => {
+            tracing::warn!("the documents that it was started with are not valid: {findings}");
+            return;
+        }
+    };
+    let differs =
+        |name: &str, text: &str| state.documents.get(name).is_none_or(|stored| stored.text != text);
+    let names = given.iter().map(|(name, text)| (name.to_string(), text));
+    let names: Vec<_> =
+        names.filter(|(name, text)| differs(name, text)).map(|(name, _)| name).collect();
+    if !names.is_empty() {
+        tracing::info!(
+            documents = names.join(", "),
+            "etcd's documents are in force, and differ from those that it was started with; to \
+             change them use `calico-dcos edit` or `apply`"
+        );
+    }
+}
