@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod cosmos;
+mod docs;
 mod examples;
 mod release;
 mod universe;
