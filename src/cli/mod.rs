@@ -50,7 +50,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Run),
+    Run(Box<run::Run>),
     Validate(validate::Validate),
     Explain(explain::Explain),
     Diff(diff::Diff),
