@@ -266,6 +266,14 @@ impl Agent {
         }
     }
 
+    /// The master has given it up while it was on its way to register: it goes on trying.
+    pub(super) fn given_up(&mut self, cx: &mut Context) {
+        if self.process == Process::Registering {
+            let ms = cx.up_to(cx.timings.registration_backoff);
+            self.seek_master(cx, ms);
+        }
+    }
+
     fn seek_master(&mut self, cx: &mut Context, ms: u64) {
         let (process, link) = (self.starts, cx.link(self.index));
         cx.after(ms, Job::Register { agent: self.index, process, link });

@@ -45,6 +45,10 @@ pub(super) enum Job {
         agent: AgentIndex,
         contact: u32,
     },
+    /// The master has marked an agent unreachable, and broken the connection.
+    GivenUp {
+        agent: AgentIndex,
+    },
     /// Agents that did not come back to a new master are given up.
     RecoveryTimeout {
         master: u32,

@@ -44,6 +44,7 @@ impl SimMesos {
             }
             Job::LinkBroken { agent, contact } => master.link_broken(cx, agent, contact),
             Job::PingTimeout { agent, contact } => master.ping_timeout(cx, agent, contact),
+            Job::GivenUp { agent } => self.agent(agent, Agent::given_up),
             Job::RecoveryTimeout { master: number } => master.recovery_timeout(cx, number),
             Job::Allocate { at } => master.allocate(cx, at),
             Job::FilterExpired { agent } => master.consider(cx, agent),

@@ -102,6 +102,7 @@ impl Master {
         record.standing = Standing::Unreachable(since);
         record.contact = cx.contact();
         cx.cut(index);
+        cx.after(0, Job::GivenUp { agent: index });
         for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
             for (task_id, task) in self.take_tasks(&id, index) {
                 if task.latest.is_terminal() {
