@@ -38,7 +38,7 @@ pub struct Report {
     pub tasks_launched: u64,
     /// Tasks that were needed by the hosts that are neither blocked nor gone at the end.
     pub tasks_minimum: u64,
-    /// Scheduler calls from the last SUPPRESS on, answers to inverse offers apart.
+    /// Scheduler calls after the last SUPPRESS; answers to inverse and to crossing offers apart.
     pub mesos_calls_after_convergence: u64,
     /// Calls of the operator API in the whole run.
     pub operator_calls: u64,

@@ -326,8 +326,13 @@ impl Master {
 
     /// The number of an outstanding offer.
     pub(super) fn offer_number(&self, id: &OfferId) -> Option<u64> {
-        let number = id.as_str().strip_prefix(&self.id)?.strip_prefix("-O")?.parse().ok()?;
+        let number = self.own_number(id)?;
         self.offers.contains_key(&number).then_some(number)
+    }
+
+    /// The number of an offer that this master has made.
+    pub(super) fn own_number(&self, id: &OfferId) -> Option<u64> {
+        id.as_str().strip_prefix(&self.id)?.strip_prefix("-O")?.parse().ok()
     }
 
     /// Sends an event, if the framework is connected.

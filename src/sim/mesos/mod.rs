@@ -81,6 +81,8 @@ pub struct SimMesos {
     master: Master,
     agents: Vec<(Agent, Arc<AgentConfig>)>,
     traffic: Traffic,
+    /// Offers with smaller numbers were made before the newest SUPPRESS came.
+    suppressed_at_offer: u64,
     /// No master runs.
     stopped: bool,
     authentication: Option<Authentication>,
@@ -89,8 +91,8 @@ pub struct SimMesos {
 /// What was asked of the master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Scheduler calls since the newest SUPPRESS, without it and without answers to inverse offers;
-    /// none while offers are wanted.
+    /// Scheduler calls since the newest SUPPRESS, without it and without answers to inverse offers
+    /// and to offers that were on their way then; none while offers are wanted.
     pub since_suppress: Option<u64>,
     /// `GET_AGENTS`.
     pub operator_calls: u64,
@@ -120,6 +122,7 @@ impl SimMesos {
             master,
             agents: Vec::new(),
             traffic: Traffic::default(),
+            suppressed_at_offer: 0,
             stopped: false,
             authentication: None,
         }
@@ -186,8 +189,21 @@ impl SimMesos {
         if !self.master.knows(&request.call) {
             return calls::no_type();
         }
-        self.traffic.count(&request.call);
+        if matches!(request.call, Call::Suppress(_)) {
+            self.suppressed_at_offer = self.master.next_offer;
+        }
+        if !self.is_owed(&request.call) {
+            self.traffic.count(&request.call);
+        }
         self.master.call(&mut self.cx, stream, request)
+    }
+
+    /// Whether a call gives back nothing but offers that were made before the newest SUPPRESS came:
+    /// they were on their way, and Mesos waits for an answer to each.
+    #[must_use]
+    pub fn is_owed(&self, call: &Call) -> bool {
+        let before = |id| self.master.own_number(id).is_some_and(|n| n < self.suppressed_at_offer);
+        matches!(call, Call::Decline(decline) if decline.offer_ids.iter().all(before))
     }
 
     /// The same for a call of a framework that is subscribed.

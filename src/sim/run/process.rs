@@ -548,6 +548,8 @@ impl World {
             Call::Suppress(_) => self.calls_since_suppress = 0,
             // Mesos asks for a machine again for as long as its schedule names it.
             Call::AcceptInverseOffers(_) | Call::DeclineInverseOffers(_) => {}
+            // Offers that crossed with SUPPRESS are given back.
+            _ if self.town.cluster.mesos.is_owed(&call) => {}
             _ => self.calls_since_suppress += 1,
         }
         let outcome = self.town.cluster.mesos.call_as(self.now, &id, &stream, call);
@@ -584,6 +586,10 @@ impl World {
             return;
         }
         if let Ok(list) = self.town.cluster.mesos.get_agents(self.now) {
+            if self.notes {
+                let listed = format!("controller-{at} lists {} agents", list.agents.len());
+                self.town.meter.happened(listed, self.now);
+            }
             self.hand(at, Event::Agents(agents_seen(&list)));
         }
     }
