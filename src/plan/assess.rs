@@ -6,7 +6,7 @@
 use crate::budget::slot::{Slot, SlotState};
 use crate::desired::{HostSpec, PausedBy, PoolConflict, Spec};
 use crate::observed::facts::{Facts, JournalState};
-use crate::observed::fleet::{Condition, HostRecord};
+use crate::observed::fleet::{Away, Condition, HostRecord};
 use crate::observed::tasks::{HostTasks, Supervised};
 use crate::words::{Component, TaskKind, Time};
 
@@ -100,6 +100,19 @@ impl Assessment {
             )
         };
         self.held.as_ref().is_none_or(disruption_only)
+    }
+
+    /// The time that it waits for, if time alone lets it go on.
+    #[must_use]
+    pub fn waits_until(&self) -> Option<Time> {
+        match &self.held {
+            Some(
+                Reason::BackingOff { until, .. }
+                | Reason::Maintenance(Away { until: Some(until), .. })
+                | Reason::WaitingForWindow { opens: Some(until) },
+            ) => Some(*until),
+            _ => None,
+        }
     }
 
     fn held(reason: Reason) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::budget::slot::Slot;
 use crate::desired::{HostSpec, PoolConflict};
 use crate::observed::facts::FactOrder;
-use crate::observed::fleet::{Away, Condition, HostRecord, Room};
+use crate::observed::fleet::{Condition, HostRecord, Room};
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::assess::{Assessment, HostView, assess};
 use crate::plan::control::Pause;
@@ -15,7 +15,6 @@ use crate::plan::notice::Notice;
 use crate::plan::order::OrderKey;
 use crate::plan::order_key;
 use crate::plan::progress::HostProgress;
-use crate::plan::reason::Reason;
 use crate::plan::window::{Opening, opening};
 
 use crate::words::{AgentId, Generation, HostName, Revision, TaskId, TaskKind, Time};
@@ -231,6 +230,15 @@ impl Hosts {
         self.timers.first().map(|(at, _)| *at)
     }
 
+    /// Hosts wait for a time that is still to come, and move by themselves then.
+    pub(super) fn await_a_time(&self, now: Time) -> bool {
+        let waits = |name: &HostName| {
+            let assessment = self.get(name).map(|host| &host.assessment);
+            assessment.and_then(Assessment::waits_until).is_some_and(|until| until > now)
+        };
+        self.restless.iter().any(waits)
+    }
+
     /// Everything that changed has been assessed.
     pub(super) fn is_settled(&self, now: Time) -> bool {
         self.dirty.is_empty() && self.next_wake().is_none_or(|at| at > now)
@@ -313,11 +321,7 @@ impl Hosts {
 /// When time alone changes what a host waits for. What was due before now has been seen.
 fn looked_at_again(assessment: &Assessment, view: HostView<'_>, now: Time) -> Option<Time> {
     let at = match &assessment.held {
-        Some(
-            Reason::BackingOff { until, .. }
-            | Reason::Maintenance(Away { until: Some(until), .. })
-            | Reason::WaitingForWindow { opens: Some(until) },
-        ) => Some(*until),
+        Some(_) => assessment.waits_until(),
         // Those in line leave it when their window closes.
         None if assessment.work.disruptive => {
             match opening(&view.spec.ok()?.rollout.windows, now) {

@@ -334,14 +334,14 @@ impl Controller {
 
     /// Nothing is to be done, and nothing is under way.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.unrest().is_none()
+    pub fn is_quiet(&self, now: Time) -> bool {
+        self.unrest(now).is_none()
     }
 
     /// What is under way or waited for, the first of it; none if nothing is.
     #[must_use]
-    pub fn unrest(&self) -> Option<&'static str> {
-        [
+    pub fn unrest(&self, now: Time) -> Option<&'static str> {
+        let at_work = [
             (self.session != Session::Ready, "the subscription"),
             (self.restored.is_some(), "the reports of all hosts"),
             (!self.hosts.busy.is_empty(), "work on hosts"),
@@ -349,9 +349,9 @@ impl Controller {
             (self.reconciliation.next_wake().is_some(), "answers about tasks"),
             (!self.ledger.is_idle(), "answers of the store"),
             (!self.offers.suppressed(), "offers"),
-        ]
-        .into_iter()
-        .find_map(|(waits, what)| waits.then_some(what))
+        ];
+        let under_way = at_work.into_iter().find_map(|(waits, what)| waits.then_some(what));
+        under_way.or_else(|| self.hosts.await_a_time(now).then_some("a time that hosts wait for"))
     }
 
     fn rollout(&self) -> Option<&Rollout> {

@@ -298,7 +298,9 @@ impl World {
 
     fn look_for_convergence(&mut self) {
         let quiet = self.ahead == 0
-            && self.processes.iter().any(|process| process.leads() && process.machine.is_quiet());
+            && self.processes.iter().any(|process| {
+                process.leads() && process.machine.is_quiet(process.clock(self.now))
+            });
         // What an agent will say again is yet to be acknowledged.
         if quiet && self.converged_at.is_none() && !self.town.cluster.mesos.has_unacknowledged() {
             self.converged_at = Some(self.now);
@@ -411,7 +413,7 @@ impl World {
             return None;
         }
         let mut leaders = self.processes.iter().filter(|process| process.leads());
-        let waits = leaders.find_map(|leader| leader.machine.unrest());
+        let waits = leaders.find_map(|leader| leader.machine.unrest(leader.clock(self.now)));
         Some(match (self.ahead, waits) {
             (0, Some(what)) => format!("the leader waits for {what}"),
             (0, None) => "nobody leads".to_owned(),
