@@ -6,7 +6,7 @@
 //!   belongs; marks what has to be looked at again.
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
-//! - `desire`, `control`, `canary`, `gates`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`,
+//! - `desire`, `control`, `canary`, `gates`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`, `backwards`,
 //!   `starving`, `maintenance`, `members`, `notices`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
@@ -15,6 +15,7 @@
 //! write compares the leader key.
 
 mod attempts;
+mod backwards;
 mod canary;
 pub mod config;
 mod control;
@@ -127,6 +128,8 @@ pub struct Controller {
     measures: Measures,
     next_poll: Option<Time>,
     last_poll: Option<Time>,
+    /// When the last pass was, by the clock of then.
+    last_pass: Time,
     /// The last list of agents brought no new one.
     agents_known: bool,
     /// The master does not let us list its agents: they are learned from offers.
@@ -207,6 +210,7 @@ impl Controller {
             measures: Measures::default(),
             next_poll: None,
             last_poll: None,
+            last_pass: Time(0),
             agents_known: false,
             sightless: false,
             given_up: Vec::new(),
@@ -229,6 +233,7 @@ impl Controller {
 
     /// Decides, for everything that was folded. Gives what is to be done, in its order.
     pub fn pass(&mut self, now: Time) -> Vec<Effect> {
+        self.look_at_the_clock(now);
         let due = self.next_wake().is_some_and(|wake| wake <= now);
         if std::mem::take(&mut self.dirty) || due {
             self.decide(now);

@@ -311,6 +311,13 @@ impl Offers {
         self.overdue.clone_from(&self.lacking);
     }
 
+    /// The clock has gone back: nobody knows how long ago anything was, or until when it is declined.
+    pub(super) fn hurry(&mut self, now: Time) {
+        (self.revived, self.noted) = (None, None);
+        self.suppressed_at = self.suppressed_at.min(now);
+        self.look = Some(Time(0));
+    }
+
     /// Every offer that is held.
     pub(super) fn all(&self) -> impl Iterator<Item = &Offer> {
         self.held.values().map(|held| &held.offer)

@@ -37,6 +37,11 @@ impl Reconciliation {
         self.next = Some(next.min(now));
     }
 
+    /// The clock has gone back: what waits for a time is due.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.next = self.next.map(|next| next.min(now));
+    }
+
     /// Any update of a task is an answer.
     pub(super) fn answered(&mut self, task: &TaskId) {
         self.open.remove(task);

@@ -3,7 +3,7 @@
 use super::bench::{Bench, CLUSTER};
 
 impl Bench {
-    fn gated(hosts: &[&'static str]) -> Self {
+    pub(crate) fn gated(hosts: &[&'static str]) -> Self {
         let mut bench = Self::new(hosts);
         let gates = "rollout: {gates: [{http: \"http://alerts/ok\"}], ";
         bench.write(Some(

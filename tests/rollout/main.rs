@@ -5,6 +5,7 @@
 
 mod bench;
 mod canary;
+mod clock;
 mod control;
 mod drain;
 mod failures;
