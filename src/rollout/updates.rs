@@ -152,13 +152,15 @@ impl Controller {
         }
     }
 
-    /// An attempt without a slot has ended when the journal says so, whatever became of its task.
+    /// An attempt without a slot has ended when the journal says so, whatever became of its task;
+    /// also when the journal is about a later one, as in what a backup of etcd remembers.
     fn live_attempt_ended(&mut self, name: &HostName, now: Time) {
         let Some(host) = self.hosts.get(name) else { return };
         let journal = host.record.facts().and_then(|facts| facts.journal.clone());
         let carried = host.tasks.carrier().and_then(|(kind, task)| Some((kind, task.attempt?)));
         let (Some(journal), Some((kind, attempt))) = (journal, carried) else { return };
-        if journal.attempt == attempt && journal.state != JournalState::Open {
+        let closed = journal.attempt == attempt && journal.state != JournalState::Open;
+        if closed || journal.attempt > attempt {
             let ending = Ending::Journal { journal };
             self.attempt_ended(name, kind, attempt, &ending, now);
         }

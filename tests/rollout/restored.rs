@@ -236,3 +236,25 @@ fn after_a_restore_a_host_that_is_closed_to_us_and_never_reported_is_not_waited_
     bench.wait(1_000);
     assert_eq!((bench.guard().cluster.as_str(), bench.reason("p1")), ("7", "blocked".into()));
 }
+
+#[test]
+fn an_attempt_that_only_the_backup_knows_is_over_when_the_journal_is_about_a_later_one() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    let backup = bench.etcd.clone();
+    bench.done(&task, "a1", attempt, hash);
+    bench.etcd = elsewhere(backup);
+    bench.lead();
+    for (task, host) in bench.running.clone() {
+        bench.reconciled(&task, &host, TaskState::Running);
+    }
+    bench.wait(61_000);
+    let (next, state) = (Attempt(attempt.0 + 1), JournalState::Done);
+    let journal = JournalFacts { attempt: next, run: "r2".into(), state };
+    let facts = Box::new(bench.facts("a1", Some(hash), Some(journal)));
+    let (observer, _) = bench.running[0].clone();
+    bench.update(&observer, "a1", TaskState::Running, Some(&FromHost::Facts { facts }));
+    bench.wait(10_000);
+    assert_eq!((bench.guard().cluster.as_str(), bench.slot("a1")), ("7", None));
+    assert_eq!(bench.reason("a1"), "in sync");
+}
