@@ -9,7 +9,8 @@ use crate::mesos::v1::scheduler::{Call, Message};
 use crate::mesos::v1::{Blob, ExecutorId};
 use crate::observed::facts::JournalState;
 use crate::observed::fleet::Condition;
-use crate::words::{AgentId, Attempt, Generation, HostName, Run, Time};
+use crate::observed::tasks::Seen;
+use crate::words::{AgentId, Attempt, Generation, HostName, Run, TaskKind, Time};
 
 use super::host::Host;
 use super::launch::Launch;
@@ -111,6 +112,10 @@ pub(super) fn settle(
     // What failed for an older generation does not hold up this one.
     let progress = host.progress_in(generation);
     let waits = progress.is_some_and(|progress| progress.failed || progress.retry_at > now);
-    let can_begin = host.can_launch(now) && !host.is_left_in_peace(now) && !host.is_paused();
+    // Without its observer nobody knows how the last one ended.
+    let observed = host.tasks.tasks.get(&TaskKind::Observer);
+    let observed = observed.is_some_and(|observer| observer.seen == Seen::Running);
+    let can_begin =
+        observed && host.can_launch(now) && !host.is_left_in_peace(now) && !host.is_paused();
     if waits || !can_begin { Settle::Leave } else { Settle::Retry }
 }

@@ -3,8 +3,9 @@
 use calico_dcos::job::order::{Ending, FromHost, WIRE_VERSION};
 use calico_dcos::mesos::v1::TaskState;
 use calico_dcos::mesos::v1::scheduler::Event as MesosEvent;
+use calico_dcos::observed::facts::{JournalFacts, JournalState};
 use calico_dcos::store::keys::Key;
-use calico_dcos::words::{Attempt, SpecHash};
+use calico_dcos::words::{Attempt, SpecHash, TaskKind};
 
 use super::bench::{Bench, CLUSTER, attempt_of};
 
@@ -167,6 +168,30 @@ fn a_precondition_that_does_not_hold_blocks_the_host_and_nobody_else() {
     // Three times in vain is no failure, at `attempts: 2` and `maxFailures: 1`.
     assert_eq!(bench.reason("a1"), "in-progress");
     assert_ne!(bench.reason("a2"), "halted");
+}
+
+/// The change goes on without the executor, and another attempt for nothing could fail for what has
+/// nothing to do with this one.
+#[test]
+fn after_an_executor_died_its_host_is_heard_before_it_is_tried_again() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    let (observer, _) = bench.running[0].clone();
+    for task in [&observer, &task] {
+        bench.update(task, "a1", TaskState::Failed, None);
+    }
+    bench.wait(5_000);
+    bench.offer("a1");
+    let again = bench.launched();
+    let names: Vec<_> = again.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(names, [TaskKind::Observer.name()]);
+    bench.offer("a1");
+    assert_eq!(bench.launched(), []);
+    let journal = JournalFacts { attempt, run: "r1".into(), state: JournalState::Done };
+    let facts = Box::new(bench.facts("a1", Some(hash), Some(journal)));
+    let observer = &again[0].task_id;
+    bench.update(observer, "a1", TaskState::Running, Some(&FromHost::Facts { facts }));
+    assert_eq!(bench.slot("a1"), None);
 }
 
 #[test]
