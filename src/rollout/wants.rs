@@ -177,7 +177,7 @@ impl Controller {
             {
                 let since = host.slot().map_or(0, |slot| now.since(slot.attempt_since) / 1000);
                 hold.saturating_sub(since) / 2
-            } else if let Some(place) = self.places.of(name) {
+            } else if let Some(place) = self.places.of(name).filter(|_| self.waits_in_line(name)) {
                 // `reach` is two waves.
                 let seconds = place.saturating_sub(reach) as u64 * hold / reach as u64;
                 seconds.max(self.is_early(name, now).unwrap_or(0))
@@ -187,6 +187,11 @@ impl Controller {
             later.insert(name.clone(), seconds);
         }
         later
+    }
+
+    /// Places are those of a while ago: who has left the line since has none.
+    fn waits_in_line(&self, name: &HostName) -> bool {
+        self.hosts.get(name).is_some_and(|host| host.place().is_some())
     }
 }
 

@@ -156,6 +156,11 @@ impl Bench {
     /// A host with an observer, and the change of its calico/node launched.
     pub(crate) fn changing(&mut self, host: &str) -> (TaskId, Attempt, SpecHash) {
         self.observe(host);
+        self.ordered(host)
+    }
+
+    /// The change of its calico/node launched on a host that is observed.
+    pub(crate) fn ordered(&mut self, host: &str) -> (TaskId, Attempt, SpecHash) {
         self.offer(host);
         let task = self.launched().pop().expect("the change is launched");
         let job = job(&task);

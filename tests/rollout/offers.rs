@@ -1,5 +1,6 @@
 //! Offers that do not come, and those that come unasked.
 
+use calico_dcos::mesos::v1::TaskState;
 use calico_dcos::mesos::v1::scheduler::{Call, CallType};
 use calico_dcos::observed::fleet::{Part, Room, Share};
 use calico_dcos::rollout::event::Event;
@@ -118,4 +119,30 @@ fn point_32_revive_is_repeated_while_a_wanted_host_is_not_offered_and_not_too_of
     bench.wait_minutes(3);
     assert!(bench.subscriptions.last().is_some_and(|last| last.suppressed_roles.is_empty()));
     assert!((1..=3).contains(&bench.count(&CallType::Revive)));
+}
+
+#[test]
+fn what_is_offered_of_a_host_that_has_left_the_line_is_declined_for_an_hour() {
+    let hosts = ["a1", "a2", "a3", "a4", "a5"];
+    let mut bench = Bench::new(&hosts);
+    for host in hosts {
+        bench.observe(host);
+    }
+    for host in ["a1", "a2"] {
+        let (task, attempt, hash) = bench.ordered(host);
+        // While the slot is taken, whose turn comes later has its place counted.
+        bench.offer("a4");
+        bench.update(&task, host, TaskState::Starting, None);
+        bench.is_admitted(host, attempt);
+        bench.done(&task, host, attempt, hash);
+        bench.wait(1_000);
+    }
+    assert_eq!(bench.reason("a2"), "in sync");
+    bench.calls.clear();
+    bench.offer("a2");
+    let declined = bench.calls.iter().filter_map(|call| match call {
+        Call::Decline(decline) => Some(decline.filters.as_ref()?.refuse_seconds),
+        _ => None,
+    });
+    assert_eq!(declined.collect::<Vec<_>>(), [3600.0]);
 }
