@@ -123,6 +123,13 @@ pub(super) struct Sight {
 }
 
 impl Looking {
+    /// A way to ask Mesos, if it is to be asked.
+    pub(super) fn operator(&self) -> Result<Option<OperatorClient>, Failure> {
+        let Some(masters) = &self.mesos_master else { return Ok(None) };
+        let options = self.trust.options(masters)?;
+        OperatorClient::new(&options).map(Some).map_err(Failure::environment)
+    }
+
     /// Asks Mesos, if it is to be asked. A plan is good without it, so that what goes wrong is a
     /// warning.
     pub(super) async fn look(&self) -> Result<Sight, Failure> {

@@ -8,6 +8,7 @@ pub mod connection;
 mod control;
 mod demo;
 pub mod diff;
+mod doctor;
 pub mod edit;
 pub mod exit;
 mod explain;
@@ -69,6 +70,7 @@ enum Command {
     Export(export::Export),
     Simulate(simulate::Simulate),
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
     #[command(hide = true)]
     Sim(sim::Sim),
@@ -97,6 +99,7 @@ impl Command {
             Self::Export(export) => export.execute().await,
             Self::Simulate(simulate) => simulate.execute(),
             Self::Demo(demo) => demo.execute().await,
+            Self::Doctor(doctor) => doctor.execute().await,
             Self::Completions(completions) => completions.execute(),
             Self::Sim(sim) => sim.execute().await,
             Self::Node(node) => node.execute().await,

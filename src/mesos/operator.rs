@@ -1,6 +1,7 @@
 //! The operator client: the agents as the master sees them.
 
 use bytes::Bytes;
+use http::header::DATE;
 use serde::de::DeserializeOwned;
 
 use super::agents::agents_seen;
@@ -11,8 +12,9 @@ use super::http::{Http, Led, Options, not_json};
 use super::location::shown;
 use super::slaves::Slaves;
 use super::v1::operator::{Call, CallType, GetAgents, Response};
-use super::workload::Workload;
+use super::workload::{FrameworkSeen, Frameworks, Workload};
 use crate::observed::fleet::AgentSeen;
+use crate::words::Time;
 
 pub(super) const PATH: &str = "/api/v1";
 
@@ -71,6 +73,21 @@ impl OperatorClient {
             Response::GetVersion(answer) => Ok(answer.version),
             other => Err(unasked(&CallType::GetVersion, &other)),
         }
+    }
+
+    /// The frameworks that the master knows, those that have ended left out.
+    pub async fn frameworks(&self) -> Result<Vec<FrameworkSeen>, MesosError> {
+        let ask = Bytes::from_static(br#"{"type":"GET_FRAMEWORKS"}"#);
+        Ok(self.read::<Frameworks>(PATH, Some(&ask)).await?.seen())
+    }
+
+    /// The time of the leading master, to the second; nothing if it does not tell.
+    pub async fn date(&self) -> Result<Option<Time>, MesosError> {
+        let ask = Bytes::from_static(br#"{"type":"GET_VERSION"}"#);
+        let Led { answer, .. } = self.http.ask_leader(PATH, Some(&ask)).await?;
+        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        Ok(date.and_then(|date| u64::try_from(date.timestamp().as_millisecond()).ok()).map(Time))
     }
 
     /// What the leading master can do. One that does not let us ask is taken for a new one; one

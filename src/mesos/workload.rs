@@ -76,6 +76,24 @@ struct FrameworkList {
     frameworks: Vec<Framework>,
 }
 
+/// A framework that the master knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkSeen {
+    /// Its ID.
+    pub id: String,
+    /// Its name, which need not be its own alone.
+    pub name: String,
+}
+
+impl Frameworks {
+    pub(super) fn seen(self) -> Vec<FrameworkSeen> {
+        let infos = self.get_frameworks.frameworks.into_iter().map(|one| one.framework_info);
+        infos
+            .filter_map(|info| Some(FrameworkSeen { id: info.id?.value, name: info.name }))
+            .collect()
+    }
+}
+
 #[derive(Deserialize)]
 struct Framework {
     framework_info: Info,

@@ -12,6 +12,16 @@ use super::in_one_line;
 use crate::plan::members::Member;
 
 impl EtcdStore {
+    /// The version of the member that answers first, such as `3.4.23`.
+    ///
+    /// # Errors
+    ///
+    /// None answers.
+    pub async fn version(&self) -> Result<String, StoreError> {
+        let mut maintenance = self.client().maintenance_client();
+        Ok(self.answer(maintenance.status()).await?.version().to_owned())
+    }
+
     /// The members, each asked for its state at the addresses that it tells clients, all at once.
     /// Names are looked up; one that has no address is left to be compared by its name.
     ///

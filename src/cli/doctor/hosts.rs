@@ -1,0 +1,89 @@
+//! What is wrong with documents, controllers and hosts, as etcd has them.
+
+use std::collections::BTreeMap;
+
+use super::Finding;
+use crate::clock;
+use crate::plan::reason::Reason;
+use crate::store::{EtcdStore, Space, in_one_line};
+use crate::surface::state::State;
+use crate::surface::text::{count, first_names};
+use crate::surface::view::{View, ViewError};
+use crate::words::HostName;
+
+/// Looks at what is in etcd.
+pub(super) async fn look(store: &EtcdStore) -> Vec<Finding> {
+    let now = clock::now();
+    let state = match store.list(Space::All).await {
+        Ok(snapshot) => State::of(&snapshot, now),
+        Err(error) => return vec![Finding::problem("etcd", in_one_line(&error))],
+    };
+    let mut findings = vec![match &state.leader {
+        Some(leader) => Finding::good("controller", format!("{} leads", leader.name)),
+        None => Finding::notice("controller", "no controller leads")
+            .advice("start one with `calico-dcos run`; its log says what it waits for"),
+    }];
+    findings.extend(state.unreadable.iter().map(|key| {
+        Finding::problem("controller", format!("the record {key} cannot be read"))
+            .advice("a newer version may have written it; nothing starts until it is mended")
+    }));
+    match View::new(state, Vec::new(), now) {
+        Ok(view) => findings.extend(documents(&view).into_iter().chain(hosts(&view))),
+        Err(ViewError::NoDocuments) => findings.push(
+            Finding::notice("documents", "there is no Cluster document")
+                .advice("begin with desired-state/minimal.yaml: `calico-dcos apply -f FILE`"),
+        ),
+        Err(ViewError::Refused(_)) => findings.push(refused()),
+    }
+    findings
+}
+
+fn refused() -> Finding {
+    Finding::problem("documents", "the documents in etcd are not valid, and change nothing")
+        .advice("`calico-dcos get | calico-dcos validate -` shows each finding in its place")
+}
+
+fn documents(view: &View) -> Vec<Finding> {
+    if view.refused.is_some() {
+        return vec![refused()];
+    }
+    let generation = view.generation();
+    let mut findings =
+        vec![Finding::good("documents", format!("they are valid, generation {generation}"))];
+    let warnings = view.warnings();
+    findings.extend(warnings.into_iter().map(|warning| Finding::notice("documents", warning)));
+    findings
+}
+
+/// What keeps hosts from being in sync that somebody has to see to, equal ones together.
+fn hosts(view: &View) -> Vec<Finding> {
+    let plan = view.plan();
+    let mut groups: BTreeMap<(&str, String), Vec<&HostName>> = BTreeMap::new();
+    for host in &plan.hosts {
+        let Some(reason) = &host.reason else { continue };
+        if matters(reason) {
+            groups.entry((reason.code(), reason.to_string())).or_default().push(host.name);
+        }
+    }
+    let sync = format!("{} of {} in sync", plan.summary.in_sync, count(plan.summary.hosts, "host"));
+    let mut findings = vec![Finding::good("hosts", sync)];
+    findings.extend(groups.into_iter().map(|((code, why), names)| {
+        let finding = Finding::notice("hosts", format!("{code}: {} ({why})", first_names(&names)));
+        match code {
+            "failed" => finding.advice("mend what it names there, then `calico-dcos retry HOST`"),
+            _ => finding,
+        }
+    }));
+    findings
+}
+
+fn matters(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Blocked { .. }
+            | Reason::Failed { .. }
+            | Reason::Unknown { .. }
+            | Reason::Unreachable { .. }
+            | Reason::Halted { .. }
+    )
+}
