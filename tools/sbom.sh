@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Writes to standard output what is linked into the programme, as CycloneDX 1.5 (JSON): each crate
-# with version, licence, digest and place. From Cargo.lock and what cargo knows of it, without the
-# network; the same input gives the same bytes.
+# Writes to standard output what the programme is built from, as CycloneDX 1.5 (JSON): each crate,
+# also those that run while it is built, with version, licence and digest. From Cargo.lock and what
+# cargo knows of it, without the network; the same input gives the same bytes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
