@@ -13,7 +13,7 @@ use calico_dcos::clock;
 use calico_dcos::desired::{Source, read};
 use calico_dcos::sim::mesos::http::SimServer;
 use calico_dcos::sim::town::Town;
-use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Txn};
+use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Outcome, Txn};
 use calico_dcos::words::SpecHash;
 use futures_util::StreamExt;
 use http::StatusCode;
@@ -52,7 +52,8 @@ impl Site {
         let etcd = Etcd::start();
         let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
         let store = EtcdStore::connect(&options).await.unwrap();
-        store.txn(&Txn::new().put(Key::DesiredCluster, CLUSTER)).await.unwrap();
+        let written = store.txn(&Txn::new().put(Key::DesiredCluster, CLUSTER)).await.unwrap();
+        assert!(matches!(written, Outcome::Committed(_)), "{written:?}");
         let dir = tempfile::tempdir().unwrap();
         let mut token = std::fs::File::options();
         let token = token.write(true).create(true).mode(0o600).open(dir.path().join("token"));
@@ -177,6 +178,10 @@ impl Controller {
         tokio::time::timeout(PATIENCE, listening).await.expect("it is told")
     }
 
+    async fn until_any(&self) -> Value {
+        self.until(|data| !data.is_null()).await
+    }
+
     async fn until_done(&self) {
         self.until(|data| data["status"] == "done").await;
     }
@@ -204,6 +209,176 @@ impl Controller {
         };
         tokio::time::timeout(PATIENCE, leads).await.expect("it leads");
     }
+}
+
+/// Whether an answer is what the document says of it, by a checker that was not written here.
+struct Described(Value);
+
+impl Described {
+    async fn by(controller: &Controller) -> Self {
+        let document = controller.json("/api/v1/openapi.json").await;
+        assert_eq!(document["openapi"], "3.1.0");
+        Self(document)
+    }
+
+    fn check(&self, schema: &Value, answer: &Value, what: &str) {
+        let mut schema = schema.clone();
+        schema["components"] = self.0["components"].clone();
+        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        compiler.set_default_draft(boon::Draft::V2020_12);
+        compiler.add_resource("http://api.example/schema", schema).unwrap();
+        let compiled = compiler.compile("http://api.example/schema", &mut schemas).unwrap();
+        if let Err(wrong) = schemas.validate(answer, compiled) {
+            panic!("{what}: {wrong:#}\n{answer:#}");
+        }
+    }
+
+    fn of(&self, path: &str, method: &str, status: &str, form: &str) -> &Value {
+        let schema = &self.0["paths"][path][method]["responses"][status]["content"][form]["schema"];
+        assert!(schema.is_object(), "{path} {method} {status} is not described");
+        schema
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_answers_as_its_own_document_says() {
+    let site = Site::start().await;
+    let controller = site.run("one", true);
+    let described = Described::by(&controller).await;
+    // Also while there is something to say of slots and steps.
+    controller.until(|data| data["slotsHeld"] != 0 || data["status"] == "done").await;
+    for ready in ["work", "done"] {
+        for (path, asked) in [
+            ("/health", "/health"),
+            ("/ready", "/ready"),
+            ("/api/v1/status", "/api/v1/status"),
+            ("/api/v1/plan", "/api/v1/plan"),
+            ("/api/v1/hosts", "/api/v1/hosts"),
+            ("/api/v1/hosts/{host}", "/api/v1/hosts/a1"),
+            ("/api/v1/history", "/api/v1/history"),
+        ] {
+            let answer = controller.json(asked).await;
+            let schema = described.of(path, "get", "200", "application/json");
+            described.check(schema, &answer, &format!("{asked} ({ready})"));
+        }
+        controller.until_done().await;
+    }
+    let event = controller.until_any().await;
+    let schema = described.of("/api/v1/events", "get", "200", "text/event-stream");
+    described.check(schema, &event, "an event");
+    let problem: Value = controller.get("/api/v1/hosts/x").await.json().await.unwrap();
+    let schema = described.of("/api/v1/hosts/{host}", "get", "404", "application/problem+json");
+    described.check(schema, &problem, "a problem");
+    let request = json!({"who": "alice", "host": "a1"});
+    let form = &described.0["paths"]["/api/v1/pause"]["post"]["requestBody"]["content"];
+    described.check(&form["application/json"]["schema"], &request, "a request");
+    let response = controller.ask("pause", Some(TOKEN), request.to_string()).await;
+    let schema = described.of("/api/v1/pause", "post", "200", "application/json");
+    described.check(schema, &response.json().await.unwrap(), "what was done");
+    for path in described.0["paths"].as_object().unwrap().keys() {
+        assert!(
+            README.contains(
+                path.split('{').next().unwrap().trim_end_matches('/').rsplit('/').next().unwrap()
+            ),
+            "{path}"
+        );
+    }
+}
+
+const README: &str = include_str!("../README.md");
+
+/// The names of the metrics that README documents.
+fn documented() -> Vec<String> {
+    let words = README.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let names = words.filter(|word| word.starts_with("calico_dcos_")).map(str::to_owned);
+    names.collect::<std::collections::BTreeSet<String>>().into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_documented_and_every_documented_one_is_there() {
+    let site = Site::start().await;
+    let controller = site.run("one", false);
+    controller.until_done().await;
+    let led = controller.until_heard("/api/v1/hosts").await;
+    assert_eq!(led["total"], 5);
+    let response = controller.get("/metrics").await;
+    let form = response.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(form.starts_with("application/openmetrics-text; version=1.0.0"), "{form}");
+    let text = response.text().await.unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for line in [
+        "calico_dcos_leads 1.0",
+        "calico_dcos_stuck 0.0",
+        "calico_dcos_subscribed 1.0",
+        "calico_dcos_hosts{reason=\"in-sync\"} 5.0",
+        "calico_dcos_hosts{reason=\"failed\"} 0.0",
+        "calico_dcos_rollout{standing=\"done\"} 1.0",
+        "calico_dcos_slots 3.0",
+        "calico_dcos_tasks_launched_total{kind=\"observer\"} 5",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let families: Vec<&str> = families.collect();
+    let documented = documented();
+    // Without a holder there is nothing to tell.
+    for name in documented.iter().filter(|name| *name != "calico_dcos_slot_age_seconds") {
+        let family = name.strip_suffix("_total").unwrap_or(name);
+        assert!(families.contains(&family), "{name} is documented and absent: {families:?}");
+    }
+    for family in families {
+        let counted = format!("{family}_total");
+        let known = documented.iter().any(|name| name == family || *name == counted);
+        assert!(known, "{family} is not documented in README");
+    }
+    let alerts = include_str!("../examples/alerts.yaml");
+    let words = alerts.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    for used in words.filter(|word| word.starts_with("calico_dcos_")) {
+        assert!(
+            documented.iter().any(|name| name == used),
+            "{used} is in the alerts and nowhere else"
+        );
+    }
+}
+
+/// Debian's promtool, which `tools/promtool.sh` brings.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: it takes Prometheus' promtool, which only test-full brings"]
+async fn long_promtool_takes_the_metrics_and_the_alerts() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let promtool = root.join("target/tools/bin/promtool");
+    assert!(promtool.exists(), "there is no promtool; run tools/promtool.sh");
+    let rules = Command::new(&promtool)
+        .args(["check", "rules"])
+        .arg(root.join("examples/alerts.yaml"))
+        .output()
+        .unwrap();
+    assert!(rules.status.success(), "{}", String::from_utf8_lossy(&rules.stderr));
+    let site = Site::start().await;
+    let controller = site.run("one", false);
+    controller.until_done().await;
+    let text = controller.get("/metrics").await.text().await.unwrap();
+    // promtool reads Prometheus' older format, which knows neither units nor an end, and wants counters to be
+    // described under the names of their samples.
+    let older: String = text
+        .lines()
+        .filter(|line| !line.starts_with("# UNIT") && !line.starts_with("# EOF"))
+        .map(|line| match line.strip_prefix("# ") {
+            Some(about) if about.contains("calico_dcos_tasks_launched ") => {
+                format!("# {}\n", about.replace("tasks_launched ", "tasks_launched_total "))
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let mut check = Command::new(&promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut check.stdin.take().unwrap(), older.as_bytes()).unwrap();
+    let said = check.wait_with_output().unwrap();
+    assert!(said.status.success(), "{}\n{older}", String::from_utf8_lossy(&said.stderr));
 }
 
 /// Reports of the same revision, without the time.
@@ -334,6 +509,65 @@ async fn a_standby_is_for_reading_and_names_the_leader_and_takes_over_its_page()
         standby.done("pause", json!({"host": "a1"})).await.split('.').next(),
         Some("Nothing new starts for host `a1`")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_get_pages_that_load_nothing_from_elsewhere() {
+    let site = Site::start().await;
+    let controller = site.run("one", true);
+    controller.until_done().await;
+    for (path, words) in [
+        ("/", "1 to 5 of 5 hosts"),
+        ("/?search=a4", "1 to 1 of 1 host<"),
+        ("/plan", "every host is as declared"),
+        ("/history", "generation 1 done"),
+        ("/hosts/a4", "as declared"),
+    ] {
+        let response = controller.get(path).await;
+        let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let form = response.headers()["content-type"].to_str().unwrap().to_owned();
+        assert_eq!((response.status().as_u16(), form.as_str()), (200, "text/html; charset=utf-8"));
+        let page = response.text().await.unwrap();
+        assert!(page.contains(words), "{path}: {page}");
+        assert!(!page.contains("src=\"http") && !page.contains("style="), "{page}");
+    }
+    for (path, form) in [("/assets/style.css", "text/css"), ("/assets/page.js", "text/javascript")]
+    {
+        let response = controller.get(path).await;
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with(form));
+        assert!(!response.text().await.unwrap().contains("http"), "{path} loads nothing");
+    }
+    let response = controller.get("/hosts/%3Cb%3E").await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let page = response.text().await.unwrap();
+    assert!(page.contains("there is no host `&#60;b&#62;`"), "{page}");
+}
+
+/// Slow clients and many listeners.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: a thousand connections"]
+async fn long_a_thousand_who_listen_and_clients_that_say_nothing_hold_up_nothing() {
+    let site = Site::start().await;
+    let controller = site.run("one", true);
+    let mut open = Vec::new();
+    for _ in 0..1_024 {
+        let response = controller.get("/api/v1/events").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        open.push(response);
+    }
+    let response = controller.get("/api/v1/events").await;
+    Controller::refused(response, 503, "too many listen").await;
+    let address = controller.url.strip_prefix("http://").unwrap();
+    let silent: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let done = async {
+        while controller.json("/api/v1/status").await["status"] != "done" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, done).await.expect("the rollout goes on");
+    assert_eq!(controller.json("/health").await["healthy"], true);
+    drop((open, silent));
 }
 
 #[tokio::test(flavor = "multi_thread")]

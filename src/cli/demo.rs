@@ -99,6 +99,15 @@ pub(super) struct Demo {
     #[arg(long)]
     advertise: bool,
 
+    /// Where the page of the controller is [default: a free port of this machine]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:0",
+        hide_default_value = true
+    )]
+    listen: SocketAddr,
+
     /// Where the simulated Mesos listens [default: a free port of this machine]
     #[arg(
         long,
@@ -258,11 +267,21 @@ impl Demo {
         let mesos =
             SimServer::start(self.mesos_listen, town).await.map_err(Failure::environment)?;
         let etcd = Etcd::start(dir, PREFIX).await?;
+        let page = process::page_address(self.listen).map_err(|error| {
+            let text = format!("cannot listen on {}: {error}; give another --listen", self.listen);
+            Failure::environment(text)
+        })?;
+        let token = dir.join("token");
+        process::write_token(&token).map_err(|error| {
+            Failure::environment(format!("cannot write the token for the page: {error}"))
+        })?;
         let launch = Launch {
             etcd: etcd.endpoint.clone(),
             prefix: PREFIX.to_owned(),
             mesos: mesos.address(),
             log: dir.join("controller.log"),
+            page,
+            token,
         };
         let mut stage = Stage::new(etcd, mesos, launch, (hosts, limit));
         stage.documents.clone_from(&play.documents);
@@ -278,11 +297,13 @@ impl Demo {
         let text = format!(
             "  etcd        {etcd}\n  \
                Mesos       http://{mesos}, simulated, version {}, {hosts} hosts\n  \
-               controller  process {}, its log {}\n\n  \
+               controller  process {}, its log {}\n  \
+               page        http://{}/\n\n  \
              The documents are in etcd with `paused: true`: so far each host only says what is there.",
             play.scenario.mesos.version.0,
             stage.controllers.first().map_or(0, process::Process::id),
             stage.launch.log.display(),
+            stage.launch.page,
         );
         stage.progress.say(&text);
         Ok(stage)
@@ -315,8 +336,12 @@ impl Demo {
                 "  export CALICO_DCOS_ETCD_ENDPOINTS={}\n  \
                  calico-dcos status\n  calico-dcos diff\n  \
                  calico-dcos edit          # change the image, watch with `status --watch`\n  \
-                 calico-dcos export -o cluster.json\n\n  Ctrl-C takes all of it down again.",
-                stage.launch.etcd
+                 calico-dcos export -o cluster.json\n\n  \
+                 The page is at http://{}/, its token in {}\n\n  \
+                 Ctrl-C takes all of it down again.",
+                stage.launch.etcd,
+                stage.launch.page,
+                stage.launch.token.display()
             )
         } else {
             "  calico-dcos demo --keep                 stay, and try diff, edit and status on it\n  \

@@ -320,7 +320,9 @@ impl Term {
         let Call::Accept(accept) = call else { return };
         for operation in &accept.operations {
             if let Operation::Launch(tasks) = operation {
-                tasks.iter().for_each(|task| self.pulse.launched(&task.name));
+                for task in tasks {
+                    self.pulse.launched(&task.name);
+                }
             }
         }
     }

@@ -7,6 +7,7 @@
 //! - `plan`, `status`, `hosts`, `history`: the same for programs; the types are the contract.
 //! - `ask`, `entry`: what operators ask for, and that it is written down who did.
 //! - `group`: hosts that need the same.
+//! - `sentence`: parts of a plan in words.
 //! - `text`: numbers, names and times for people.
 
 pub(crate) mod ask;
@@ -16,6 +17,7 @@ pub mod history;
 pub mod hosts;
 pub mod known;
 pub mod plan;
+pub(crate) mod sentence;
 pub mod state;
 pub mod status;
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub(crate) struct SlotReport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WaitingHost")]
 pub(crate) struct HostReport {
     pub(crate) name: HostName,
     /// What the master says of its agent.

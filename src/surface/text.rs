@@ -56,6 +56,12 @@ pub(crate) fn ago(then: Time, now: Time) -> String {
     }
 }
 
+/// `2026-11-23 01:02:03Z`.
+pub(crate) fn clock(at: Time) -> String {
+    let ms = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    ms.map_or_else(String::new, |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

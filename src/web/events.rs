@@ -100,7 +100,7 @@ async fn tell_changes(
 }
 
 async fn glance(board: &Board) -> Result<Arc<str>, Problem> {
-    let glance = board.answer(|shown, view, plan| Glance::of(shown, view, plan)).await?;
+    let glance = board.answer(Glance::of).await?;
     // A report with text keys serialises.
     Ok(serde_json::to_string(&glance).unwrap_or_default().into())
 }

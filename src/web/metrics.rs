@@ -1,4 +1,4 @@
-//! Metrics for Prometheus, in the OpenMetrics format: README names each of them. What is in etcd is the same on every
+//! Metrics for Prometheus, in the `OpenMetrics` format: README names each of them. What is in etcd is the same on every
 //! process; what only the leader knows is absent on the others.
 
 use std::sync::atomic::AtomicU64;
@@ -20,7 +20,7 @@ use crate::plan::reason::CODES;
 use crate::surface::hosts::IN_SYNC;
 use crate::surface::status::Standing;
 use crate::surface::view::View;
-use crate::words::Time;
+use crate::words::{Component, Time};
 
 /// A number that goes up and down.
 type Number = Gauge<f64, AtomicU64>;
@@ -30,7 +30,7 @@ type Numbers = Family<Vec<(&'static str, String)>, Number>;
 
 /// `/metrics`
 pub(super) async fn metrics(State(site): Shared) -> Result<Response, Problem> {
-    let seen = site.board.answer(|shown, view, plan| of_cluster(shown, view, plan)).await;
+    let seen = site.board.answer(of_cluster).await;
     // Without etcd, or without documents, the rest is told all the same.
     let mut registry = seen.unwrap_or_else(|_| Registry::with_prefix("calico_dcos"));
     of_process(&site, &mut registry);
@@ -96,18 +96,14 @@ fn of_cluster(shown: &Shown, view: &View, plan: &Plan<'_>) -> Registry {
             IN_SYNC => summary.in_sync,
             reason => summary.reasons.get(reason).copied().unwrap_or(0),
         };
-        hosts.get_or_create(&vec![("reason", (*reason).to_owned())]).set(float(number));
+        hosts.get_or_create(&vec![("reason", (*reason).to_owned())]).set(float(number as u64));
     }
     registry.register("hosts", "Hosts by why they do not move, or in-sync", hosts);
     for (name, help, number) in [
-        ("slots", "Slots that there are", summary.slots),
-        ("slots_held", "Slots that are held", summary.slots_held),
-        ("max_unavailable", "Hosts down at which nothing starts", summary.max_unavailable),
-        (
-            "containers_to_stop",
-            "Containers that planned restarts stop",
-            summary.containers as usize,
-        ),
+        ("slots", "Slots that there are", summary.slots as u64),
+        ("slots_held", "Slots that are held", summary.slots_held as u64),
+        ("max_unavailable", "Hosts down at which nothing starts", summary.max_unavailable as u64),
+        ("containers_to_stop", "Containers that planned restarts stop", summary.containers),
     ] {
         registry.register(name, help, number_of(float(number)));
     }
@@ -125,13 +121,14 @@ fn of_cluster(shown: &Shown, view: &View, plan: &Plan<'_>) -> Registry {
         held,
     );
     let restarts = Numbers::default();
-    for (component, number) in &summary.restarts {
+    for component in Component::ALL {
         let labels = vec![("component", component.name().to_owned())];
-        restarts.get_or_create(&labels).set(float(*number));
+        let number = summary.restarts.get(&component).copied().unwrap_or(0);
+        restarts.get_or_create(&labels).set(float(number as u64));
     }
     registry.register("restarts_planned", "Restarts that the plan has, by service", restarts);
-    let help = "How long the rollout is expected to take yet";
-    seconds(registry, "estimate", help, float(summary.estimate_seconds as usize));
+    let expected = float(summary.estimate_seconds);
+    seconds(registry, "estimate", "How long the rollout is expected to take yet", expected);
     all
 }
 
@@ -140,7 +137,7 @@ fn documents(registry: &mut Registry, view: &View) {
     registry.register("documents_refused", "Whether those in etcd are not good (1)", refused);
     let in_force = flag(view.documents_in_force());
     registry.register("documents_in_force", "Whether those in etcd are in force (1)", in_force);
-    let generation = number_of(float(view.generation().0 as usize));
+    let generation = number_of(float(view.generation().0));
     registry.register(
         "generation",
         "The generation that is in force; 0 before the first",
@@ -171,6 +168,6 @@ fn one(is: bool) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn float(number: usize) -> f64 {
+fn float(number: u64) -> f64 {
     number as f64
 }

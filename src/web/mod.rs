@@ -5,11 +5,13 @@
 //! - here: who starts it, and which path is answered by what.
 //! - `server`: connections, and how many and how slow they may be.
 //! - `board`: what is known, and one view of it that all readers share.
+//! - `page`: for people.
 //! - `api`, `health`: answers for programs.
 //! - `events`: that something has changed, as it happens.
 //! - `control`, `token`: what people ask for, and that they may.
 //! - `metrics`: numbers for Prometheus.
 //! - `artifact`: this program's own file, for hosts.
+//! - `openapi`: what there is to ask, for programs.
 //! - `problem`: every refusal, as RFC 9457 says.
 //!
 //! Leaders and standbys show the same; what only the leader knows (when hosts were last heard of) is absent
@@ -22,6 +24,8 @@ mod control;
 mod events;
 mod health;
 mod metrics;
+mod openapi;
+mod page;
 mod problem;
 mod query;
 mod server;
@@ -97,7 +101,7 @@ fn router(site: Arc<Site>) -> Router {
     };
     control::ALL
         .iter()
-        .fold(Router::new(), control)
+        .fold(page::routes(Router::new()), control)
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/api/v1/status", get(api::status))
@@ -105,6 +109,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/hosts", get(api::hosts))
         .route("/api/v1/hosts/{host}", get(api::host))
         .route("/api/v1/history", get(api::history))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/api/v1/events", get(events::events))
         .route("/metrics", get(metrics::metrics))
         .route("/artifact/{digest}/calico-dcos", get(artifact::artifact))

@@ -100,6 +100,16 @@ impl Problem {
         }
     }
 
+    /// The kind in words.
+    pub(super) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// The sentence.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The status code of the answer.
     pub(super) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

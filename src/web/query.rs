@@ -43,10 +43,14 @@ impl HostsQuery {
         })
     }
 
+    /// How many to leave out.
+    pub(super) fn offset(&self) -> Result<usize, Problem> {
+        number("offset", self.offset.as_ref(), 0)
+    }
+
     /// How many to leave out, and how many to show after them.
     pub(super) fn range(&self) -> Result<(usize, usize), Problem> {
-        let offset = number("offset", self.offset.as_ref(), 0)?;
-        Ok((offset, number("limit", self.limit.as_ref(), SOME)?.min(MOST)))
+        Ok((self.offset()?, number("limit", self.limit.as_ref(), SOME)?.min(MOST)))
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -155,6 +156,10 @@ pub(super) struct Launch {
     pub(super) prefix: String,
     pub(super) mesos: SocketAddr,
     pub(super) log: PathBuf,
+    /// Where the page is, of one of them if there are several.
+    pub(super) page: SocketAddr,
+    /// A file with the token for the page.
+    pub(super) token: PathBuf,
 }
 
 impl Launch {
@@ -172,10 +177,34 @@ impl Launch {
             .args(["run", "--etcd-endpoints", &self.etcd, "--etcd-prefix", &self.prefix])
             .args(["--allow-open-etcd", "--lease-seconds", "5"])
             .args(["--mesos-master", &format!("http://{}", self.mesos)])
+            .args(["--listen", &self.free_page().to_string(), "--token-file"])
+            .arg(&self.token)
             // Nobody fetches it: the hosts are models.
             .args(["--artifact-url", "http://demo.invalid/calico-dcos"]);
         Process::start(&mut command, &self.log).map_err(failed)
     }
+
+    /// The address of the page, or any other while another controller serves it.
+    fn free_page(&self) -> SocketAddr {
+        let taken = TcpListener::bind(self.page).is_err();
+        if taken { SocketAddr::new(self.page.ip(), 0) } else { self.page }
+    }
+}
+
+/// The address that was asked for, with a free port if any will do.
+pub(super) fn page_address(asked: SocketAddr) -> io::Result<SocketAddr> {
+    if asked.port() != 0 {
+        return Ok(asked);
+    }
+    TcpListener::bind(asked)?.local_addr()
+}
+
+/// A token that nobody guesses, in a file that nobody else reads.
+pub(super) fn write_token(path: &Path) -> io::Result<()> {
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    let mut file =
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(token.as_bytes())
 }
 
 fn is_ours(variable: &OsStr) -> bool {

@@ -18,7 +18,7 @@ use crate::surface::plan::PlanReport;
 use crate::surface::state::State;
 use crate::surface::view::{View, ViewError};
 
-pub(super) use text::{census, colour, text};
+pub(super) use text::{colour, text};
 
 const EXAMPLES: &str = "\
 Examples:

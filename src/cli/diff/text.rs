@@ -7,12 +7,12 @@ use super::super::format::{
 };
 use crate::plan::gate::{Phase, explain};
 use crate::plan::reason::Reason;
-use crate::plan::step::{Action, Disruption};
+use crate::plan::step::Disruption;
 use crate::plan::summary::{ASSUMED_RESTART_SECONDS, Summary};
 use crate::plan::{HostPlan, Plan, totals};
 use crate::surface::group::{Group, VersionedStep, Wait, containers, groups, owners};
+use crate::surface::sentence::{becomes, census, restarts, stops};
 use crate::surface::view::{Basis, View};
-use crate::words::Component;
 
 /// Names wider than this do not move the column after them.
 const WIDEST: usize = 40;
@@ -237,44 +237,6 @@ impl Page<'_> {
     }
 }
 
-/// What it becomes, and from what where that says something.
-fn becomes(step: &VersionedStep<'_>) -> String {
-    let VersionedStep { step, from, to } = step;
-    match (step.action, *from, to.as_deref()) {
-        (Action::Remove, from, _) => from.unwrap_or_default().to_owned(),
-        (Action::Change, Some(from), Some(to)) if from == to => format!("{to}, other settings"),
-        (Action::Change, Some(from), Some(to)) => format!("{from} → {to}"),
-        // Somebody else's, which makes place. Docker and the agent stay what they are.
-        (Action::Install, Some(from), Some(to))
-            if step.disruption.takes_slot()
-                && !matches!(step.component, Component::Docker | Component::MesosAgent) =>
-        {
-            format!("{from} → {to}")
-        }
-        (_, _, to) => to.unwrap_or_default().to_owned(),
-    }
-}
-
-/// What stops meanwhile on each host of a group; nothing if nothing does.
-fn stops(disruption: Disruption, group: &Group<'_, '_>) -> String {
-    let what = match disruption {
-        Disruption::None => return String::new(),
-        Disruption::ReloadDocker => "reloads Docker, nothing stops",
-        Disruption::ReplaceProxy => "the proxy is away for a moment",
-        Disruption::RestartDocker => "restarts Docker",
-        Disruption::RestartAgent => "restarts the Mesos agent",
-        Disruption::ReplaceNode => "routing pauses for a moment",
-        Disruption::ReplaceLibnetwork => "new Docker networks wait for a moment",
-    };
-    let each = if group.len() > 1 { " on each" } else { "" };
-    match group.containers(disruption) {
-        (_, 0) => what.to_owned(),
-        (1, 1) => format!("{what}, 1 container stops{each}"),
-        (least, most) if least == most => format!("{what}, {most} containers stop{each}"),
-        (least, most) => format!("{what}, {least}–{most} containers stop{each}"),
-    }
-}
-
 /// The colour of a reason, by its code.
 pub(in crate::cli) fn colour(code: &str) -> anstyle::Style {
     match code {
@@ -283,42 +245,6 @@ pub(in crate::cli) fn colour(code: &str) -> anstyle::Style {
         "backing-off" | "unknown" | "too-many-unavailable" | "insufficient-resources" => YELLOW,
         _ => CYAN,
     }
-}
-
-/// `40 hosts: 2 in sync, 35 to change, 3 unknown`.
-pub(in crate::cli) fn census(summary: &Summary) -> String {
-    let parts = [
-        (summary.in_sync, "in sync"),
-        (summary.to_change, "to change"),
-        (summary.blocked, "blocked"),
-        (summary.failed, "failed"),
-        (summary.unreachable, "unreachable"),
-        (summary.unknown, "unknown"),
-        (summary.excluded, "excluded"),
-    ];
-    let parts: Vec<String> = parts
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{} {word}", grouped(number as u64)))
-        .collect();
-    let hosts = count(summary.hosts, "host");
-    if parts.is_empty() { hosts } else { format!("{hosts}: {}", parts.join(", ")) }
-}
-
-fn restarts(summary: &Summary) -> String {
-    let by_service: Vec<String> = summary
-        .restarts
-        .iter()
-        .map(|(service, number)| format!("{service} {}", grouped(*number as u64)))
-        .collect();
-    if by_service.is_empty() {
-        return "none".to_owned();
-    }
-    let containers = match summary.containers {
-        0 => String::new(),
-        number => format!(" · {} containers stop", grouped(number)),
-    };
-    format!("{}{containers}", by_service.join(", "))
 }
 
 fn explained_down(limit: crate::desired::Limit, registered: usize, summary: &Summary) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::super::diff::{census, colour};
+use super::super::diff::colour;
 use super::super::format::{
     BOLD, CYAN, DIM, GREEN, RED, YELLOW, ago, count, duration, first_names, grouped,
 };
@@ -12,6 +12,7 @@ use crate::plan::gate::Phase;
 use crate::plan::{HostPlan, Plan};
 use crate::rollout::records::Stage;
 use crate::surface::group::rank;
+use crate::surface::sentence::census;
 use crate::surface::status::{Standing, ages};
 use crate::surface::view::View;
 use crate::words::HostName;

@@ -1,0 +1,82 @@
+//! A plan's parts in words, without the colours of a terminal.
+
+use super::group::{Group, VersionedStep};
+use super::text::{count, grouped};
+use crate::plan::step::{Action, Disruption};
+use crate::plan::summary::Summary;
+use crate::words::Component;
+
+/// What it becomes, and from what where that says something.
+pub(crate) fn becomes(step: &VersionedStep<'_>) -> String {
+    let VersionedStep { step, from, to } = step;
+    match (step.action, *from, to.as_deref()) {
+        (Action::Remove, from, _) => from.unwrap_or_default().to_owned(),
+        (Action::Change, Some(from), Some(to)) if from == to => format!("{to}, other settings"),
+        (Action::Change, Some(from), Some(to)) => format!("{from} → {to}"),
+        // Somebody else's, which makes place. Docker and the agent stay what they are.
+        (Action::Install, Some(from), Some(to))
+            if step.disruption.takes_slot()
+                && !matches!(step.component, Component::Docker | Component::MesosAgent) =>
+        {
+            format!("{from} → {to}")
+        }
+        (_, _, to) => to.unwrap_or_default().to_owned(),
+    }
+}
+
+/// What stops meanwhile on each host of a group; nothing if nothing does.
+pub(crate) fn stops(disruption: Disruption, group: &Group<'_, '_>) -> String {
+    let what = match disruption {
+        Disruption::None => return String::new(),
+        Disruption::ReloadDocker => "reloads Docker, nothing stops",
+        Disruption::ReplaceProxy => "the proxy is away for a moment",
+        Disruption::RestartDocker => "restarts Docker",
+        Disruption::RestartAgent => "restarts the Mesos agent",
+        Disruption::ReplaceNode => "routing pauses for a moment",
+        Disruption::ReplaceLibnetwork => "new Docker networks wait for a moment",
+    };
+    let each = if group.len() > 1 { " on each" } else { "" };
+    match group.containers(disruption) {
+        (_, 0) => what.to_owned(),
+        (1, 1) => format!("{what}, 1 container stops{each}"),
+        (least, most) if least == most => format!("{what}, {most} containers stop{each}"),
+        (least, most) => format!("{what}, {least}–{most} containers stop{each}"),
+    }
+}
+
+/// `40 hosts: 2 in sync, 35 to change, 3 unknown`.
+pub(crate) fn census(summary: &Summary) -> String {
+    let parts = [
+        (summary.in_sync, "in sync"),
+        (summary.to_change, "to change"),
+        (summary.blocked, "blocked"),
+        (summary.failed, "failed"),
+        (summary.unreachable, "unreachable"),
+        (summary.unknown, "unknown"),
+        (summary.excluded, "excluded"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{} {word}", grouped(number as u64)))
+        .collect();
+    let hosts = count(summary.hosts, "host");
+    if parts.is_empty() { hosts } else { format!("{hosts}: {}", parts.join(", ")) }
+}
+
+/// `docker 20, mesosAgent 20 · 240 containers stop`.
+pub(crate) fn restarts(summary: &Summary) -> String {
+    let by_service: Vec<String> = summary
+        .restarts
+        .iter()
+        .map(|(service, number)| format!("{service} {}", grouped(*number as u64)))
+        .collect();
+    if by_service.is_empty() {
+        return "none".to_owned();
+    }
+    let containers = match summary.containers {
+        0 => String::new(),
+        number => format!(" · {} containers stop", grouped(number)),
+    };
+    format!("{}{containers}", by_service.join(", "))
+}

@@ -1,0 +1,104 @@
+// Keeps the page as it is on the server, and asks for what people press. Everything can be read without it.
+"use strict";
+
+const root = document.body.dataset.root;
+const live = document.getElementById("live");
+document.documentElement.classList.add("js");
+
+// --- live: whatever changes is fetched as the page itself, and the parts that live are put in its place. ---
+
+const EVERY = 2000;
+let due = 0;
+let waiting = null;
+
+const say = (state, text) => {
+  live.className = `live ${state}`;
+  live.textContent = text;
+};
+
+async function refresh() {
+  waiting = null;
+  due = Date.now() + EVERY;
+  try {
+    const answer = await fetch(location.href, { cache: "no-store" });
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const focused = document.activeElement;
+    const label = focused && focused.closest("[data-live]") && (focused.id || focused.getAttribute("href"));
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const other = fresh.getElementById(part.id);
+      if (other && other.innerHTML !== part.innerHTML) part.replaceChildren(...other.childNodes);
+    }
+    if (label) {
+      const again = [...document.querySelectorAll("[data-live] a, [data-live] button")]
+        .find((it) => it.id === label || it.getAttribute("href") === label);
+      if (again) again.focus({ preventScroll: true });
+    }
+  } catch {
+    // The stream below says that nothing is heard any more.
+  }
+}
+
+function soon() {
+  if (waiting === null && !document.hidden) {
+    waiting = setTimeout(refresh, Math.max(0, due - Date.now()));
+  }
+}
+
+const events = new EventSource(`${root}api/v1/events`);
+events.addEventListener("open", () => say("on", "live"));
+events.addEventListener("changed", soon);
+events.addEventListener("error", () => say("off", "not connected; tries again"));
+document.addEventListener("visibilitychange", soon);
+
+// --- filters apply as they are chosen ---
+
+for (const select of document.querySelectorAll("form.find select")) {
+  select.addEventListener("change", () => select.form.requestSubmit());
+}
+
+// --- what people ask for: each button says what, and with which body ---
+
+const dialog = document.getElementById("ask");
+const field = (name) => dialog.querySelector(`[name=${name}]`);
+const told = dialog.querySelector("output");
+let asked = null;
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button.ask");
+  if (!button) return;
+  asked = button.dataset;
+  dialog.querySelector("h2").textContent = button.textContent;
+  dialog.querySelector("p").textContent = asked.question;
+  field("why").parentElement.hidden = asked.what !== "pause";
+  field("token").value = sessionStorage.getItem("token") || "";
+  field("who").value = sessionStorage.getItem("who") || "";
+  told.textContent = "";
+  dialog.showModal();
+});
+
+dialog.querySelector("form").addEventListener("submit", async (event) => {
+  if (event.submitter.value !== "yes") return;
+  event.preventDefault();
+  const [token, who, why] = ["token", "who", "why"].map((name) => field(name).value.trim());
+  const body = { ...JSON.parse(asked.body || "{}") };
+  if (who) body.who = who;
+  if (why && asked.what === "pause") body.why = why;
+  told.textContent = "…";
+  try {
+    const answer = await fetch(`${root}api/v1/${asked.what}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const said = await answer.json();
+    told.textContent = said.done || said.detail || answer.statusText;
+    if (!answer.ok) return;
+    sessionStorage.setItem("token", token);
+    sessionStorage.setItem("who", who);
+    soon();
+    setTimeout(() => dialog.close(), 1500);
+  } catch (error) {
+    told.textContent = `It could not be sent: ${error.message}`;
+  }
+});

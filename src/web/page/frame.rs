@@ -1,0 +1,144 @@
+//! What all pages have in common: how far the rollout is, who leads, and what somebody has to know before anything else.
+
+use super::super::Site;
+use super::super::board::Shown;
+use super::super::problem::Problem;
+use super::Refusal;
+use crate::plan::Plan;
+use crate::plan::gate::Phase;
+use crate::surface::status::Standing;
+use crate::surface::text::{clock, duration};
+use crate::surface::view::View;
+
+/// Which page it is, and of which process.
+#[derive(Clone, Debug)]
+pub(super) struct Here {
+    /// From this page to the first one.
+    pub(super) root: &'static str,
+    /// Its path below that.
+    pub(super) page: &'static str,
+    /// Another build has another one.
+    pub(super) version: String,
+    /// The name of this process.
+    pub(super) name: String,
+    /// It leads.
+    pub(super) leads: bool,
+    /// Something can be asked for here.
+    pub(super) asks: bool,
+}
+
+impl Here {
+    pub(super) fn new(site: &Site, root: &'static str, page: &'static str) -> Self {
+        let leads = site.pulse.beat().leads.is_some();
+        let version = site.artifact.digest().to_string().chars().take(12).collect();
+        let asks = leads && site.token.is_some();
+        Self { root, page, version, name: site.name.clone(), leads, asks }
+    }
+
+    /// What makes a page of a problem.
+    pub(super) fn refusal(&self) -> impl Fn(Problem) -> Refusal + use<> {
+        let (root, version) = (self.root, self.version.clone());
+        move |problem| Refusal {
+            root,
+            version: version.clone(),
+            title: problem.title(),
+            detail: problem.detail().to_owned(),
+            problem,
+        }
+    }
+}
+
+/// The frame of a page.
+#[derive(Debug)]
+pub(super) struct Frame {
+    here: &'static str,
+    pub(super) root: &'static str,
+    pub(super) version: String,
+    pub(super) release: &'static str,
+    pub(super) cluster: String,
+    pub(super) at: String,
+    pub(super) standing: &'static str,
+    pub(super) colour: &'static str,
+    pub(super) generation: u64,
+    pub(super) since: String,
+    pub(super) leader: Option<String>,
+    pub(super) leader_url: Option<String>,
+    pub(super) leads: bool,
+    pub(super) asks: bool,
+    pub(super) name: String,
+    pub(super) revision: u64,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Something to be known before anything else.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) colour: &'static str,
+    pub(super) title: &'static str,
+    pub(super) text: String,
+    /// Its lines and spaces are kept.
+    pub(super) verbatim: bool,
+}
+
+impl Frame {
+    pub(super) fn new(here: Here, shown: &Shown, view: &View, plan: &Plan<'_>) -> Self {
+        let standing = Standing::of(view, plan);
+        let state = &view.state;
+        let since = state.rollout.as_ref().filter(|_| standing == Standing::InProgress);
+        let since = since.map(|rollout| duration(view.now.since(rollout.since) / 1000));
+        // Whoever writes etcd may write anything there.
+        let url = state.leader.as_ref().and_then(|leader| leader.url.clone());
+        let url = url.filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+        Self {
+            here: here.page,
+            root: here.root,
+            version: here.version,
+            release: env!("CARGO_PKG_VERSION"),
+            cluster: view.desired.cluster.metadata.name.to_string(),
+            at: clock(view.now),
+            standing: standing.word(),
+            colour: match standing {
+                Standing::Done => "good",
+                Standing::Halted | Standing::Refused => "bad",
+                Standing::Paused | Standing::Unapproved | Standing::NotAccepted => "wait",
+                Standing::InProgress => "work",
+            },
+            generation: view.generation().0,
+            since: since.map(|since| format!(" for {since}")).unwrap_or_default(),
+            leader: state.leader.as_ref().map(|leader| leader.name.clone()),
+            leader_url: url,
+            leads: here.leads,
+            asks: here.asks,
+            name: here.name,
+            revision: state.revision.0,
+            notes: notes(shown, view),
+        }
+    }
+
+    /// The pages that are linked from all.
+    #[expect(clippy::unused_self, reason = "templates call methods")]
+    pub(super) fn pages(&self) -> [(&'static str, &'static str); 3] {
+        [("Hosts", ""), ("Plan", "plan"), ("History", "history")]
+    }
+
+    pub(super) fn is(&self, path: &str) -> bool {
+        self.here == path
+    }
+}
+
+fn notes(shown: &Shown, view: &View) -> Vec<Note> {
+    let note = |colour, title, text: String, verbatim| Note { colour, title, text, verbatim };
+    let mut notes = Vec::new();
+    if let Some(why) = &shown.lost {
+        notes.push(note("bad", "etcd is lost, this may be old", why.clone(), false));
+    }
+    if let Phase::Halted { why } = view.phase() {
+        notes.push(note("bad", "Halted", why, false));
+    }
+    if let Some(findings) = &view.refused {
+        let title = "The documents in etcd are refused; those accepted before stay in force";
+        notes.push(note("bad", title, findings.render(false), true));
+    }
+    notes.extend(view.warnings().into_iter().map(|text| note("wait", "", text, false)));
+    notes
+}

@@ -1,0 +1,326 @@
+//! The first page: progress, slots, and the hosts × components.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use serde_json::json;
+
+use super::frame::Frame;
+use super::look::{Button, Cell, STANDINGS, colour, encoded, facts_age};
+use crate::plan::{HostPlan, Plan};
+use crate::surface::ask::{Person, approve};
+use crate::surface::hosts::{HostLine, IN_SYNC, Wanted, page};
+use crate::surface::sentence::{census, restarts};
+use crate::surface::status::{SlotReport, Standing};
+use crate::surface::text::{count, duration, grouped};
+use crate::surface::view::View;
+use crate::words::Component;
+
+/// Hosts on a page.
+pub(super) const ROWS: usize = 50;
+
+/// Holders of slots that are shown; of more only how many there are.
+const HOLDERS: usize = 12;
+
+/// Attributes with more values than this are no failure domains that anybody chooses from.
+const VALUES: usize = 40;
+
+/// The page.
+#[derive(Debug, Template)]
+#[template(path = "overview.html")]
+pub(super) struct Overview {
+    frame: Frame,
+    percent: usize,
+    bar: Vec<Part>,
+    census: String,
+    time: String,
+    restarts: String,
+    slots: usize,
+    slots_held: usize,
+    asks: Vec<Button>,
+    holders: Vec<Holder>,
+    more_holders: usize,
+    chips: Vec<Chip>,
+    search: String,
+    reasons: Vec<Choice>,
+    pools: Vec<Choice>,
+    attributes: Vec<Choice>,
+    components: [&'static str; 5],
+    rows: Vec<Row>,
+    shown: String,
+    before: Option<String>,
+    after: Option<String>,
+    key: Vec<Cell>,
+}
+
+/// A part of the bar, in thousandths.
+#[derive(Debug)]
+struct Part {
+    colour: &'static str,
+    x: usize,
+    width: usize,
+}
+
+/// A host with a slot.
+#[derive(Debug)]
+struct Holder {
+    name: String,
+    path: String,
+    state: &'static str,
+    since: String,
+    attempt: u64,
+    code: String,
+    colour: &'static str,
+    text: String,
+    release: Option<Button>,
+}
+
+/// Hosts of one reason.
+#[derive(Debug)]
+struct Chip {
+    name: String,
+    number: String,
+    colour: &'static str,
+    link: String,
+    chosen: bool,
+}
+
+/// Something to choose.
+#[derive(Debug)]
+struct Choice {
+    name: String,
+    chosen: bool,
+}
+
+/// One host.
+#[derive(Debug)]
+struct Row {
+    name: String,
+    path: String,
+    cells: Vec<Cell>,
+    code: String,
+    colour: &'static str,
+    text: String,
+    facts: String,
+}
+
+impl Overview {
+    pub(super) fn new(
+        frame: Frame,
+        view: &View,
+        plan: &Plan<'_>,
+        wanted: &Wanted,
+        offset: usize,
+    ) -> Self {
+        let summary = &plan.summary;
+        let (total, lines) = page(view, plan, wanted, (offset, ROWS));
+        let end = offset + lines.len();
+        let holders: Vec<_> = plan.hosts.iter().filter(|host| host.view.slot.is_some()).collect();
+        let standing = Standing::of(view, plan);
+        let moves = matches!(standing, Standing::InProgress | Standing::Refused);
+        let time = if summary.waves > 0 && moves {
+            let (left, waves) = (duration(summary.estimate_seconds), count(summary.waves, "wave"));
+            format!("about {left} left, in {waves}")
+        } else {
+            String::new()
+        };
+        let restarts = match restarts(summary) {
+            none if none == "none" => String::new(),
+            some => some,
+        };
+        let asks = if frame.asks { asks(view) } else { Vec::new() };
+        let more = total > end;
+        Self {
+            percent: (summary.in_sync * 100).checked_div(summary.hosts).unwrap_or(0),
+            bar: bar(plan),
+            census: census(summary),
+            time,
+            restarts,
+            slots: summary.slots,
+            slots_held: summary.slots_held,
+            asks,
+            more_holders: holders.len().saturating_sub(HOLDERS),
+            holders: holders
+                .iter()
+                .take(HOLDERS)
+                .filter_map(|it| holder(it, view, frame.asks))
+                .collect(),
+            chips: chips(plan, wanted),
+            search: wanted.search.clone().unwrap_or_default(),
+            reasons: reasons(plan, wanted),
+            pools: pools(view, wanted),
+            attributes: attributes(view, plan, wanted),
+            components: Component::ALL.map(Component::name),
+            shown: match (offset.min(total), end.min(total)) {
+                _ if total == 0 => String::new(),
+                (from, to) => format!("{} to {} of {}", from + 1, to, count(total, "host")),
+            },
+            before: (offset > 0).then(|| link(wanted, offset.saturating_sub(ROWS))),
+            after: more.then(|| link(wanted, end)),
+            rows: lines.into_iter().map(|line| row(line, view)).collect(),
+            key: STANDINGS.map(|standing| Cell::new(standing, None)).into(),
+            frame,
+        }
+    }
+}
+
+fn bar(plan: &Plan<'_>) -> Vec<Part> {
+    let summary = &plan.summary;
+    let of = |code: &str| summary.reasons.get(code).copied().unwrap_or(0);
+    let parts = [
+        ("good", summary.in_sync),
+        ("work", of("in-progress") + of("verifying")),
+        ("bad", summary.failed + summary.blocked + summary.unreachable),
+    ];
+    let mut x = 0;
+    let mut bar = Vec::new();
+    for (colour, number) in parts {
+        let width = (number * 1000).checked_div(summary.hosts).unwrap_or(0);
+        if width > 0 {
+            bar.push(Part { colour, x, width });
+        }
+        x += width;
+    }
+    bar
+}
+
+/// What can be asked for the whole cluster.
+fn asks(view: &View) -> Vec<Button> {
+    let mut asks = Vec::new();
+    let generation = view.generation();
+    let by = Person { who: String::new(), at: view.now };
+    if let Ok(asked) = approve(view, Some(generation), &by) {
+        let body = json!({"generation": generation});
+        asks.push(Button::of("approve", "Approve", &body, &asked));
+    }
+    asks.push(match &view.state.controls.paused {
+        Some(_) => {
+            Button::new("resume", "Resume the cluster", &json!({}), "Let the cluster go on?")
+        }
+        None => Button::new(
+            "pause",
+            "Pause the cluster",
+            &json!({}),
+            "Start nothing new in the whole cluster? What is under way goes on to its end.",
+        ),
+    });
+    asks
+}
+
+fn holder(host: &HostPlan<'_>, view: &View, asks: bool) -> Option<Holder> {
+    let SlotReport { state, attempt, since, .. } = SlotReport::of(host)?;
+    let release = asks.then(|| release(host, view)).flatten();
+    let (code, text) = reason(host);
+    Some(Holder {
+        name: host.name.to_string(),
+        path: host.name.encoded(),
+        state,
+        since: duration(view.now.since(since) / 1000),
+        attempt: attempt.0,
+        colour: colour(&code),
+        code,
+        text,
+        release,
+    })
+}
+
+/// Gives back the slot that is seen; an ordinary one is given back by itself.
+fn release(host: &HostPlan<'_>, view: &View) -> Option<Button> {
+    let code = host.reason.as_ref().map(crate::plan::reason::Reason::code)?;
+    if !matches!(code, "failed" | "unreachable" | "unknown" | "blocked" | "backing-off") {
+        return None;
+    }
+    super::host::release(&view.state, host.name, view.now)
+}
+
+fn reason(host: &HostPlan<'_>) -> (String, String) {
+    match &host.reason {
+        Some(reason) => (reason.code().to_owned(), reason.to_string()),
+        None => (IN_SYNC.to_owned(), String::new()),
+    }
+}
+
+fn row(line: HostLine, view: &View) -> Row {
+    let (code, text) = match line.reason {
+        Some(reason) => (reason.code, reason.text),
+        None => (IN_SYNC.to_owned(), String::new()),
+    };
+    let cells = line.components.into_iter();
+    Row {
+        path: line.name.encoded(),
+        name: line.name.0,
+        cells: cells.map(|(component, it)| Cell::new(it, Some(component))).collect(),
+        colour: colour(&code),
+        code,
+        text,
+        facts: facts_age(line.facts_at, line.heard_at, view.now),
+    }
+}
+
+fn chips(plan: &Plan<'_>, wanted: &Wanted) -> Vec<Chip> {
+    let summary = &plan.summary;
+    let reasons = summary.reasons.iter().map(|(code, number)| (*code, *number));
+    let all = [(IN_SYNC, summary.in_sync)].into_iter().chain(reasons);
+    all.filter(|(_, number)| *number > 0)
+        .map(|(code, number)| {
+            let chosen = wanted.reason.as_deref() == Some(code);
+            // Chosen once more, it is not looked for any more.
+            let reason = (!chosen).then(|| code.to_owned());
+            let link = link(&Wanted { reason, ..wanted.clone() }, 0);
+            let number = grouped(number as u64);
+            Chip { name: code.to_owned(), number, colour: colour(code), link, chosen }
+        })
+        .collect()
+}
+
+fn reasons(plan: &Plan<'_>, wanted: &Wanted) -> Vec<Choice> {
+    let mut names: Vec<&str> =
+        [IN_SYNC].into_iter().chain(plan.summary.reasons.keys().copied()).collect();
+    names.extend(wanted.reason.as_deref().filter(|reason| !names.contains(reason)));
+    choices(names, wanted.reason.as_deref())
+}
+
+fn pools(view: &View, wanted: &Wanted) -> Vec<Choice> {
+    let names = view.desired.pools.iter().map(|pool| pool.metadata.name.as_str());
+    choices(names.collect(), wanted.pool.as_deref())
+}
+
+/// Failure domains: the attributes that the documents order by, or else those with few values.
+fn attributes(view: &View, plan: &Plan<'_>, wanted: &Wanted) -> Vec<Choice> {
+    let order = &view.rollout().order;
+    let mut values: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    for host in &plan.hosts {
+        for (name, value) in &host.view.record.agent.attributes {
+            if order.is_empty() || order.contains(name) {
+                *values.entry(name).or_default().entry(value).or_default() += 1;
+            }
+        }
+    }
+    let few = values.into_iter().filter(|(_, values)| values.len() <= VALUES);
+    let names: Vec<String> = few
+        .flat_map(|(name, values)| values.into_keys().map(move |value| format!("{name}:{value}")))
+        .collect();
+    let chosen = wanted.attribute.as_ref().map(|(name, value)| format!("{name}:{value}"));
+    choices(names.iter().map(String::as_str).collect(), chosen.as_deref())
+}
+
+fn choices(names: Vec<&str>, chosen: Option<&str>) -> Vec<Choice> {
+    let choice = |name: &str| Choice { name: name.to_owned(), chosen: chosen == Some(name) };
+    names.into_iter().map(choice).collect()
+}
+
+/// The same page, looking for that.
+fn link(wanted: &Wanted, offset: usize) -> String {
+    let attribute = wanted.attribute.as_ref().map(|(name, value)| format!("{name}:{value}"));
+    let fields = [
+        ("search", wanted.search.clone()),
+        ("reason", wanted.reason.clone()),
+        ("pool", wanted.pool.clone()),
+        ("attribute", attribute),
+        ("offset", (offset > 0).then(|| offset.to_string())),
+    ];
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let fields: Vec<String> =
+        fields.map(|(name, value)| format!("{name}={}", encoded(&value))).collect();
+    if fields.is_empty() { "./".to_owned() } else { format!("./?{}", fields.join("&")) }
+}
