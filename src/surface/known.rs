@@ -154,18 +154,15 @@ mod tests {
             for (at, value) in steps {
                 revision = revision.next();
                 let (key, good) = &records[at];
-                let change = match value {
-                    Some(is_good) => {
-                        let value = if is_good { good.clone() } else { "{".to_owned() };
-                        let (mod_revision, create_revision) = (revision, revision);
-                        let entry = Entry { key: key.clone(), value, mod_revision, create_revision };
-                        stored.insert(key.clone(), entry.clone());
-                        Change::Put(entry)
-                    }
-                    None => {
-                        stored.remove(key);
-                        Change::Deleted { key: key.clone(), revision }
-                    }
+                let change = if let Some(is_good) = value {
+                    let value = if is_good { good.clone() } else { "{".to_owned() };
+                    let (mod_revision, create_revision) = (revision, revision);
+                    let entry = Entry { key: key.clone(), value, mod_revision, create_revision };
+                    stored.insert(key.clone(), entry.clone());
+                    Change::Put(entry)
+                } else {
+                    stored.remove(key);
+                    Change::Deleted { key: key.clone(), revision }
                 };
                 known.fold(StoreEvent::Changed { revision, changes: vec![change] }, NOW);
                 let entries = stored.values().cloned().collect();
