@@ -112,9 +112,9 @@ pub(super) fn settle(
     // What failed for an older generation does not hold up this one.
     let progress = host.progress_in(generation);
     let waits = progress.is_some_and(|progress| progress.failed || progress.retry_at > now);
-    // Without its observer nobody knows how the last one ended.
-    let observed = host.tasks.tasks.get(&TaskKind::Observer);
-    let observed = observed.is_some_and(|observer| observer.seen == Seen::Running);
+    // Without its observer nobody knows how the last one ended. An excluded host gets no other one.
+    let observer = host.tasks.tasks.get(&TaskKind::Observer);
+    let observed = host.excluded || observer.is_some_and(|observer| observer.seen == Seen::Running);
     let can_begin =
         observed && host.can_launch(now) && !host.is_left_in_peace(now) && !host.is_paused();
     if waits || !can_begin { Settle::Leave } else { Settle::Retry }
