@@ -1,6 +1,11 @@
 //! What a controller serves over HTTP: the real binary, a real etcd, and the simulated Mesos.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test they are assertions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "in a test they are assertions, and what a test says when it fails"
+)]
 
 #[expect(dead_code, reason = "other tests use more of it")]
 mod support;
@@ -227,8 +232,8 @@ impl Described {
         let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
         compiler.set_default_draft(boon::Draft::V2020_12);
         compiler.add_resource("http://api.example/schema", schema).unwrap();
-        let compiled = compiler.compile("http://api.example/schema", &mut schemas).unwrap();
-        if let Err(wrong) = schemas.validate(answer, compiled) {
+        let index = compiler.compile("http://api.example/schema", &mut schemas).unwrap();
+        if let Err(wrong) = schemas.validate(answer, index) {
             panic!("{what}: {wrong:#}\n{answer:#}");
         }
     }
