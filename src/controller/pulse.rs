@@ -36,7 +36,7 @@ pub struct Pulse {
     pub launched: Family<OfKind, Counter>,
 }
 
-/// The label of [`Pulse::launched`].
+/// The label of the tasks that were launched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfKind {
     /// As in Mesos, for example `calico-node`.

@@ -1,6 +1,6 @@
 //! What is served over HTTP: the page, the API, events, metrics, health, and this program's own file.
 //! Nothing here decides anything, and nothing here is waited for: the controller leaves signs
-//! ([`Pulse`](crate::controller::pulse::Pulse)), everything else is read from etcd by a watch of this room's own.
+//! ([`Pulse`]), everything else is read from etcd by a watch of this room's own.
 //!
 //! - here: who starts it, and which path is answered by what.
 //! - `server`: connections, and how many and how slow they may be.
