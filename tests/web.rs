@@ -189,6 +189,13 @@ impl Controller {
 
     async fn until_done(&self) {
         self.until(|data| data["status"] == "done").await;
+        // The leader writes that down a moment after the last host is in sync.
+        let written = async {
+            while !self.json("/api/v1/history").await.to_string().contains("generation 1 done") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, written).await.expect("it is written down");
     }
 
     /// Hosts, when the leader has said when it heard of them.
