@@ -1,8 +1,7 @@
 //! How Cosmos makes an app of a package, as far as our template needs it.
 //!
 //! It uses mustache.java without HTML escaping, and texts are escaped as in JSON before. No crate
-//! of Mustache does that, and most are not kept up; the part that we use is this page. What it
-//! makes of our template was compared with what mustache.java 0.9.1 makes of it.
+//! of Mustache does that, and most are not kept up; the part that we use is this page.
 
 use serde_json::{Map, Value};
 
