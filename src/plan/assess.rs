@@ -137,7 +137,8 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
         .or_else(|| under_way(host, facts, &work, now))
         .or_else(|| unreachable(host))
         .or_else(|| unlaunched(host, now).filter(|_| !(work.launches.is_empty() || given_up(host))))
-        .or_else(|| stale(host, now))
+        // Nothing is launched where we are to leave everything alone, so that nobody reports either.
+        .or_else(|| stale(host, now).map(|silent| excluded(host).unwrap_or(silent)))
         .or_else(|| {
             // From here on only hosts that are out of sync are held.
             if work.is_empty() && unasked == 0 {

@@ -11,7 +11,7 @@ use calico_dcos::observed::facts::{
 };
 use calico_dcos::words::{Attempt, Component, SpecHash, TaskId};
 
-use super::bench::{Bench, agent, job};
+use super::bench::{Bench, CLUSTER, agent, job};
 
 impl Bench {
     pub(crate) fn status(task: &TaskId, host: &str, state: TaskState) -> TaskStatus {
@@ -181,5 +181,20 @@ impl Bench {
         let facts = Box::new(self.facts(host, Some(hash), Some(journal.clone())));
         let ending = Ending::Journal { journal };
         FromHost::Ended { version: WIRE_VERSION, attempt, ending, facts }
+    }
+}
+
+/// Nothing is launched there, so nobody says anything either.
+#[test]
+fn an_excluded_host_whose_observer_has_ended_is_excluded_and_not_unknown() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    let observer = bench.observe("a1");
+    bench.write(Some(&CLUSTER.replace("rollout: {", "rollout: {exclude: [a1], ")));
+    bench.wait(5_000);
+    bench.update(&observer, "a1", TaskState::Failed, None);
+    for minutes in [1, 10] {
+        bench.wait(minutes * 60_000);
+        bench.offer("a1");
+        assert_eq!((bench.launched(), bench.reason("a1")), (vec![], "excluded".into()));
     }
 }
