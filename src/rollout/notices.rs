@@ -66,6 +66,9 @@ struct Known {
     ends: bool,
     /// An offer does not say what it says.
     doubtful: bool,
+    /// Somebody's announcement that is over stands in its place: Mesos keeps windows until they are
+    /// taken off, and names a machine once.
+    kept_out: bool,
     /// Edits of another leader may put it into the schedule until then, and
     others_until: Time,
     /// ones of ours that were not answered.
@@ -76,10 +79,10 @@ struct Known {
 
 impl Known {
     fn new(notice: Notice) -> Self {
-        let (written, used, ends, doubtful) = (false, false, false, false);
+        let (written, used, ends, doubtful, kept_out) = (false, false, false, false, false);
         let never = Time(0);
         let (others_until, ours_until, look_at) = (never, never, never);
-        Self { notice, written, used, ends, doubtful, others_until, ours_until, look_at }
+        Self { notice, written, used, ends, doubtful, kept_out, others_until, ours_until, look_at }
     }
 
     /// As it was found in etcd. Whether it is given is asked.
@@ -155,6 +158,18 @@ impl Notices {
         of_each.chain([self.again, lost]).flatten().filter(|at| *at > now).min()
     }
 
+    /// Which hosts cannot be announced, as a sentence; none if all can.
+    fn kept_out(&self) -> Option<String> {
+        let out = self.known.iter().filter(|(_, known)| known.kept_out && !known.ends);
+        let out: Vec<&str> = out.map(|(name, _)| name.as_str()).collect();
+        let (first, more) = (out.first()?, out.len() - 1);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Some(format!(
+            "maintenance of {first}{more} that is over is still in Mesos' schedule; take it off, so \
+             that the frameworks can be told of what is next"
+        ))
+    }
+
     /// What is to be changed about the schedule now.
     fn edit(&self, now: Time) -> ScheduleEdit {
         let mut edit = ScheduleEdit::default();
@@ -163,7 +178,7 @@ impl Notices {
             if known.ends {
                 edit.remove.extend((known.look_at <= now).then(window));
             } else if known.notice.given.is_none() || known.doubtful {
-                edit.add.push(window());
+                edit.add.extend((known.look_at <= now).then(window));
             }
         }
         if self.refused && !edit.remove.is_empty() {
@@ -241,7 +256,9 @@ impl Controller {
     fn write_notices(&mut self, drain: &Drain, now: Time) {
         let slots = self.limits().slots;
         let holds = |name: &HostName| self.hosts.holders.contains(name);
-        let ahead = self.notices.known.iter().filter(|(name, known)| !known.ends && !holds(name));
+        let told =
+            |(name, known): &(&HostName, &Known)| !known.ends && !known.kept_out && !holds(name);
+        let ahead = self.notices.known.iter().filter(told);
         let lacking = slots.saturating_sub(ahead.count());
         if lacking == 0 || self.reach() == 0 {
             return;
@@ -315,10 +332,10 @@ impl Controller {
         self.notices.refused = answer.is_err();
         match answer {
             Ok(found) => {
-                self.say_schedule(None);
                 for (name, found) in found {
                     self.notice_found(&name, found, now);
                 }
+                self.say_schedule(self.notices.kept_out());
             }
             Err(why) => {
                 self.notices.again = Some(now.plus_ms(REFUSED_MS));
@@ -349,12 +366,16 @@ impl Controller {
         known.ours_until = Time(0);
         match (known.ends, found) {
             (false, Found::Ours { new }) => {
-                known.doubtful = false;
+                (known.doubtful, known.kept_out) = (false, false);
                 if new || known.notice.given.is_none() {
                     known.notice.given = Some(now);
                     self.ledger.put(Key::Notice(name.clone()), to_json(&known.notice));
                     self.note(Level::Info, Some(name), "the frameworks are told that it restarts");
                 }
+            }
+            (false, Found::Theirs(away)) if away.is_over(now) => {
+                known.kept_out = true;
+                known.look_at = now.plus_ms(REFUSED_MS);
             }
             (false, Found::Theirs(away)) => {
                 known.ends = true;

@@ -319,3 +319,28 @@ fn s82_a_new_subscription_changes_nothing() {
     bench.rescinded();
     assert_eq!((bench.notice("a1"), bench.announced()), (notice, vec!["a1".to_owned()]));
 }
+
+/// Mesos keeps windows until they are taken off, and names a machine once.
+#[test]
+fn an_announcement_of_others_that_is_over_is_waited_for_with_pauses_and_holds_up_nobody_else() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    let mut over = of_others("a1");
+    over["unavailability"]["duration"] = json!({ "nanoseconds": 9 });
+    bench.schedule.push(over);
+    bench.drains("{mode: maintenance, waitSeconds: 1}", 1);
+    for host in ["a1", "a2"] {
+        bench.observe(host);
+    }
+    bench.wait(60_000);
+    assert!(bench.edits.len() <= 6, "{} edits in a minute", bench.edits.len());
+    let (reason, text) = (bench.reason("a1"), bench.text("a1"));
+    assert!(
+        reason == "waiting-for-gate" && text.contains("maintenance of a1 that is over"),
+        "{text}"
+    );
+    let given = |bench: &Bench, host| bench.notice(host).is_some_and(|it| it.given.is_some());
+    assert_eq!((given(&bench, "a1"), given(&bench, "a2")), (false, true));
+    bench.schedule.remove(0);
+    bench.wait(31_000);
+    assert!(given(&bench, "a1"), "{}", bench.text("a1"));
+}
