@@ -244,6 +244,18 @@ fn a_framework_that_only_agents_know_is_not_subscribed() {
     assert_eq!(agent.allocated_resources[0].amount(), Some(0.2), "task and executor");
 }
 
+/// The master breaks the connection on which it was about to register.
+#[test]
+fn an_agent_that_is_given_up_on_its_way_back_goes_on_trying() {
+    let mut bench = Bench::running("t");
+    bench.signal(0, HostSignal::MachineDown);
+    bench.run(74_900);
+    bench.signal(0, HostSignal::MachineUp);
+    bench.run(10_000);
+    assert_eq!(active(&mut bench), [true]);
+    assert_eq!(bench.updates()[0].state, TaskState::Unreachable, "it was given up");
+}
+
 #[test]
 fn an_agent_that_a_new_master_never_sees_becomes_unreachable() {
     let mut bench = Bench::running("t");

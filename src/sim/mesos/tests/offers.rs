@@ -48,6 +48,20 @@ fn suppress_holds_until_revive_and_takes_nothing_back() {
     assert_eq!(bench.offers().len(), 1);
 }
 
+/// What reports call quiet: the answer to an offer that crossed with SUPPRESS is no call too many.
+#[test]
+fn an_answer_to_an_offer_made_before_suppress_is_owed_and_every_other_call_is_counted() {
+    let mut bench = Bench::new(ours(), &["*"]);
+    let mut offers = bench.offers();
+    let calls = |bench: &Bench| bench.mesos.traffic().since_suppress;
+    bench.call(Call::Suppress(Roles::default()));
+    bench.decline(&offers, 0.0);
+    assert_eq!(calls(&bench), Some(0));
+    offers[0].id = OfferId("of-another-master-O0".to_owned());
+    bench.decline(&offers, 0.0);
+    assert_eq!(calls(&bench), Some(1));
+}
+
 #[test]
 fn point_33_a_resubscription_says_anew_what_is_suppressed() {
     let mut bench = Bench::new(ours(), &["*"]);
