@@ -194,6 +194,22 @@ fn after_an_executor_died_its_host_is_heard_before_it_is_tried_again() {
     assert_eq!(bench.slot("a1"), None);
 }
 
+/// What has begun on a host that is excluded meanwhile comes to its end.
+#[test]
+fn an_excluded_host_with_a_slot_is_tried_again_though_nobody_observes_it() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, ..) = bench.admitted("a1");
+    let (observer, _) = bench.running[0].clone();
+    bench.write(Some(&CLUSTER.replace("rollout: {", "rollout: {exclude: [a1], ")));
+    bench.wait(5_000);
+    for task in [&observer, &task] {
+        bench.update(task, "a1", TaskState::Failed, None);
+    }
+    bench.wait(5_000);
+    bench.offer("a1");
+    assert_eq!(bench.launched().len(), 1);
+}
+
 #[test]
 fn s41_a_new_edit_is_not_blocked_by_the_old_failure() {
     for image in ["v2", "v0"] {
