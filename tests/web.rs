@@ -45,7 +45,9 @@ struct Site {
 impl Site {
     async fn start() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().tls_certs_only([]).timeout(PATIENCE).build().unwrap();
+        // A connection on which too much was sent is closed after the refusal, and must not be used again.
+        let client = Client::builder().tls_certs_only([]).timeout(PATIENCE);
+        let client = client.pool_max_idle_per_host(0).build().unwrap();
         let scenario = json!({
             "apiVersion": "calico-dcos/v1", "kind": "Scenario", "desired": [],
             "mesos": {"version": "1.11.0"},
