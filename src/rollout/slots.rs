@@ -114,8 +114,8 @@ pub(super) fn settle(
     let waits = progress.is_some_and(|progress| progress.failed || progress.retry_at > now);
     // Without its observer nobody knows how the last one ended. An excluded host gets no other one.
     let observer = host.tasks.tasks.get(&TaskKind::Observer);
-    let observed = host.excluded || observer.is_some_and(|observer| observer.seen == Seen::Running);
+    let is_heard = host.excluded || observer.is_some_and(|task| task.seen == Seen::Running);
     let can_begin =
-        observed && host.can_launch(now) && !host.is_left_in_peace(now) && !host.is_paused();
+        is_heard && host.can_launch(now) && !host.is_left_in_peace(now) && !host.is_paused();
     if waits || !can_begin { Settle::Leave } else { Settle::Retry }
 }
