@@ -88,7 +88,9 @@ impl<'a> Line<'a> {
         if first.is_some() || !turn.disruptive {
             return first;
         }
-        let closed = self.asked.closed_gate.filter(|_| !self.rollout.gates.is_empty());
+        // Nobody asks a gate while nothing could start: what it said last may be long over.
+        let gated = !self.rollout.gates.is_empty() && self.gate.open > 0;
+        let closed = self.asked.closed_gate.filter(|_| gated);
         let notice =
             || notice::wait(&self.rollout.drain, turn.notice, self.asked.closed_schedule, self.now);
         let members = || {

@@ -1,6 +1,10 @@
 //! Gates: `rollout.gates`.
 
-use super::bench::{Bench, CLUSTER};
+use calico_dcos::observed::fleet::Condition;
+use calico_dcos::rollout::event::Event;
+use calico_dcos::store::keys::Key;
+
+use super::bench::{Bench, CLUSTER, listed};
 
 impl Bench {
     pub(crate) fn gated(hosts: &[&'static str]) -> Self {
@@ -59,6 +63,30 @@ fn s50_a_closed_gate_holds_all_starts_says_why_and_is_asked_again() {
     bench.wait(1_000);
     assert_eq!(bench.launched().len(), 1);
     assert_ne!(bench.reason("a2"), "waiting-for-gate");
+}
+
+/// Nobody asks then, so that it would be the reason for ever, whatever it would say by now.
+#[test]
+fn s50_a_closed_gate_is_no_reason_while_nothing_could_start_anyway() {
+    let mut bench = Bench::gated(&["a1", "a2"]);
+    let text = bench.etcd.get(&Key::DesiredCluster).unwrap().value;
+    bench.write(Some(&text.replace("Restarts: 5", "Restarts: 1").replace("able: 5", "able: 1")));
+    bench.gates = Err("http://alerts/ok answered 503 and not 200".to_owned());
+    bench.offer("a1");
+    bench.wait(1_000);
+    assert_eq!(bench.reason("a1"), "waiting-for-gate");
+    let away = vec![listed("a1", Condition::Active), listed("a2", Condition::Disconnected)];
+    bench.event(Event::Agents(away));
+    bench.gates = Ok(());
+    let asked = bench.gates_asked;
+    bench.wait(20_000);
+    assert_eq!(bench.reason("a1"), "too-many-unavailable");
+    assert_eq!((bench.launched(), bench.gates_asked), (vec![], asked));
+    let back = ["a1", "a2"].map(|host| listed(host, Condition::Active)).to_vec();
+    bench.event(Event::Agents(back));
+    bench.offer("a1");
+    bench.wait(1_000);
+    assert_eq!((bench.launched().len(), bench.gates_asked), (1, asked + 1));
 }
 
 #[test]
