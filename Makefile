@@ -59,8 +59,8 @@ lint: tools ## formatting and clippy, warnings are errors
 
 .PHONY: unit
 unit: tools ## the tests alone
-	@$(stage) "test build" "about 4 minutes the first time, 2 after make build" tools/test.sh build
-	@$(stage) --show tests "about 2 minutes" tools/test.sh quick
+	@$(stage) "test build" "about 9 minutes the first time" tools/test.sh build
+	@$(stage) --show tests "about 6 minutes" tools/test.sh quick
 
 .PHONY: pymesos
 pymesos: ## pymesos below target/tools, a foreign client for the long tests
