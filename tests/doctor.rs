@@ -7,33 +7,16 @@ mod support;
 
 use std::process::Command;
 
-use calico_dcos::sim::mesos::http::{SimServer, World};
+use calico_dcos::sim::mesos::http::SimServer;
 use calico_dcos::sim::mesos::{MesosConfig, SimMesos};
-use calico_dcos::words::Time;
 use serde_json::{Value, json};
 use support::Etcd;
 
 /// Mesos alone; nobody launches anything.
-struct Idle(SimMesos);
-
-impl World for Idle {
-    fn mesos(&mut self) -> &mut SimMesos {
-        &mut self.0
-    }
-
-    fn advance(&mut self, now: Time) {
-        self.0.advance(now);
-    }
-
-    fn next_deadline(&self) -> Option<Time> {
-        self.0.next_deadline()
-    }
-}
-
-async fn mesos(version: &str) -> SimServer<Idle> {
+async fn mesos(version: &str) -> SimServer<SimMesos> {
     let config = MesosConfig::new(version.parse().unwrap(), 7);
     let mesos = SimMesos::new(calico_dcos::clock::now(), config);
-    SimServer::start(([127, 0, 0, 1], 0).into(), Idle(mesos)).await.unwrap()
+    SimServer::start(([127, 0, 0, 1], 0).into(), mesos).await.unwrap()
 }
 
 /// The exit code, and the findings as `area level found`, with the advice.

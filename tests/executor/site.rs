@@ -12,10 +12,10 @@ use calico_dcos::mesos::v1::{
     AllocationInfo, Capability, CapabilityType, FrameworkInfo, Offer, Resource, TaskInfo,
     TaskStatus,
 };
-use calico_dcos::sim::mesos::http::{SimServer, World};
+use calico_dcos::sim::mesos::http::SimServer;
 use calico_dcos::sim::mesos::{AgentConfig, MesosConfig, Processes, SimMesos};
 use calico_dcos::sim::wire::HostSignal;
-use calico_dcos::words::{AgentId, Time};
+use calico_dcos::words::AgentId;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -27,28 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-struct Bare(SimMesos);
-
-impl World for Bare {
-    fn mesos(&mut self) -> &mut SimMesos {
-        &mut self.0
-    }
-
-    fn advance(&mut self, now: Time) {
-        self.0.advance(now);
-    }
-
-    fn next_deadline(&self) -> Option<Time> {
-        self.0.next_deadline()
-    }
-}
-
 pub(crate) struct Site {
     /// The test that is the executor's process.
     process: &'static str,
     folder: TempDir,
     desk: Desk,
-    server: SimServer<Bare>,
+    server: SimServer<SimMesos>,
     events: Subscription,
     calls: CallSender,
     waiting: VecDeque<Event>,
@@ -75,7 +59,7 @@ impl Site {
         // Long enough that a busy machine does not look like an executor that does not come back.
         config.timings.executor_reregistration = 4_000;
         let mesos = SimMesos::new(calico_dcos::clock::now(), config);
-        let server = SimServer::start(LOCAL, Bare(mesos)).await.unwrap();
+        let server = SimServer::start(LOCAL, mesos).await.unwrap();
         let mut agent = AgentConfig::new("agent1", Ipv4Addr::LOCALHOST, "*");
         let work_dir = folder.path().join("work");
         let mut processes = Processes::new(work_dir.to_str().unwrap());
@@ -117,7 +101,7 @@ impl Site {
     }
 
     pub(crate) async fn agent_endpoint(&self) -> String {
-        let agents = self.server.with(|world, now| world.0.get_agents(now)).await.unwrap();
+        let agents = self.server.with(|mesos, now| mesos.get_agents(now)).await.unwrap();
         let pid = agents.unwrap().agents[0].pid.clone().unwrap();
         pid.rsplit('@').next().unwrap().to_owned()
     }
@@ -127,7 +111,7 @@ impl Site {
     }
 
     pub(crate) async fn signal(&self, signal: HostSignal) {
-        self.server.with(move |world, now| world.0.from_host(now, 0, signal)).await.unwrap();
+        self.server.with(move |mesos, now| mesos.from_host(now, 0, signal)).await.unwrap();
     }
 
     // --- events ----------------------------------------------------------------------------------
