@@ -101,7 +101,7 @@ impl Site {
     }
 
     pub(crate) async fn agent_endpoint(&self) -> String {
-        let agents = self.server.with(|mesos, now| mesos.get_agents(now)).await.unwrap();
+        let agents = self.server.with(SimMesos::get_agents).await.unwrap();
         let pid = agents.unwrap().agents[0].pid.clone().unwrap();
         pid.rsplit('@').next().unwrap().to_owned()
     }
