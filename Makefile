@@ -70,6 +70,10 @@ pymesos: ## pymesos below target/tools, a foreign client for the long tests
 long: tools pymesos ## the tests that are too long for every day
 	@$(stage) --show "long tests" "minutes" tools/test.sh long
 
+.PHONY: screenshots
+screenshots: tools ## the pictures of the page in the README, drawn anew below docs
+	@$(stage) --show screenshots "minutes" tools/test.sh pictures
+
 .PHONY: lab
 lab: build ## hosts as containers with real systemd and Docker, etcd and the controller; needs root and Docker
 	@$(stage) --show lab "about 30 s; 3 minutes the first time" tools/lab/lab.sh up

@@ -86,7 +86,8 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    fn of(component: Component, host: &HostPlan<'_>) -> Self {
+    /// How a component of a host of the plan stands.
+    pub(crate) fn of(component: Component, host: &HostPlan<'_>) -> Self {
         let Ok(spec) = host.view.spec else { return Self::Unknown };
         let Some(facts) = host.view.record.facts() else { return Self::Unknown };
         let steps = &host.assessment.work.steps;

@@ -19,10 +19,14 @@ const say = (state, text) => {
 async function refresh() {
   waiting = null;
   due = Date.now() + EVERY;
+  const from = location.href;
   try {
-    const answer = await fetch(location.href, { cache: "no-store" });
-    if (!answer.ok) return;
+    const answer = await fetch(from, { cache: "no-store" });
+    // Meanwhile something else may be looked for.
+    if (!answer.ok || location.href !== from) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    document.title = fresh.title;
+    document.getElementById("icon").href = fresh.getElementById("icon").href;
     const focused = document.activeElement;
     const label = focused && focused.closest("[data-live]") && (focused.id || focused.getAttribute("href"));
     for (const part of document.querySelectorAll("[data-live]")) {
@@ -51,11 +55,52 @@ events.addEventListener("changed", soon);
 events.addEventListener("error", () => say("off", "not connected; tries again"));
 document.addEventListener("visibilitychange", soon);
 
-// --- filters apply as they are chosen ---
+// --- what is looked for applies as it is chosen or typed; its address can be given to others ---
 
-for (const select of document.querySelectorAll("form.find select")) {
-  select.addEventListener("change", () => select.form.requestSubmit());
+const form = document.querySelector("form.find");
+let typed = null;
+
+function find() {
+  const fields = new URLSearchParams(new FormData(form));
+  for (const [name, value] of [...fields]) if (!value.trim()) fields.delete(name);
+  history.replaceState(null, "", fields.size ? `?${fields}` : location.pathname);
+  refresh();
 }
+
+if (form) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    find();
+  });
+  form.addEventListener("input", () => {
+    clearTimeout(typed);
+    typed = setTimeout(find, 150);
+  });
+  // As in many lists: a slash goes to the field, Escape empties it.
+  document.addEventListener("keydown", (event) => {
+    const field = form.elements.search;
+    const writes = event.target.closest("input, select, dialog");
+    if (event.key === "/" && !writes && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      field.focus();
+      field.select();
+    } else if (event.key === "Escape" && event.target === field && field.value) {
+      field.value = "";
+      find();
+    }
+  });
+}
+
+// --- a square of the map leads to its host in the list ---
+
+document.addEventListener("click", (event) => {
+  const map = event.target.closest("svg.map");
+  if (!map) return;
+  const box = map.getBoundingClientRect();
+  const pitch = box.width / Number(map.dataset.columns);
+  const at = [event.clientX - box.left, event.clientY - box.top].map((it) => Math.floor(it / pitch));
+  location.href = `?offset=${(at[1] * map.dataset.columns + at[0]) * map.dataset.each}#hosts`;
+});
 
 // --- what people ask for: each button says what, and with which body ---
 
@@ -77,8 +122,10 @@ document.addEventListener("click", (event) => {
   dialog.showModal();
 });
 
+// Not a button that submits: the first of those is what Enter presses.
+dialog.querySelector("button[type=button]").addEventListener("click", () => dialog.close());
+
 dialog.querySelector("form").addEventListener("submit", async (event) => {
-  if (event.submitter.value !== "yes") return;
   event.preventDefault();
   const [token, who, why] = ["token", "who", "why"].map((name) => field(name).value.trim());
   const body = { ...JSON.parse(asked.body || "{}") };

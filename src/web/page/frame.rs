@@ -56,6 +56,10 @@ pub(super) struct Frame {
     pub(super) version: String,
     pub(super) release: &'static str,
     pub(super) cluster: String,
+    /// The sign of the page in a browser's tab, in the colour of how far the rollout is.
+    pub(super) icon: String,
+    /// Of the hosts, those in sync.
+    pub(super) percent: usize,
     pub(super) at: String,
     pub(super) standing: &'static str,
     pub(super) colour: &'static str,
@@ -89,6 +93,12 @@ impl Frame {
         // Whoever writes etcd may write anything there.
         let url = state.leader.as_ref().and_then(|leader| leader.url.clone());
         let url = url.filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+        let colour = match standing {
+            Standing::Done => "good",
+            Standing::Halted | Standing::Refused => "bad",
+            Standing::Paused | Standing::Unapproved | Standing::NotAccepted => "wait",
+            Standing::InProgress => "work",
+        };
         Self {
             here: here.page,
             root: here.root,
@@ -97,12 +107,9 @@ impl Frame {
             cluster: view.desired.cluster.metadata.name.to_string(),
             at: clock(view.now),
             standing: standing.word(),
-            colour: match standing {
-                Standing::Done => "good",
-                Standing::Halted | Standing::Refused => "bad",
-                Standing::Paused | Standing::Unapproved | Standing::NotAccepted => "wait",
-                Standing::InProgress => "work",
-            },
+            colour,
+            icon: icon(colour),
+            percent: (plan.summary.in_sync * 100).checked_div(plan.summary.hosts).unwrap_or(0),
             generation: view.generation().0,
             since: since.map(|since| format!(" for {since}")).unwrap_or_default(),
             leader: state.leader.as_ref().map(|leader| leader.name.clone()),
@@ -124,6 +131,20 @@ impl Frame {
     pub(super) fn is(&self, path: &str) -> bool {
         self.here == path
     }
+}
+
+/// A dot. Style sheets do not reach it, so it has colours of its own, which show on light and dark.
+fn icon(colour: &str) -> String {
+    let fill = match colour {
+        "good" => "2da44e",
+        "bad" => "e5484d",
+        "wait" => "d29922",
+        _ => "3b82f6",
+    };
+    format!(
+        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\
+         %3Ccircle cx='8' cy='8' r='7' fill='%23{fill}'/%3E%3C/svg%3E"
+    )
 }
 
 fn notes(shown: &Shown, view: &View) -> Vec<Note> {

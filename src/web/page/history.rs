@@ -7,8 +7,9 @@ use crate::rollout::records::HistoryEntry;
 use crate::surface::text::{ago, clock};
 use crate::words::{HostName, Time};
 
-/// Entries on the page, and on that of a host.
+/// Entries on the page, on the first page, and on that of a host.
 pub(super) const ENTRIES: usize = 200;
+pub(super) const RECENT: usize = 5;
 pub(super) const OF_A_HOST: usize = 20;
 
 /// The page.

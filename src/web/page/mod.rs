@@ -4,10 +4,12 @@
 //!
 //! - here: paths, and the files beside the page.
 //! - `frame`: what all pages have in common.
+//! - `glance`: bars and the map of the fleet.
 //! - `overview`, `plan`, `history`, `host`: one page each.
 //! - `look`: signs, colours and times.
 
 mod frame;
+mod glance;
 mod history;
 mod host;
 mod look;
@@ -30,6 +32,7 @@ use super::api::{no_host, read};
 use super::problem::{Kind, Problem};
 use super::query::HostsQuery;
 use super::{Shared, Site};
+use crate::rollout::records::HistoryEntry;
 use crate::surface::hosts::OneHostReport;
 use crate::words::HostName;
 use frame::{Frame, Here};
@@ -65,9 +68,11 @@ async fn overview(State(site): Shared, query: Result<Query<HostsQuery>, QueryRej
     let refuse = here.refusal();
     let query = read(query).and_then(|query| Ok((query.wanted()?, query.offset()?)));
     let (wanted, offset) = query.map_err(&refuse)?;
+    let entries = newest(&site, history::RECENT);
     let page = site.board.answer(move |shown, view, plan| {
         let frame = Frame::new(here, shown, view, plan);
-        rendered(&overview::Overview::new(frame, view, plan, &wanted, offset))
+        let recent = history::lines(entries.into_iter(), view.now);
+        rendered(&overview::Overview::new(frame, view, plan, (&wanted, offset), recent))
     });
     page.await.and_then(|page| page).map_err(refuse)
 }
@@ -84,13 +89,16 @@ async fn plan(State(site): Shared) -> Page {
 async fn history(State(site): Shared) -> Page {
     let here = Here::new(&site, "./", "history");
     let refuse = here.refusal();
-    let entries: Vec<_> =
-        site.board.with(|known| known.history().rev().take(history::ENTRIES).cloned().collect());
+    let entries = newest(&site, history::ENTRIES);
     let page = site.board.answer(move |shown, view, plan| {
         let entries = history::lines(entries.into_iter(), view.now);
         rendered(&history::History { frame: Frame::new(here, shown, view, plan), entries })
     });
     page.await.and_then(|page| page).map_err(refuse)
+}
+
+fn newest(site: &Site, number: usize) -> Vec<HistoryEntry> {
+    site.board.with(|known| known.history().rev().take(number).cloned().collect())
 }
 
 async fn host(State(site): Shared, Path(name): Path<String>) -> Page {

@@ -6,6 +6,8 @@ use askama::Template;
 use serde_json::json;
 
 use super::frame::Frame;
+use super::glance::{Bar, ComponentBar, Map, components};
+use super::history::Line;
 use super::look::{Button, Cell, STANDINGS, colour, encoded, facts_age};
 use crate::plan::{HostPlan, Plan};
 use crate::surface::ask::{Person, approve};
@@ -14,7 +16,6 @@ use crate::surface::sentence::{census, restarts};
 use crate::surface::status::{SlotReport, Standing};
 use crate::surface::text::{count, duration, grouped};
 use crate::surface::view::View;
-use crate::words::Component;
 
 /// Hosts on a page.
 pub(super) const ROWS: usize = 50;
@@ -30,13 +31,17 @@ const VALUES: usize = 40;
 #[template(path = "overview.html")]
 pub(super) struct Overview {
     frame: Frame,
-    percent: usize,
-    bar: Vec<Part>,
     census: String,
+    in_sync: String,
     time: String,
-    restarts: String,
+    waves: String,
     slots: usize,
     slots_held: usize,
+    restarts: String,
+    trouble: String,
+    trouble_words: String,
+    trouble_colour: &'static str,
+    bar: Bar,
     asks: Vec<Button>,
     holders: Vec<Holder>,
     more_holders: usize,
@@ -45,20 +50,14 @@ pub(super) struct Overview {
     reasons: Vec<Choice>,
     pools: Vec<Choice>,
     attributes: Vec<Choice>,
-    components: [&'static str; 5],
+    components: Vec<ComponentBar>,
+    map: Map,
+    recent: Vec<Line>,
     rows: Vec<Row>,
     shown: String,
     before: Option<String>,
     after: Option<String>,
     key: Vec<Cell>,
-}
-
-/// A part of the bar, in thousandths.
-#[derive(Debug)]
-struct Part {
-    colour: &'static str,
-    x: usize,
-    width: usize,
 }
 
 /// A host with a slot.
@@ -109,36 +108,35 @@ impl Overview {
         frame: Frame,
         view: &View,
         plan: &Plan<'_>,
-        wanted: &Wanted,
-        offset: usize,
+        (wanted, offset): (&Wanted, usize),
+        recent: Vec<Line>,
     ) -> Self {
         let summary = &plan.summary;
         let (total, lines) = page(view, plan, wanted, (offset, ROWS));
         let end = offset + lines.len();
         let holders: Vec<_> = plan.hosts.iter().filter(|host| host.view.slot.is_some()).collect();
-        let standing = Standing::of(view, plan);
-        let moves = matches!(standing, Standing::InProgress | Standing::Refused);
-        let time = if summary.waves > 0 && moves {
-            let (left, waves) = (duration(summary.estimate_seconds), count(summary.waves, "wave"));
-            format!("about {left} left, in {waves}")
-        } else {
-            String::new()
-        };
-        let restarts = match restarts(summary) {
-            none if none == "none" => String::new(),
-            some => some,
-        };
-        let asks = if frame.asks { asks(view) } else { Vec::new() };
-        let more = total > end;
+        let (time, waves) = left(view, plan);
+        let (trouble, trouble_words) = trouble(plan);
         Self {
-            percent: (summary.in_sync * 100).checked_div(summary.hosts).unwrap_or(0),
-            bar: bar(plan),
             census: census(summary),
+            in_sync: format!(
+                "{} of {}",
+                grouped(summary.in_sync as u64),
+                count(summary.hosts, "host")
+            ),
             time,
-            restarts,
+            waves,
             slots: summary.slots,
             slots_held: summary.slots_held,
-            asks,
+            restarts: match restarts(summary) {
+                none if none == "none" => "no restart is planned".to_owned(),
+                some => format!("to restart: {some}"),
+            },
+            trouble_colour: if trouble > 0 { "bad" } else { "" },
+            trouble: grouped(trouble as u64),
+            trouble_words,
+            bar: Bar::of_hosts(plan),
+            asks: if frame.asks { asks(view) } else { Vec::new() },
             more_holders: holders.len().saturating_sub(HOLDERS),
             holders: holders
                 .iter()
@@ -150,13 +148,15 @@ impl Overview {
             reasons: reasons(plan, wanted),
             pools: pools(view, wanted),
             attributes: attributes(view, plan, wanted),
-            components: Component::ALL.map(Component::name),
+            components: components(plan),
+            map: Map::of(plan),
+            recent,
             shown: match (offset.min(total), end.min(total)) {
                 _ if total == 0 => String::new(),
                 (from, to) => format!("{} to {} of {}", from + 1, to, count(total, "host")),
             },
             before: (offset > 0).then(|| link(wanted, offset.saturating_sub(ROWS))),
-            after: more.then(|| link(wanted, end)),
+            after: (total > end).then(|| link(wanted, end)),
             rows: lines.into_iter().map(|line| row(line, view)).collect(),
             key: STANDINGS.map(|standing| Cell::new(standing, None)).into(),
             frame,
@@ -164,24 +164,31 @@ impl Overview {
     }
 }
 
-fn bar(plan: &Plan<'_>) -> Vec<Part> {
+/// How long it takes yet, and in how many waves; signs for nothing where nothing moves.
+fn left(view: &View, plan: &Plan<'_>) -> (String, String) {
     let summary = &plan.summary;
-    let of = |code: &str| summary.reasons.get(code).copied().unwrap_or(0);
-    let parts = [
-        ("good", summary.in_sync),
-        ("work", of("in-progress") + of("verifying")),
-        ("bad", summary.failed + summary.blocked + summary.unreachable),
-    ];
-    let mut x = 0;
-    let mut bar = Vec::new();
-    for (colour, number) in parts {
-        let width = (number * 1000).checked_div(summary.hosts).unwrap_or(0);
-        if width > 0 {
-            bar.push(Part { colour, x, width });
+    match Standing::of(view, plan) {
+        Standing::Done => ("–".to_owned(), "nothing has to change".to_owned()),
+        Standing::InProgress | Standing::Refused if summary.waves > 0 => (
+            format!("≈ {}", duration(summary.estimate_seconds)),
+            format!("in {}", count(summary.waves, "wave")),
+        ),
+        Standing::InProgress | Standing::Refused => {
+            ("–".to_owned(), "nothing waits for a slot".to_owned())
         }
-        x += width;
+        other => ("–".to_owned(), other.word().to_owned()),
     }
-    bar
+}
+
+/// Hosts that somebody has to look at, and why.
+fn trouble(plan: &Plan<'_>) -> (usize, String) {
+    let bad = plan.summary.reasons.iter().filter(|(code, _)| colour(code) == "bad");
+    let bad: Vec<_> = bad.map(|(code, number)| (*number, *code)).collect();
+    if bad.is_empty() {
+        return (0, "nobody has to look at anything".to_owned());
+    }
+    let words = bad.iter().map(|(number, code)| format!("{} {code}", grouped(*number as u64)));
+    (bad.iter().map(|(number, _)| number).sum(), words.collect::<Vec<_>>().join(", "))
 }
 
 /// What can be asked for the whole cluster.

@@ -8,298 +8,26 @@
 )]
 
 #[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command, Stdio};
+mod browser;
+mod contract;
+mod limits;
+mod page;
+mod pictures;
+mod site;
 
-use calico_dcos::clock;
-use calico_dcos::desired::{Source, read};
-use calico_dcos::sim::mesos::http::SimServer;
-use calico_dcos::sim::town::Town;
-use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Outcome, Txn};
+use std::process::{Command, Stdio};
+
 use calico_dcos::words::SpecHash;
 use futures_util::StreamExt;
 use http::StatusCode;
-use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use support::{Etcd, PATIENCE};
+use site::{BINARY, Controller, Site, TOKEN};
+use support::PATIENCE;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_calico-dcos");
-
-const TOKEN: &str = "a-token-that-nobody-guesses";
-
-const CLUSTER: &str = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: test}\nspec:\n  \
-    rollout: {maxConcurrentRestarts: 3, stabilitySeconds: 0, settleSeconds: 0}\n  \
-    docker: {clusterStore: etcd://127.0.0.1:2379}\n  calicoNode: {image: \"calico/node:v1\"}\n";
-
-/// A cluster of five hosts that has its documents.
-struct Site {
-    etcd: Etcd,
-    mesos: SimServer<Town>,
-    dir: tempfile::TempDir,
-    client: Client,
-}
-
-impl Site {
-    async fn start() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // A connection on which too much was sent is closed after the refusal, and must not be used again.
-        let client = Client::builder().tls_certs_only([]).timeout(PATIENCE);
-        let client = client.pool_max_idle_per_host(0).build().unwrap();
-        let scenario = json!({
-            "apiVersion": "calico-dcos/v1", "kind": "Scenario", "desired": [],
-            "mesos": {"version": "1.11.0"},
-            "hosts": [{"count": 5, "name": "a{n}", "restartSeconds": {"median": 0.2}}],
-        });
-        let desired = read(&[Source::file("cluster", CLUSTER)]).unwrap();
-        let town = Town::new(&serde_json::from_value(scenario).unwrap(), desired, clock::now());
-        let mesos = SimServer::start(([127, 0, 0, 1], 0).into(), town).await.unwrap();
-        let etcd = Etcd::start();
-        let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
-        let store = EtcdStore::connect(&options).await.unwrap();
-        let written = store.txn(&Txn::new().put(Key::DesiredCluster, CLUSTER)).await.unwrap();
-        assert!(matches!(written, Outcome::Committed(_)), "{written:?}");
-        let dir = tempfile::tempdir().unwrap();
-        let mut token = std::fs::File::options();
-        let token = token.write(true).create(true).mode(0o600).open(dir.path().join("token"));
-        std::io::Write::write_all(&mut token.unwrap(), TOKEN.as_bytes()).unwrap();
-        Self { etcd, mesos, dir, client }
-    }
-
-    fn etcd(&self) -> [String; 2] {
-        ["--etcd-endpoints".to_owned(), self.etcd.endpoint()]
-    }
-
-    /// A controller that listens on a free port.
-    fn run(&self, name: &str, with_token: bool) -> Controller {
-        let mut command = Command::new(BINARY);
-        command.arg("run").args(self.etcd()).args(["--allow-open-etcd", "--lease-seconds", "2"]);
-        command.args(["--mesos-master", &format!("http://{}", self.mesos.address())]);
-        command.args(["--listen", "127.0.0.1:0", "--log-format", "json", "--name", name]);
-        command.args(["--advertise-url", &format!("http://{name}.example")]);
-        if with_token {
-            command.arg("--token-file").arg(self.dir.path().join("token"));
-        }
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let event: Value = serde_json::from_str(&line).unwrap_or_default();
-                if let Some(address) = event["address"].as_str() {
-                    let _ = tell.send(address.to_owned());
-                }
-                // Shown when the test fails.
-                println!("{line}");
-            }
-        });
-        let address = told.recv_timeout(PATIENCE).expect("it says where it listens");
-        let url = format!("http://{address}");
-        Controller { child, url, client: self.client.clone() }
-    }
-
-    /// What a command prints as JSON.
-    fn command(&self, arguments: &[&str]) -> Value {
-        let mut command = Command::new(BINARY);
-        let output = command.args(arguments).args(self.etcd()).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-/// A controller's process; killed when dropped.
-struct Controller {
-    child: Child,
-    url: String,
-    client: Client,
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Controller {
-    async fn get(&self, path: &str) -> Response {
-        self.client.get(format!("{}{path}", self.url)).send().await.unwrap()
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        let response = self.get(path).await;
-        assert_eq!(response.status(), StatusCode::OK, "{path}");
-        response.json().await.unwrap()
-    }
-
-    /// A refusal in the form of RFC 9457.
-    async fn refused(response: Response, status: u16, words: &str) -> Value {
-        let form = response.headers()["content-type"].to_str().unwrap().to_owned();
-        let answered = response.status().as_u16();
-        let problem: Value = response.json().await.unwrap();
-        assert_eq!((answered, form.as_str()), (status, "application/problem+json"), "{problem}");
-        assert_eq!(problem["status"], status);
-        assert!(problem["type"].as_str().unwrap().starts_with("urn:calico-dcos:problem:"));
-        assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
-        problem
-    }
-
-    async fn ask(&self, what: &str, token: Option<&str>, body: impl Into<String>) -> Response {
-        let request = self.client.post(format!("{}/api/v1/{what}", self.url)).body(body.into());
-        let request = match token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        };
-        request.send().await.unwrap()
-    }
-
-    async fn done(&self, what: &str, body: Value) -> String {
-        let response = self.ask(what, Some(TOKEN), body.to_string()).await;
-        let status = response.status();
-        let done: Value = response.json().await.unwrap();
-        assert_eq!(status, StatusCode::OK, "{done}");
-        done["done"].as_str().unwrap().to_owned()
-    }
-
-    /// Listens to events until one says what is waited for.
-    async fn until(&self, told: impl Fn(&Value) -> bool) -> Value {
-        let listening = async {
-            loop {
-                let mut stream = self.get("/api/v1/events").await.bytes_stream();
-                let mut text = String::new();
-                while let Some(Ok(bytes)) = stream.next().await {
-                    text.push_str(std::str::from_utf8(&bytes).unwrap());
-                    while let Some((event, rest)) = text.split_once("\n\n") {
-                        let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-                        let data: Value =
-                            data.map_or(Value::Null, |data| serde_json::from_str(data).unwrap());
-                        if told(&data) {
-                            return data;
-                        }
-                        text = rest.to_owned();
-                    }
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, listening).await.expect("it is told")
-    }
-
-    async fn until_any(&self) -> Value {
-        self.until(|data| !data.is_null()).await
-    }
-
-    async fn until_done(&self) {
-        self.until(|data| data["status"] == "done").await;
-        // The leader writes that down a moment after the last host is in sync.
-        let written = async {
-            while !self.json("/api/v1/history").await.to_string().contains("generation 1 done") {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, written).await.expect("it is written down");
-    }
-
-    /// Hosts, when the leader has said when it heard of them.
-    async fn until_heard(&self, path: &str) -> Value {
-        let heard = async {
-            loop {
-                let hosts = self.json(path).await;
-                if hosts["hosts"][0]["heardAt"].is_u64() {
-                    return hosts;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, heard).await.expect("the leader knows")
-    }
-
-    /// Until it leads.
-    async fn until_led(&self) {
-        let leads = async {
-            while self.json("/health").await["leads"] != true {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, leads).await.expect("it leads");
-    }
-}
-
-/// Whether an answer is what the document says of it, by a checker that was not written here.
-struct Described(Value);
-
-impl Described {
-    async fn by(controller: &Controller) -> Self {
-        let document = controller.json("/api/v1/openapi.json").await;
-        assert_eq!(document["openapi"], "3.1.0");
-        Self(document)
-    }
-
-    fn check(&self, schema: &Value, answer: &Value, what: &str) {
-        let mut schema = schema.clone();
-        schema["components"] = self.0["components"].clone();
-        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
-        compiler.set_default_draft(boon::Draft::V2020_12);
-        compiler.add_resource("http://api.example/schema", schema).unwrap();
-        let index = compiler.compile("http://api.example/schema", &mut schemas).unwrap();
-        if let Err(wrong) = schemas.validate(answer, index) {
-            panic!("{what}: {wrong:#}\n{answer:#}");
-        }
-    }
-
-    fn of(&self, path: &str, method: &str, status: &str, form: &str) -> &Value {
-        let schema = &self.0["paths"][path][method]["responses"][status]["content"][form]["schema"];
-        assert!(schema.is_object(), "{path} {method} {status} is not described");
-        schema
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_api_answers_as_its_own_document_says() {
-    let site = Site::start().await;
-    let controller = site.run("one", true);
-    let described = Described::by(&controller).await;
-    // Also while there is something to say of slots and steps.
-    controller.until(|data| data["slotsHeld"] != 0 || data["status"] == "done").await;
-    for ready in ["work", "done"] {
-        for (path, asked) in [
-            ("/health", "/health"),
-            ("/ready", "/ready"),
-            ("/api/v1/status", "/api/v1/status"),
-            ("/api/v1/plan", "/api/v1/plan"),
-            ("/api/v1/hosts", "/api/v1/hosts"),
-            ("/api/v1/hosts/{host}", "/api/v1/hosts/a1"),
-            ("/api/v1/history", "/api/v1/history"),
-        ] {
-            let answer = controller.json(asked).await;
-            let schema = described.of(path, "get", "200", "application/json");
-            described.check(schema, &answer, &format!("{asked} ({ready})"));
-        }
-        controller.until_done().await;
-    }
-    let event = controller.until_any().await;
-    let schema = described.of("/api/v1/events", "get", "200", "text/event-stream");
-    described.check(schema, &event, "an event");
-    let problem: Value = controller.get("/api/v1/hosts/x").await.json().await.unwrap();
-    let schema = described.of("/api/v1/hosts/{host}", "get", "404", "application/problem+json");
-    described.check(schema, &problem, "a problem");
-    let request = json!({"who": "alice", "host": "a1"});
-    let form = &described.0["paths"]["/api/v1/pause"]["post"]["requestBody"]["content"];
-    described.check(&form["application/json"]["schema"], &request, "a request");
-    let response = controller.ask("pause", Some(TOKEN), request.to_string()).await;
-    let schema = described.of("/api/v1/pause", "post", "200", "application/json");
-    described.check(schema, &response.json().await.unwrap(), "what was done");
-    for path in described.0["paths"].as_object().unwrap().keys() {
-        assert!(
-            README.contains(
-                path.split('{').next().unwrap().trim_end_matches('/').rsplit('/').next().unwrap()
-            ),
-            "{path}"
-        );
-    }
-}
-
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 /// The names of the metrics that README documents.
 fn documented() -> Vec<String> {
@@ -345,7 +73,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
         let known = documented.iter().any(|name| name == family || *name == counted);
         assert!(known, "{family} is not documented in README");
     }
-    let alerts = include_str!("../examples/alerts.yaml");
+    let alerts = include_str!("../../examples/alerts.yaml");
     let words = alerts.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     for used in words.filter(|word| word.starts_with("calico_dcos_")) {
         assert!(
@@ -556,32 +284,6 @@ async fn people_get_pages_that_load_nothing_from_elsewhere() {
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     let page = response.text().await.unwrap();
     assert!(page.contains("there is no host `&#60;b&#62;`"), "{page}");
-}
-
-/// Slow clients and many listeners.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "long: a thousand connections"]
-async fn long_a_thousand_who_listen_and_clients_that_say_nothing_hold_up_nothing() {
-    let site = Site::start().await;
-    let controller = site.run("one", true);
-    let mut open = Vec::new();
-    for _ in 0..1_024 {
-        let response = controller.get("/api/v1/events").await;
-        assert_eq!(response.status(), StatusCode::OK);
-        open.push(response);
-    }
-    let response = controller.get("/api/v1/events").await;
-    Controller::refused(response, 503, "too many listen").await;
-    let address = controller.url.strip_prefix("http://").unwrap();
-    let silent: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-    let done = async {
-        while controller.json("/api/v1/status").await["status"] != "done" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, done).await.expect("the rollout goes on");
-    assert_eq!(controller.json("/health").await["healthy"], true);
-    drop((open, silent));
 }
 
 #[tokio::test(flavor = "multi_thread")]
