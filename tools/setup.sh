@@ -15,8 +15,9 @@ readonly bin=$tools/bin
 readonly root=$tools/root
 
 # PATH as it was before the Makefile put our own folder in front.
+# It may be there twice, side by side: then one pass leaves one.
 outer_path=:$PATH:
-outer_path=${outer_path//:"$bin":/:}
+while [[ $outer_path == *:"$bin":* ]]; do outer_path=${outer_path//:"$bin":/:}; done
 outer_path=${outer_path#:}
 readonly outer_path=${outer_path%:}
 
