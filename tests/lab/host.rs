@@ -91,10 +91,20 @@ impl Host {
         self.run("hostname -i").trim().to_owned()
     }
 
+    /// How control groups are mounted in it, in the words of its facts.
+    pub(crate) fn layout(&self) -> &'static str {
+        let second = "cgroup2fs";
+        let line = "stat -fc %T /sys/fs/cgroup /sys/fs/cgroup/unified 2>/dev/null || true";
+        match self.run(line).lines().collect::<Vec<_>>()[..] {
+            [whole, ..] if whole == second => "v2",
+            [_, beside] if beside == second => "hybrid",
+            _ => "v1",
+        }
+    }
+
     /// Whether systemd tracks its units in the second hierarchy while there is a first one.
     pub(crate) fn is_hybrid(&self) -> bool {
-        let line = "stat -fc %T /sys/fs/cgroup/unified 2>/dev/null || true";
-        self.run(line).trim() == "cgroup2fs"
+        self.layout() == "hybrid"
     }
 }
 
@@ -162,11 +172,28 @@ pub(crate) async fn eventually<T: std::fmt::Debug>(
 
 /// GET, as JSON.
 pub(crate) async fn get(url: &str) -> serde_json::Value {
-    // reqwest panics without a provider. If one is installed, this changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client =
-        reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
-    let answer = client.get(url).timeout(Duration::from_secs(10)).send().await;
+    let answer = client().get(url).send().await;
     let answer = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
     answer.json().await.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// GET; none without an answer, or if it is not a good one.
+pub(crate) async fn fetch(url: &str) -> Option<Vec<u8>> {
+    let answer =
+        client().get(url).send().await.and_then(reqwest::Response::error_for_status).ok()?;
+    answer.bytes().await.ok().map(Vec::from)
+}
+
+/// POST of a form, which has to be taken.
+pub(crate) async fn post(url: &str, form: String) {
+    let answer = client().post(url).body(form).send().await;
+    let answer = answer.and_then(reqwest::Response::error_for_status);
+    answer.unwrap_or_else(|error| panic!("{url}: {error}"));
+}
+
+fn client() -> reqwest::Client {
+    // reqwest panics without a provider. If one is installed, this changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    client.timeout(Duration::from_secs(10)).build().expect("a client")
 }

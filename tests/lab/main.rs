@@ -78,7 +78,8 @@ async fn lab_a_stand_in_is_healthy_and_survives_a_restart_of_docker() {
 }
 
 /// As recorded in e31 and e31a: under `KillMode=control-group` an executor survives where systemd tracks
-/// units in the hierarchy that Mesos moves executors in, and only there.
+/// units in the hierarchy that Mesos moves executors in, and only there. Of the second hierarchy alone
+/// there is no recording: the agent is taken to move them there.
 #[tokio::test]
 #[ignore = "lab: needs hosts with systemd and Docker, which `make lab-test` brings up as root"]
 async fn lab_an_executor_is_recovered_after_a_restart_of_the_unit() {

@@ -4,7 +4,7 @@
 #
 # LAB_HOSTS says how many hosts (3, the last of them public): a1, a2, …, p1. Control groups are as the
 # machine has them; where it has both versions, hosts with an even number see the first alone, as older
-# systems do. LAB_MESOS is the version of Mesos; LAB_CONTROLLER=0 leaves the controller out, LAB_KEEP=1
+# systems do, and p1 the second alone, as newer ones. LAB_MESOS is the version of Mesos; LAB_CONTROLLER=0 leaves the controller out, LAB_KEEP=1
 # leaves the lab up after the tests, LAB_PROGRAM is another build of the program.
 #
 # Everything is below target/lab and /run/calico-dcos-lab; containers and networks are found again by
@@ -61,7 +61,10 @@ start_services() {
 
 start_host() { # NAME [public]
   local name=$1 data=$lab/hosts/$1 cgroups=
-  [[ $name != a*[02468] ]] || cgroups=v1
+  case $name in
+  a*[02468]) cgroups=v1 ;;
+  p1) cgroups=v2 ;;
+  esac
   mkdir -p "$data/docker"
   # The inner Docker cannot keep its layers on those of the outer one. The queue is as long as systemd makes
   # it on a machine: if the journal does not read for 10 ms and the queue is full, systemd's lines are lost.

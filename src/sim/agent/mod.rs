@@ -208,9 +208,17 @@ fn cells(flags: &Flags) -> Result<Cells, AgentError> {
     let first_process = std::fs::read_to_string("/proc/1/cgroup")
         .map_err(machine("reading the control groups of the machine"))?;
     let files = identity::folder(flags).join("containers");
-    let groups = Cells::groups_of_machine(&first_process);
+    let groups = Cells::groups_of_machine(&visible(&first_process));
     let pid_namespace = flags.list("isolation").iter().any(|name| name == "namespaces/pid");
     Cells::new(files, groups, pid_namespace).map_err(machine("making control groups"))
+}
+
+/// The groups of `/proc/PID/cgroup` in hierarchies that this machine has mounted: its kernel lists those of the
+/// first version also where the second has taken their place.
+fn visible(groups: &str) -> String {
+    let second_alone = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let lines = groups.lines().filter(|line| !second_alone || line.starts_with("0::"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// An agent with the Docker containerizer does not start without Docker (recording e44).
