@@ -143,15 +143,15 @@ down() {
 # Those named `lab_all_…` take long, and `lab_old_…` want a Mesos from before 2017: both run only if all
 # are wanted.
 tests() { # [--all]
-  local why status=0 which='binary(lab) - test(/(^|::)lab_(all|old)_/)'
-  [[ ${1:-} != --all ]] || which='binary(lab) - test(/(^|::)lab_old_/)'
+  local why status=0 which='not test(/(^|::)lab_(all|old)_/)'
+  [[ ${1:-} != --all ]] || which='not test(/(^|::)lab_old_/)'
   why=$(obstacle)
   if [[ -n $why ]]; then
     say "NOT RUN: $why"
     return 0
   fi
   tests_in_a_lab "$which" || status=$?
-  [[ ${1:-} != --all ]] || LAB_MESOS=1.1.0 tests_in_a_lab 'binary(lab) & test(/(^|::)lab_old_/)' || status=$?
+  [[ ${1:-} != --all ]] || LAB_MESOS=1.1.0 tests_in_a_lab 'test(/(^|::)lab_old_/)' || status=$?
   return "$status"
 }
 
@@ -159,7 +159,7 @@ tests_in_a_lab() { # WHICH
   local status=0
   ! use_docker || [[ -z $(hosts) ]] || down
   LAB_CONTROLLER=0 up
-  LAB_GATEWAY=$gateway cargo nextest run --locked --cargo-quiet --no-fail-fast --run-ignored only -E "$1" --test-threads 1 ||
+  LAB_GATEWAY=$gateway cargo nextest run --locked --cargo-quiet --test lab --no-fail-fast --run-ignored only -E "$1" --test-threads 1 ||
     status=$?
   ((status == 0)) || collect
   [[ -n ${LAB_KEEP:-} ]] || down
