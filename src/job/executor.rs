@@ -85,7 +85,7 @@ pub enum Input {
     /// The node was surveyed, by [`Effect::Survey`] or because something changed. The order in it
     /// is filled in here.
     Facts(Facts),
-    /// Another executor, which started later, reports of this host.
+    /// An observer in another executor, which was launched later, reports of this host.
     Superseded,
     /// Time has passed.
     Tick,

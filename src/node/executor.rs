@@ -21,7 +21,7 @@ use crate::job::journal::Journal;
 use crate::job::order::{Letter, ToHost};
 use crate::mesos::executor::{Client, Ending, Environment, Order, Said};
 use crate::mesos::v1::TaskState;
-use crate::words::{Attempt, HostName, Run, TaskKind, TaskPhase};
+use crate::words::{Attempt, HostName, Run, TaskId, TaskKind, TaskPhase};
 
 /// Between two looks at a unit that is at work.
 const LOOK_AT_UNIT: Duration = Duration::from_millis(500);
@@ -61,8 +61,8 @@ pub async fn run(
     let (executor, effects) = Executor::start(identity, host.state.journal()?);
     let (inputs, arrived) = unbounded_channel();
     let changes = Changes::start(&host);
-    let (files, watched, surveys) = (changes.files(), None, Surveys::None);
-    let shell = Shell { host, starts, executor, client, inputs, watched, surveys, files };
+    let (files, watched, surveys, reports) = (changes.files(), None, Surveys::None, None);
+    let shell = Shell { host, starts, executor, client, inputs, watched, surveys, files, reports };
     Ok(shell.live(effects, arrived, changes).await)
 }
 
@@ -94,6 +94,8 @@ struct Shell {
     watched: Option<Attempt>,
     surveys: Surveys,
     files: FileSigns,
+    /// The observer that has taken the reports of this host.
+    reports: Option<TaskId>,
 }
 
 impl Shell {
@@ -255,13 +257,18 @@ impl Shell {
         });
     }
 
-    /// One process of a host reports.
+    /// One process of a host reports: that of the observer that was launched last.
     fn claim_reports(&mut self) {
-        if !self.executor.tasks().any(|(_, kind)| kind == TaskKind::Observer) {
-            return;
-        }
-        match self.host.state.claim_reports(self.starts) {
-            Ok(true) => {}
+        let observer = self.executor.tasks().find(|(_, kind)| *kind == TaskKind::Observer);
+        let Some(observer) = observer.map(|(task, _)| task.clone()) else { return };
+        let state = &self.host.state;
+        let claimed = if self.reports.as_ref() == Some(&observer) {
+            state.has_reports(&observer)
+        } else {
+            state.take_reports(&observer, self.starts).map(|()| true)
+        };
+        match claimed {
+            Ok(true) => self.reports = Some(observer),
             Ok(false) => self.put(Input::Superseded),
             Err(error) => {
                 let error = HostError::from(error).sentence();

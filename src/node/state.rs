@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::files::{Attributes, FileError, Found, Root, Staging};
 use crate::desired::ComponentSpec;
 use crate::job::journal::{Journal, UnreadableJournal};
-use crate::words::{Attempt, Component, SpecHash};
+use crate::words::{Attempt, Component, SpecHash, TaskId};
 
 /// Everything of ours that survives a reboot.
 pub const FOLDER: &str = "/var/lib/calico-dcos";
@@ -41,6 +41,17 @@ pub enum StateError {
     /// The lock cannot be had.
     #[error("the lock of this host cannot be taken; is {FOLDER} on a local file system?")]
     Lock(#[source] io::Error),
+}
+
+/// Who reports of this host.
+#[derive(Serialize, Deserialize)]
+struct Claim {
+    version: u32,
+    /// The start of its executor, by which the release before judges.
+    starts: u64,
+    /// The task. None where the release before wrote it.
+    #[serde(default)]
+    observer: Option<TaskId>,
 }
 
 /// What was last put in force of a component. It proves nothing by itself: an observer compares
@@ -127,22 +138,19 @@ impl State {
         self.lock_of("lock")
     }
 
-    /// Claims the reports of this host for the executor before which so many have started. No if
-    /// one that started later has claimed them: two may run for a while, when Mesos takes one for
-    /// lost that is not.
-    pub fn claim_reports(&self, starts: u64) -> Result<bool, StateError> {
-        #[derive(Serialize, Deserialize)]
-        struct Claim {
-            version: u32,
-            starts: u64,
-        }
+    /// Takes the reports of this host for an observer that was just launched, in the executor before which so
+    /// many have started. Two may run for a while, when Mesos takes one for lost that is not.
+    pub fn take_reports(&self, observer: &TaskId, starts: u64) -> Result<(), StateError> {
         let _lock = self.lock_of("observer.lock")?;
-        let claimed = self.read::<Claim>("observer.json")?.map(|claim| claim.starts);
-        if claimed.is_some_and(|claimed| claimed > starts) {
-            return Ok(false);
-        }
-        self.write("observer.json", &Claim { version: VERSION, starts })?;
-        Ok(true)
+        let claim = Claim { version: VERSION, starts, observer: Some(observer.clone()) };
+        self.write("observer.json", &claim)
+    }
+
+    /// Whether nobody has taken the reports of this host since this observer did.
+    pub fn has_reports(&self, observer: &TaskId) -> Result<bool, StateError> {
+        let _lock = self.lock_of("observer.lock")?;
+        let claim = self.read::<Claim>("observer.json")?;
+        Ok(claim.is_some_and(|claim| claim.observer.as_ref() == Some(observer)))
     }
 
     /// Counts a start of an executor, and gives how many there were before it.

@@ -208,7 +208,7 @@ impl Executor {
     /// Ends what only one process of a host may do.
     pub(super) fn end_observers(&mut self, effects: &mut Vec<Effect>) {
         let ended = self.tasks.extract_if(.., |task| matches!(task.role, Role::Observer(_)));
-        let why = "another executor, which started later, reports of this host";
+        let why = "an observer that was launched later reports of this host";
         effects.extend(
             ended.map(|task| update(&task.id, TaskPhase::Failed, Some(why.to_owned()), None)),
         );

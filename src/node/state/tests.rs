@@ -20,12 +20,19 @@ fn a_journal_is_read_back_and_a_damaged_one_is_not_taken_as_none() {
     assert!(matches!(state.journal(), Err(StateError::Journal(_))));
 }
 
+/// Also one in an executor that started first: a leader of an earlier version has launched it there.
 #[test]
-fn the_executor_that_started_last_has_the_reports() {
-    let (_folder, _, state) = state();
-    for (starts, has_them) in [(4, true), (4, true), (6, true), (4, false), (6, true)] {
-        assert_eq!(state.claim_reports(starts).unwrap(), has_them, "{starts}");
+fn the_observer_that_was_launched_last_has_the_reports() {
+    let (_folder, root, state) = state();
+    let [one, two, three] = ["one", "two", "three"].map(TaskId::from);
+    for (launched, starts, before) in [(&one, 4, &two), (&two, 6, &one), (&three, 4, &two)] {
+        state.take_reports(launched, starts).unwrap();
+        assert!(state.has_reports(launched).unwrap() && !state.has_reports(before).unwrap());
     }
+    // As the release before writes it.
+    let old = br#"{"version":1,"starts":7}"#;
+    root.write(&path("observer.json"), old, 0o600, Staging::Beside).unwrap();
+    assert!(!state.has_reports(&three).unwrap());
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn starting_is_sent_before_anything_else() {
 }
 
 #[test]
-fn an_observer_ends_when_a_later_executor_reports_of_the_host() {
+fn an_observer_ends_when_a_later_one_reports_of_the_host() {
     let mut bench = Bench::new();
     bench.launch("o", observe()).launch("n", supervise(None)).did();
     let did = bench.give(Input::Superseded).did();
