@@ -61,6 +61,13 @@ impl Host {
         docker(&["start", &self.container()]);
     }
 
+    /// Waits until it has started.
+    pub(crate) async fn until_up(&self) {
+        let state = async || self.run("systemctl is-system-running 2>&1 || true");
+        // What has failed is for the test to find.
+        eventually(state, |state| matches!(state.trim(), "running" | "degraded")).await;
+    }
+
     /// Where its journal ends now.
     pub(crate) fn mark(&self) -> Mark {
         let said = self.run("journalctl --quiet --lines 0 --show-cursor");

@@ -97,6 +97,8 @@ async fn lab_all_hosts_lose_their_power_at_any_moment_of_a_rollout() {
         };
         until("a host is not brought to its end", whole).await;
         assert_eq!(until_over().await, Over::Done, "{}", status());
+        // The rollout may have been over before.
+        victim.until_up().await;
         hosts.iter().for_each(is_whole);
         let outages = witness::outages(&hosts, since);
         let what = format!("LAB_SEED={seed}, round {round}: {outages:?}");
