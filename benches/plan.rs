@@ -94,6 +94,7 @@ fn host(n: usize, spec: &HostSpec, in_sync: bool) -> Host {
             supervised: wanted.map(Supervised::from),
             attempt: None,
             replaces: None,
+            program: None,
             ordered: Time(0),
             seen: Seen::Running,
         };

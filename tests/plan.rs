@@ -92,6 +92,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
         supervised,
         attempt: None,
         replaces: None,
+        program: None,
         ordered: Time(0),
         seen: Seen::Running,
     };

@@ -11,6 +11,9 @@ use crate::words::{Attempt, Component, Run, SpecHash};
 /// The version of [`Facts`] that this release writes.
 pub const FACTS_VERSION: u32 = 1;
 
+/// The oldest version that this release reads: that of the release before, or the first there was.
+const FACTS_VERSION_READ: u32 = 1;
+
 /// One report of a host's observer. A few KiB at most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +43,14 @@ pub struct Facts {
     /// Components that cannot be changed on this host, each with the reason as a sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blocked: BTreeMap<Component, String>,
+}
+
+impl Facts {
+    /// Whether this release knows what they say: they are of it or of the one before.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        (FACTS_VERSION_READ..=FACTS_VERSION).contains(&self.version)
+    }
 }
 
 /// Orders the facts of one host. An older report never replaces a newer one.

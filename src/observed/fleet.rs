@@ -212,7 +212,7 @@ impl HostRecord {
     #[must_use]
     pub fn facts(&self) -> Option<&Facts> {
         match (&self.other_machine, &self.reported) {
-            (None, Some(report)) => Some(&report.facts),
+            (None, Some(report)) if report.facts.is_readable() => Some(&report.facts),
             _ => None,
         }
     }

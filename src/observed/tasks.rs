@@ -46,6 +46,10 @@ pub struct TaskRecord {
     /// The task whose place it takes; it is launched when that one has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<TaskId>,
+    /// The digest of the program in whose executor it runs. None where a release wrote the record that
+    /// kept no digests: it is another program than ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<SpecHash>,
     /// When it was written down.
     pub ordered: Time,
     /// What Mesos has said of it since this process began to listen.
@@ -90,7 +94,8 @@ impl TaskRecord {
     #[must_use]
     pub fn predecessor(&self) -> Option<Self> {
         let id = self.replaces.clone()?;
-        let unknown = Self { supervised: None, attempt: None, replaces: None, ..self.clone() };
+        let unknown =
+            Self { supervised: None, attempt: None, replaces: None, program: None, ..self.clone() };
         Some(Self { id, seen: Seen::Nothing, ..unknown })
     }
 }

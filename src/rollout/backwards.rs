@@ -25,6 +25,7 @@ impl Controller {
         self.note(Level::Warning, None, text);
         (self.last_poll, self.next_poll) = (None, None);
         self.next_sweep = Time(0);
+        self.next_foreign = Time(0);
         self.reconciliation.hurry(now);
         self.offers.hurry(now);
         for launching in self.launching.values_mut() {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::desired::HostSpec;
 use crate::mesos::v1::scheduler::Call;
+use crate::observed::tasks::{Supervised, TaskRecord};
 use crate::plan::gate::Phase;
 use crate::words::{Attempt, HostName, TaskId, TaskKind, Time};
 
@@ -105,7 +106,34 @@ impl Controller {
         self.cut_from_offer(name, &[order], now)
     }
 
-    /// Finds an offer for the orders, promises it, and writes the tasks down in memory.
+    /// The tasks of a host that run in executors of other programs and are to go on as they are. They take
+    /// their places in that of this program with whatever is launched there next, so that an upgrade of ours
+    /// launches nothing by itself and yet leaves no executor behind. The observer comes first.
+    fn moved_along(&mut self, name: &HostName, orders: &[Order], now: Time) -> Vec<Order> {
+        let Some(host) = self.hosts.get(name) else { return Vec::new() };
+        let (agent, spec) = (host.record.agent.id.clone(), host.spec.clone().and_then(Result::ok));
+        let ours = Some(self.config.delivery.digest);
+        let goes_on = |kind: TaskKind, task: &TaskRecord| {
+            let wanted = || spec.as_ref()?.components.get(&kind.component()?).map(Supervised::from);
+            let as_it_is = kind == TaskKind::Observer || task.supervised == wanted();
+            as_it_is && task.attempt.is_none() && kind != TaskKind::Change
+        };
+        let tasks = host.tasks.tasks.iter().filter(|(kind, task)| {
+            let ordered = orders.iter().any(|order| order.kind == **kind);
+            !ordered && task.program != ours && goes_on(**kind, task)
+        });
+        let tasks: Vec<_> = tasks.map(|(kind, task)| (*kind, task.id.clone())).collect();
+        let mut moved = Vec::with_capacity(tasks.len());
+        for (kind, old) in tasks {
+            let id = self.task_id(kind, name);
+            let Some(desk) = self.desk(now) else { break };
+            moved.extend(order(desk, kind, id, &agent, spec.as_deref(), None, Some(old)));
+        }
+        moved
+    }
+
+    /// Finds an offer for the orders, and for as many of those that move along as it has room for; promises
+    /// it, and writes the tasks down in memory.
     fn cut_from_offer(&mut self, name: &HostName, orders: &[Order], now: Time) -> Option<Launch> {
         let host = self.hosts.get(name)?;
         let kinds: BTreeSet<TaskKind> = orders.iter().map(|order| order.kind).collect();
@@ -113,20 +141,23 @@ impl Controller {
         // What an observer reports first is most likely work.
         let more = more || kinds.contains(&TaskKind::Observer);
         let refuse = if more || !host.assessment.work.steps.is_empty() { 0.0 } else { 3600.0 };
+        let all = [orders.to_vec(), self.moved_along(name, orders, now)].concat();
         let desk = self.desk(now)?;
         let mut lacking = None;
         let mut found = None;
-        for offer in self.offers.of(name) {
-            match cut(desk, name, offer, orders, refuse) {
-                Ok(launch) => {
-                    found = Some(launch);
-                    break;
+        'sets: for count in (orders.len()..=all.len()).rev() {
+            for offer in self.offers.of(name) {
+                match cut(desk, name, offer, &all[..count], refuse) {
+                    Ok(launch) => {
+                        found = Some((launch, &all[..count]));
+                        break 'sets;
+                    }
+                    Err(what) => lacking = Some(what),
                 }
-                Err(what) => lacking = Some(what),
             }
         }
         self.say_lacking(name, if found.is_some() { None } else { lacking }, now);
-        let launch = found?;
+        let (launch, orders) = found?;
         self.offers.promise(&launch.offer);
         let host = self.hosts.touch(name)?;
         for order in orders {

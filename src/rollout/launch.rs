@@ -119,6 +119,7 @@ pub(super) fn order(
         supervised: target.map(Supervised::from),
         attempt,
         replaces,
+        program: Some(desk.delivery.digest),
         ordered: desk.now,
         seen: Seen::Nothing,
     };

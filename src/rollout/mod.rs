@@ -137,6 +137,8 @@ pub struct Controller {
     /// Roles that this master gives us no offers for.
     given_up: Vec<String>,
     next_sweep: Time,
+    /// Before this no observer of another release is replaced.
+    next_foreign: Time,
     /// Who goes first, while not all may move.
     first: Option<First>,
     /// When the others may follow by themselves.
@@ -215,6 +217,7 @@ impl Controller {
             sightless: false,
             given_up: Vec::new(),
             next_sweep: Time(0),
+            next_foreign: Time(0),
             first: None,
             canaries_due: None,
             gates: Gates::default(),

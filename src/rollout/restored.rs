@@ -94,6 +94,10 @@ impl Controller {
     /// An observer says that its facts hold. Gives whether a pass has to look at it.
     pub(super) fn confirmed(&mut self, name: &HostName, order: &FactOrder, now: Time) -> bool {
         let Some(host) = self.hosts.all.get_mut(name) else { return false };
+        if host.record.reported.as_ref().is_some_and(|known| !known.facts.is_readable()) {
+            self.observer_is_foreign(name, now);
+            return true;
+        }
         if host.record.facts().is_some_and(|facts| facts.order == *order) {
             host.heard = now;
             host.spoke = Some(now);

@@ -17,6 +17,8 @@ use super::tasks::{Means, acknowledge, means, report};
 /// Launches that came to nothing are repeated after this, doubling.
 const CALM_MS: u64 = 1_000;
 const CALM_LONGEST_MS: u64 = 300_000;
+/// Observers of another release are replaced so often: each costs a transfer of our program.
+const FOREIGN_EVERY_MS: u64 = 100;
 /// So many in a row are told as the reason why the host waits.
 const VAIN_TOLD: u32 = 2;
 
@@ -128,6 +130,9 @@ impl Controller {
                 self.attempt_ended(name, kind, attempt, &ending, now);
             }
             Some(FromHost::Ask { .. } | FromHost::Confirm { .. }) | None => {
+                if kind == TaskKind::Observer && status.data.is_some() {
+                    self.observer_is_foreign(name, now);
+                }
                 if means == Means::Invalid {
                     let why = status.message.clone().unwrap_or_default();
                     self.failed(name, None, &format!("Mesos refused the task: {why}"), true, now);
@@ -137,6 +142,9 @@ impl Controller {
     }
 
     pub(super) fn facts(&mut self, name: &HostName, facts: Facts, agent: &AgentId, now: Time) {
+        if !facts.is_readable() {
+            return self.observer_is_foreign(name, now);
+        }
         let Some(host) = self.hosts.touch(name) else { return };
         match host.record.fold_facts(facts, agent, now) {
             Folded::Changed => {
@@ -150,6 +158,24 @@ impl Controller {
             Folded::Same => (host.heard, host.spoke) = (now, Some(now)),
             Folded::Older => {}
         }
+    }
+
+    /// The observer reports what this release does not read, as one of another release does: it is ended, so
+    /// that one of this program takes its place. Not everywhere at once: those that are left out for now
+    /// say so again with the next confirmation.
+    pub(super) fn observer_is_foreign(&mut self, name: &HostName, now: Time) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let ours = Some(self.config.delivery.digest);
+        let observer = host.tasks.tasks.get(&TaskKind::Observer);
+        let Some(task) = observer.filter(|task| task.program != ours) else { return };
+        if self.next_foreign > now {
+            return;
+        }
+        self.next_foreign = now.plus_ms(FOREIGN_EVERY_MS);
+        let call = kill(&task.id, &task.agent);
+        self.effects.push(Effect::Call(Box::new(call)));
+        let text = "its observer is of a release that this one does not read, and is replaced";
+        self.note(Level::Info, Some(name), text);
     }
 
     /// An attempt without a slot has ended when the journal says so, whatever became of its task;

@@ -142,6 +142,7 @@ fn task(host: &HostName, kind: &str, generation: Generation) -> TaskRecord {
         supervised: None,
         attempt: None,
         replaces: None,
+        program: None,
         ordered: NOW,
         seen: crate::observed::tasks::Seen::Nothing,
     }

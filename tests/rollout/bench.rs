@@ -53,6 +53,8 @@ pub(crate) struct Bench {
     pub(crate) schedule_closed: Option<String>,
     /// The edits of it so far.
     pub(crate) edits: Vec<ScheduleEdit>,
+    /// The digest of the program that leads.
+    pub(crate) program: SpecHash,
     /// Tasks that said that they run.
     pub(crate) running: Vec<(TaskId, String)>,
 }
@@ -143,6 +145,7 @@ impl Bench {
             schedule: Vec::new(),
             schedule_closed: None,
             edits: Vec::new(),
+            program: config().delivery.digest,
             running: Vec::new(),
         }
     }
@@ -155,7 +158,8 @@ impl Bench {
 
     /// The same, and what it writes may be held.
     pub(crate) fn stand(&mut self) {
-        self.machine = Controller::new(config());
+        let delivery = Delivery { digest: self.program, ..config().delivery };
+        self.machine = Controller::new(Config { delivery, ..config() });
         self.lead_again();
     }
 

@@ -19,6 +19,7 @@ mod restored;
 mod sight;
 mod slots;
 mod tasks;
+mod versions;
 mod windows;
 
 use calico_dcos::job::order::{ToHost, WIRE_VERSION};
