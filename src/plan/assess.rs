@@ -220,21 +220,28 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
     let journal = facts.journal.as_ref().filter(|journal| journal.attempt == attempt);
     let open = journal.is_some_and(|journal| journal.state == JournalState::Open);
     let reserved = host.slot.is_some_and(|slot| slot.state == SlotState::Reserved);
-    let progress = host.progress;
-    if let (Some(progress), None) = (progress, carried) {
-        if progress.failed {
+    if carried.is_none() {
+        let progress = host.progress;
+        if let Some(progress) = progress.filter(|progress| progress.failed) {
             return Some(Reason::Failed { why: progress.why.clone() });
         }
         if let Some(held) = unlaunched(host, now) {
             return Some(held);
         }
-        if progress.failures > 0 && !open {
+        let failed = progress.filter(|progress| progress.failures > 0);
+        let is_over = !open && !journal.is_some_and(|it| it.state == JournalState::Done);
+        // Failed or not, as after `retry`, and for a new target: the next attempt is due.
+        if is_over && (failed.is_some() || !reserved) {
             let holds = || paused(host).or_else(|| undisturbed(host, now));
-            if let Some(held) = holds().filter(|_| progress.retry_at <= now) {
+            if progress.is_none_or(|progress| progress.retry_at <= now)
+                && let Some(held) = holds()
+            {
                 return Some(held);
             }
-            let why = progress.why.clone();
-            return Some(Reason::BackingOff { until: progress.retry_at, why });
+            if let Some(progress) = failed {
+                let why = progress.why.clone();
+                return Some(Reason::BackingOff { until: progress.retry_at, why });
+            }
         }
     }
     Some(match host.slot {

@@ -44,7 +44,7 @@ impl Bench {
         self.ask_for(&Control::Approved, Some(to_json(&approval)));
     }
 
-    fn retry(&mut self, host: &str) {
+    pub(crate) fn retry(&mut self, host: &str) {
         self.ask_for(&Control::Retry(host.into()), Some(to_json(&asked())));
     }
 

@@ -38,3 +38,29 @@ fn s42_a_window_that_closes_lets_those_in_flight_end_and_starts_no_other() {
     bench.wait(10_000);
     assert_eq!((bench.launched(), bench.reason("a2")), (vec![], "waiting-for-window".into()));
 }
+
+/// Its failures are forgotten by then, so that nothing but the window holds it.
+#[test]
+fn s42_a_host_that_an_operator_has_tried_again_is_tried_when_the_window_opens() {
+    let mut bench = Bench::new(&["a1"]);
+    let windows = "rollout: {windows: [{start: \"00:10\", end: \"00:18\"}, \
+                   {start: \"00:25\", end: \"00:30\"}], ";
+    bench.write(Some(&CLUSTER.replace("rollout: {", windows)));
+    bench.wait(5_000);
+    let (task, attempt, hash) = bench.changing("a1");
+    bench.update(&task, "a1", TaskState::Starting, None);
+    bench.is_admitted("a1", attempt);
+    bench.undone(&task, "a1", attempt, hash);
+    bench.wait(3 * 60_000);
+    bench.confirm("a1");
+    bench.retry("a1");
+    assert_eq!(bench.reason("a1"), "waiting-for-window");
+    assert!(bench.text("a1").contains("opens at 1970-01-01T00:25:00Z"), "{}", bench.text("a1"));
+    bench.wait(4 * 60_000);
+    bench.confirm("a1");
+    bench.wait(60_000);
+    assert_eq!(bench.launched(), vec![]);
+    bench.offer("a1");
+    bench.wait(60_000);
+    assert_eq!(bench.launched().len(), 1, "{}", bench.text("a1"));
+}
