@@ -75,7 +75,10 @@ impl Controller {
 
     /// Nothing is to be launched anywhere, now or later.
     pub(super) fn wants_nothing(&self) -> bool {
-        let waits = self.hosts.line.is_empty() || self.next_in_line(1).is_empty();
+        // Gates are asked whether or not there are offers.
+        let waits = self.hosts.line.is_empty()
+            || self.next_in_line(1).is_empty()
+            || self.gates_are_closed();
         let stopped = self.wants.phase.as_ref().is_some_and(|phase| *phase != Phase::Running);
         // Offers are how agents that nobody listed are noticed. Where they are never listed, offers
         // that are of no use are declined for an hour each.

@@ -1,5 +1,6 @@
 //! Gates: `rollout.gates`.
 
+use calico_dcos::mesos::v1::scheduler::{Call, CallType};
 use calico_dcos::observed::fleet::Condition;
 use calico_dcos::rollout::event::Event;
 use calico_dcos::store::keys::Key;
@@ -87,6 +88,25 @@ fn s50_a_closed_gate_is_no_reason_while_nothing_could_start_anyway() {
     bench.offer("a1");
     bench.wait(1_000);
     assert_eq!((bench.launched().len(), bench.gates_asked), (1, asked + 1));
+}
+
+/// Gates are asked whether or not there are offers, so that none are wanted meanwhile.
+#[test]
+fn s50_mesos_is_asked_for_no_offers_while_a_gate_is_closed() {
+    let mut bench = Bench::gated(&["a1"]);
+    bench.gates = Err("no".to_owned());
+    bench.calls.clear();
+    bench.offer("a1");
+    bench.wait(60_000);
+    let last = |bench: &Bench| bench.calls.last().map(Call::kind);
+    assert_eq!(last(&bench), Some(CallType::Suppress));
+    bench.calls.clear();
+    bench.gates = Ok(());
+    bench.wait(11_000);
+    assert_eq!(last(&bench), Some(CallType::Revive));
+    bench.offer("a1");
+    bench.wait(1_000);
+    assert_eq!(bench.launched().len(), 1);
 }
 
 #[test]
