@@ -151,6 +151,26 @@ fn long_ten_thousand_hosts_with_every_fault() {
     assert_converged(&world.report());
 }
 
+/// What faults cost is in no ideal: a leader that is dead, or an etcd that does not answer.
+#[test]
+#[ignore = "long: ten thousand hosts, about a minute"]
+fn long_ten_thousand_hosts_without_faults_take_hardly_longer_than_the_ideal() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ten-thousand.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut scenario = Scenario::read("ten thousand", &text).unwrap();
+    scenario.faults.clear();
+    scenario.edits.clear();
+    let documents = read_documents(&scenario, &path).unwrap();
+    let mut world = World::new(&scenario, &documents, &Options::default()).unwrap();
+    world.run(scenario.until);
+    let report = world.report();
+    assert_converged(&report);
+    let (seconds, ideal) = (report.seconds, report.ideal_seconds);
+    println!("{seconds} s of {ideal} s ideal");
+    assert!(seconds <= 1.05 * ideal, "{seconds} s of {ideal} s");
+    assert_eq!(report.tasks_launched, report.tasks_minimum);
+}
+
 #[test]
 fn s01_percentages_are_rounded_down_and_give_at_least_one() {
     for (hosts, budget, expected) in [(4, "\"50%\"", 2), (4, "\"60%\"", 2), (3, "\"5%\"", 1)] {
