@@ -68,7 +68,7 @@ impl Sim {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         logging::start(LogFormat::default(), "info")?;
         match self.process {
-            Process::Seeds(seeds) => seeds.execute(),
+            Process::Seeds(seeds) => seeds.execute().await,
             Process::Master(master) => master.execute().await,
             Process::Agent(own) => {
                 let environment = std::env::vars_os().filter_map(|(name, value)| {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::mesos::maintenance::Schedule;
+use crate::mesos::v1::Unavailability;
 use crate::plan::notice::{Found, ScheduleEdit};
 use crate::sim::host::{HostModel, HostOutput};
 use crate::sim::mesos::{
@@ -273,6 +274,12 @@ impl Cluster {
         windows.push(window);
         // A master that has just started refuses it; nobody announces twice.
         let _ = self.write_schedule(now, &schedule);
+    }
+
+    /// When the host's machine is announced to be away, by whomever.
+    #[must_use]
+    pub fn announced(&self, name: &HostName) -> Option<Unavailability> {
+        self.mesos.unavailability(*self.names.get(name)?)
     }
 
     /// The maintenance schedule, as whoever edits it reads it.

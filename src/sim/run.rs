@@ -2,14 +2,16 @@
 //! from one event to the next. The same scenario gives the same run, to the byte.
 
 mod faults;
+pub mod people;
 pub mod plant;
 mod process;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::desired::{Findings, Source, read, set_path};
+use crate::desired::{Desired, Findings, Source, read, set_path};
 use crate::rollout::Controller;
 use crate::sim::cluster::Cluster;
 use crate::sim::etcd::EtcdModel;
@@ -21,6 +23,7 @@ use crate::words::{Revision, Time};
 use super::report::Report;
 use super::scenario::{Fault, Scenario, Until};
 use super::town::Town;
+use people::People;
 use plant::Plant;
 use process::{Act, Process};
 
@@ -65,11 +68,13 @@ pub struct Options {
     pub limit_ms: u64,
     /// What is broken on purpose. Only tests ask for it: no command can.
     pub plant: Option<Plant>,
+    /// Who steers the rollout, beside the edits of the scenario.
+    pub people: People,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { notes: false, limit_ms: LIMIT_MS, plant: None }
+        Self { notes: false, limit_ms: LIMIT_MS, plant: None, people: People::default() }
     }
 }
 
@@ -86,6 +91,10 @@ pub struct World {
     queue: BinaryHeap<Reverse<(Time, u64, Act)>>,
     sequence: u64,
     documents: BTreeMap<String, String>,
+    /// All sets of documents that there have been, and what they say.
+    declared: Vec<(BTreeMap<String, String>, Arc<Desired>)>,
+    /// How often a controller has decided.
+    passes: u64,
     seen: Revision,
     /// Faults and edits that are still to come or last.
     ahead: usize,
@@ -106,6 +115,9 @@ pub struct World {
     faults: Vec<Fault>,
     edits: Vec<BTreeMap<String, serde_json::Value>>,
     edit_documents: Vec<String>,
+    people: People,
+    /// The newest decision that whoever approves has looked at.
+    approver_saw: Revision,
 }
 
 impl World {
@@ -123,7 +135,9 @@ impl World {
             documents.iter().map(|(label, text)| Source::file(label, text.clone())).collect();
         let desired = read(&sources).map_err(RunError::Documents)?;
         let texts = desired.documents.iter().map(|(n, text)| (n.to_string(), text.clone()));
-        let documents = texts.collect();
+        let documents: BTreeMap<_, _> = texts.collect();
+        let desired = Arc::new(desired);
+        let declared = vec![(documents.clone(), Arc::clone(&desired))];
         let mut world = Self {
             now: START,
             etcd: EtcdModel::new(CLUSTER_ID),
@@ -135,6 +149,8 @@ impl World {
             queue: BinaryHeap::new(),
             sequence: 0,
             documents,
+            declared,
+            passes: 0,
             seen: Revision(0),
             ahead: 0,
             converged_at: None,
@@ -152,9 +168,12 @@ impl World {
             faults: Vec::new(),
             edits: Vec::new(),
             edit_documents: Vec::new(),
+            people: People::default(),
+            approver_saw: Revision(0),
         };
         world.town.cluster.plant(options.plant);
         world.build(scenario);
+        world.invite(options.people.clone());
         Ok(world)
     }
 
@@ -331,6 +350,8 @@ impl World {
         let sources: Vec<Source> =
             self.documents.iter().map(|(n, text)| Source::file(n, text.clone())).collect();
         if let Ok(desired) = read(&sources) {
+            let desired = Arc::new(desired);
+            self.declared.push((self.documents.clone(), Arc::clone(&desired)));
             self.town.declare(desired);
         }
     }
@@ -394,10 +415,30 @@ impl World {
         self.now.since(START)
     }
 
+    /// What a set of documents says; none if there was no such set, or a bad one.
+    #[must_use]
+    pub fn declared(&self, documents: &BTreeMap<String, String>) -> Option<&Arc<Desired>> {
+        let mut sets = self.declared.iter().rev();
+        sets.find_map(|(texts, desired)| (texts == documents).then_some(desired))
+    }
+
+    /// How often a controller has decided so far.
+    #[must_use]
+    pub fn passes(&self) -> u64 {
+        self.passes
+    }
+
     /// How often etcd was put back to a backup.
     #[must_use]
     pub fn restores(&self) -> u32 {
         self.restores
+    }
+
+    /// Whether somebody leads, and all who do have seen what was written at this revision.
+    #[must_use]
+    pub fn leaders_know(&self, revision: Revision) -> bool {
+        let mut leaders = self.processes.iter().filter(|process| process.leads()).peekable();
+        leaders.peek().is_some() && leaders.all(|leader| leader.knows(revision))
     }
 
     /// Whether all faults and edits are over, and nothing is to be done any more.

@@ -47,14 +47,18 @@ impl World for Town {
 impl Town {
     /// The hosts of the scenario, as they are before anything is declared.
     #[must_use]
-    pub fn new(scenario: &Scenario, desired: Desired, now: Time) -> Self {
+    pub fn new(scenario: &Scenario, desired: impl Into<Arc<Desired>>, now: Time) -> Self {
         Self::of(fleet(scenario), desired, now)
     }
 
     /// These hosts, with that Mesos.
     #[must_use]
-    pub fn of((mesos, members): (MesosConfig, Vec<Member>), desired: Desired, now: Time) -> Self {
-        let desired = Arc::new(desired);
+    pub fn of(
+        (mesos, members): (MesosConfig, Vec<Member>),
+        desired: impl Into<Arc<Desired>>,
+        now: Time,
+    ) -> Self {
+        let desired = desired.into();
         let mut town = Self {
             cluster: Cluster::new(now, mesos),
             meter: Meter::new(now),
@@ -81,9 +85,9 @@ impl Town {
     }
 
     /// Something else is declared now.
-    pub fn declare(&mut self, desired: Desired) {
+    pub fn declare(&mut self, desired: impl Into<Arc<Desired>>) {
         let outstanding = self.needed();
-        self.desired = Arc::new(desired);
+        self.desired = desired.into();
         self.resolver = Resolver::new(Arc::clone(&self.desired));
         let needed = self.needed();
         self.meter.need(needed, outstanding);

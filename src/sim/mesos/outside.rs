@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use super::agent::Agent;
 use super::{AgentIndex, Authentication, NetworkFaults, SimMesos, Traffic};
-use crate::mesos::v1::{MasterInfo, TaskStatus};
+use crate::mesos::v1::{MasterInfo, TaskStatus, Unavailability};
 use crate::words::{AgentId, Time};
 
 impl SimMesos {
@@ -107,6 +107,13 @@ impl SimMesos {
     #[must_use]
     pub fn maintenance_schedule(&self) -> serde_json::Value {
         self.master.schedule.told()
+    }
+
+    /// When the schedule says that the machine of an agent is away.
+    #[must_use]
+    pub fn unavailability(&self, index: AgentIndex) -> Option<Unavailability> {
+        let (_, config) = self.agents.get(index)?;
+        self.master.schedule.of(config)
     }
 
     /// An operator marks the agent gone (`MARK_AGENT_GONE`).

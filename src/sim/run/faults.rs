@@ -101,6 +101,7 @@ impl World {
         self.etcd.restore(backup, cluster, self.now);
         self.seen = self.etcd.revision();
         self.restores += 1;
+        self.look_again();
         self.list_anew();
     }
 }

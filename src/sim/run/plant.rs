@@ -11,9 +11,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::budget::slot::Guard;
+use crate::plan::control::{Approval, CONTROL_VERSION, Control};
+use crate::plan::notice::{Found, ScheduleEdit};
 use crate::rollout::event::{Effect, Event};
 use crate::rollout::records::{RolloutState, Stage, to_json};
 use crate::store::{Change, Compare, Entry, Key, Op, StoreEvent};
+use crate::words::{HostName, Time};
 
 /// A planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,11 +35,23 @@ pub enum Plant {
     LaunchesTwice,
     /// A process wakes up later than it asked for, by another time in each run.
     Unsteady,
+    /// What is accepted counts as approved.
+    ApprovesItself,
+    /// What is accepted counts as promoted.
+    PromotesItself,
+    /// Nobody hears of pauses.
+    ForgetsPauses,
+    /// Every answer of a gate is a yes.
+    OpensGates,
+    /// The clock is that of another time zone.
+    WrongZone,
+    /// No notice to the frameworks is ever taken back.
+    LeavesNotices,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::CountsInMemory,
         Self::NeverFrees,
         Self::NeverRests,
@@ -44,28 +59,62 @@ impl Plant {
         Self::ForgetsHalt,
         Self::LaunchesTwice,
         Self::Unsteady,
+        Self::ApprovesItself,
+        Self::PromotesItself,
+        Self::ForgetsPauses,
+        Self::OpensGates,
+        Self::WrongZone,
+        Self::LeavesNotices,
     ];
 
     /// What a controller is told instead.
     pub(super) fn told(self, event: Event) -> Event {
-        let Event::Store(store) = event else { return event };
+        let store = match event {
+            Event::Store(store) => store,
+            Event::GatesAnswered(_) if self == Self::OpensGates => {
+                return Event::GatesAnswered(Ok(()));
+            }
+            other => return other,
+        };
         Event::Store(match store {
             StoreEvent::Listed(mut snapshot) => {
                 snapshot.entries.retain_mut(|entry| self.lists(entry));
+                let given: Vec<_> =
+                    snapshot.entries.iter().filter_map(|entry| self.gives(entry)).collect();
+                snapshot.entries.extend(given);
                 StoreEvent::Listed(snapshot)
             }
             StoreEvent::Changed { revision, mut changes } => {
                 changes.retain_mut(|change| match change {
-                    Change::Put(entry) => self != Self::ForgetsHalt || self.lists(entry),
+                    Change::Put(entry) => self == Self::CountsInMemory || self.lists(entry),
                     Change::Deleted { .. } => true,
                 });
+                let puts = changes.iter().filter_map(|change| match change {
+                    Change::Put(entry) => self.gives(entry),
+                    Change::Deleted { .. } => None,
+                });
+                let given: Vec<_> = puts.map(Change::Put).collect();
+                changes.extend(given);
                 StoreEvent::Changed { revision, changes }
             }
             lost @ StoreEvent::Lost { .. } => lost,
         })
     }
 
-    /// Whether an entry is there for a controller that lists, and as what.
+    /// What else is there for a controller that is told of an entry.
+    fn gives(self, entry: &Entry) -> Option<Entry> {
+        let control = match self {
+            Self::ApprovesItself => Control::Approved,
+            Self::PromotesItself => Control::Promoted,
+            _ => return None,
+        };
+        let Key::Accepted(generation) = entry.key else { return None };
+        let (version, who, at) = (CONTROL_VERSION, "nobody".to_owned(), Time(0));
+        let value = to_json(&Approval { version, who, at, generation });
+        Some(Entry { key: Key::Control(control.path()), value, ..entry.clone() })
+    }
+
+    /// Whether an entry is there for a controller, and as what.
     fn lists(self, entry: &mut Entry) -> bool {
         match (self, &entry.key) {
             (Self::CountsInMemory, Key::Slot(_)) | (Self::ForgetsHalt, Key::RolloutHost(_)) => {
@@ -76,6 +125,9 @@ impl Plant {
                     entry.value = to_json(&Guard { held: 0, ..guard });
                 }
                 true
+            }
+            (Self::ForgetsPauses, Key::Control(path)) => {
+                !matches!(Control::parse(path), Some(Control::Paused(_)))
             }
             (Self::ForgetsHalt, Key::RolloutState) => {
                 let state = serde_json::from_str::<RolloutState>(&entry.value);
@@ -101,6 +153,21 @@ impl Plant {
             }
         }
         Some(effect)
+    }
+
+    /// What becomes of an edit of the maintenance schedule, and what is said to have been found
+    /// beyond that.
+    pub(super) fn edits(self, mut edit: ScheduleEdit) -> (ScheduleEdit, Vec<(HostName, Found)>) {
+        let left = match self {
+            Self::LeavesNotices => std::mem::take(&mut edit.remove),
+            _ => Vec::new(),
+        };
+        (edit, left.into_iter().map(|(host, _)| (host, Found::Nothing)).collect())
+    }
+
+    /// By how many milliseconds a process' clock is ahead from the beginning.
+    pub(super) fn is_ahead(self) -> i64 {
+        if self == Self::WrongZone { 3 * 3_600_000 } else { 0 }
     }
 
     /// By how many milliseconds a process oversleeps.

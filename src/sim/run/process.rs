@@ -9,13 +9,15 @@ use crate::plan::notice::ScheduleEdit;
 use crate::rollout::Controller;
 use crate::rollout::config::{Config, Delivery};
 use crate::rollout::event::{Effect, Event, Level, TxnId};
+use crate::rollout::records::to_json;
 use crate::sim::mesos::ConnId;
+use crate::store::LeaderRecord;
 use crate::store::keys::{Key, Space};
 use crate::store::txn::{LeaseId, Op, Outcome, StoreEvent, Txn};
 use crate::words::{Revision, SpecHash, Time};
 
 use super::plant::Plant;
-use super::{ETCD_MS, World};
+use super::{ETCD_MS, START, World};
 
 /// A leader's lease.
 const LEASE_MS: u64 = 10_000;
@@ -44,7 +46,6 @@ pub(super) enum Act {
     Subscribe(usize, u64, Box<Subscribe>),
     /// The process asks for the agents.
     Poll(usize, u64),
-    Gates(usize, u64),
     /// etcd tells its members.
     Members(usize, u64),
     /// An edit of the maintenance schedule reaches the master.
@@ -65,6 +66,10 @@ pub(super) enum Act {
     FaultOver,
     /// The operator edits.
     Edit(usize),
+    /// Somebody asks for something.
+    Request(usize),
+    /// Whoever approves looks in.
+    LookIn,
 }
 
 // Acts are ordered by time and sequence only, which are unique.
@@ -133,6 +138,11 @@ impl Process {
         self.life == Life::Running && self.leads.is_some()
     }
 
+    /// What was written at this revision has reached it.
+    pub(super) fn knows(&self, revision: Revision) -> bool {
+        self.watched.is_some_and(|watched| watched >= revision)
+    }
+
     /// The time by its clock.
     pub(super) fn clock(&self, now: Time) -> Time {
         Time(now.0.saturating_add_signed(self.ahead_ms))
@@ -167,6 +177,7 @@ fn config(number: usize) -> Config {
 impl World {
     pub(super) fn start_process(&mut self, at: Time) {
         let number = self.processes.len();
+        let ahead_ms = self.plant.map_or(0, Plant::is_ahead);
         self.processes.push(Process {
             machine: Controller::new(config(number)),
             life: Life::Running,
@@ -182,7 +193,7 @@ impl World {
             woken_for: None,
             stalled: Vec::new(),
             dirty: false,
-            ahead_ms: 0,
+            ahead_ms,
             etcd_cut_until: Time(0),
             master_cut_until: Time(0),
         });
@@ -196,7 +207,6 @@ impl World {
             | Act::Lease(at, incarnation)
             | Act::Wake(at, incarnation)
             | Act::Poll(at, incarnation)
-            | Act::Gates(at, incarnation)
             | Act::Members(at, incarnation)
             | Act::Subscribe(at, incarnation, _) => Some((*at, *incarnation)),
             // What has left the process happens whatever becomes of it.
@@ -220,7 +230,6 @@ impl World {
             Act::Call(at, incarnation, conn, call) => self.call(at, incarnation, conn, *call),
             Act::Subscribe(at, _, subscribe) => self.subscribe(at, *subscribe),
             Act::Poll(at, _) => self.poll(at),
-            Act::Gates(at, _) => self.hand(at, Event::GatesAnswered(Ok(()))),
             Act::Members(at, _) => self.hand(at, Event::Members(Ok(vec![elsewhere()]))),
             Act::Schedule(at, incarnation, edit) => self.edit_schedule(at, incarnation, &edit),
             Act::Wake(at, _) => {
@@ -238,6 +247,8 @@ impl World {
             Act::Fault(at) => self.fault(at),
             Act::FaultOver => self.ahead -= 1,
             Act::Edit(at) => self.edit(at),
+            Act::Request(at) => self.request(at),
+            Act::LookIn => self.look_in(),
         }
     }
 
@@ -260,6 +271,7 @@ impl World {
         }
         let now = process.clock(self.now);
         let effects = process.machine.pass(now);
+        self.passes += 1;
         for effect in effects {
             self.carry_out(at, effect);
         }
@@ -311,8 +323,7 @@ impl World {
                 }
             }
             Effect::PollAgents => self.later(soon, Act::Poll(at, incarnation)),
-            // Nobody knows what they will say: they are taken to be open.
-            Effect::AskGates(_) => self.later(soon, Act::Gates(at, incarnation)),
+            Effect::AskGates(_) => self.ask_gates(at, incarnation, soon),
             Effect::AskMembers => self.later(soon, Act::Members(at, incarnation)),
             Effect::EditSchedule(edit) => {
                 self.later(soon, Act::Schedule(at, incarnation, Box::new(edit)));
@@ -489,7 +500,8 @@ impl World {
     }
 
     fn campaign(&mut self, at: usize, lease: LeaseId) {
-        let value = format!("{{\"version\":1,\"name\":\"controller-{at}\"}}");
+        let name = format!("controller-{at}");
+        let value = to_json(&LeaderRecord { version: 1, name, started: START, url: None });
         let mut txn = Txn::new().if_at(Key::Leader, Revision(0));
         txn.ops.push(Op::Put { key: Key::Leader, value, lease: true });
         if let Ok(Outcome::Committed(created)) = self.etcd.txn(&txn, Some(lease)) {
@@ -597,11 +609,16 @@ impl World {
     /// What has left a process is carried out whatever becomes of it.
     fn edit_schedule(&mut self, at: usize, incarnation: u64, edit: &ScheduleEdit) {
         self.operator_calls += 1;
+        let (edit, forgotten) = match self.plant {
+            Some(plant) => plant.edits(edit.clone()),
+            None => (edit.clone(), Vec::new()),
+        };
         let answer = if self.processes[at].master_cut_until > self.now {
             Err("the master cannot be reached".to_owned())
         } else {
-            self.town.cluster.edit_schedule(self.now, edit)
+            self.town.cluster.edit_schedule(self.now, &edit)
         };
+        let answer = answer.map(|found| found.into_iter().chain(forgotten).collect());
         self.deliver(at, incarnation, Event::ScheduleEdited(answer));
     }
 

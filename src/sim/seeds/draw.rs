@@ -1,4 +1,6 @@
-//! A number becomes a small cluster, edits and faults.
+//! A number becomes a small cluster, edits and faults, and what operators do.
+
+mod steer;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::History;
 use crate::observed::facts::DockerFacts;
+use crate::sim::run::people::People;
 use crate::sim::scenario::{
     ApiVersion, ClockJump, Drift, EtcdRestored, For, HostFor, HostGroup, Kind, LoseMessages, Mesos,
     MesosVersion, Nothing, ObservedAs, OneHost, RestartFails, RestartSeconds, Scenario, Span,
@@ -48,7 +51,10 @@ pub(super) fn draw(seed: u64) -> History {
         edits,
         until: Until::Converged,
     };
-    History { seed, scenario, documents }
+    let mut history =
+        History { seed, scenario, documents, steered: false, people: People::default() };
+    steer::steer(&mut history);
+    history
 }
 
 fn names(groups: &[HostGroup]) -> Vec<HostName> {

@@ -19,6 +19,18 @@ pub enum Law {
     StartOnce,
     /// 89.
     Halt,
+    /// What `rollout.start: approved` asks for.
+    Approved,
+    /// 37.
+    Canary,
+    /// 24.
+    Paused,
+    /// 50.
+    Gates,
+    /// 42.
+    Windows,
+    /// 82.
+    Notices,
     /// 90.
     Tasks,
     /// 91.
@@ -29,13 +41,19 @@ pub enum Law {
 
 impl Law {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Budget,
         Self::SlotFirst,
         Self::Settles,
         Self::Quiet,
         Self::StartOnce,
         Self::Halt,
+        Self::Approved,
+        Self::Canary,
+        Self::Paused,
+        Self::Gates,
+        Self::Windows,
+        Self::Notices,
         Self::Tasks,
         Self::Steady,
         Self::Index,
@@ -51,6 +69,12 @@ impl fmt::Display for Law {
             Self::Quiet => "87: and then nothing is written and nothing is called",
             Self::StartOnce => "88: nothing is restarted twice for one change without a failure",
             Self::Halt => "89: nothing new starts while it is halted, paused or excluded",
+            Self::Approved => "nothing starts that has to be approved and is not",
+            Self::Canary => "37: none but the canaries starts before they are promoted",
+            Self::Paused => "24: nothing starts where people have paused it",
+            Self::Gates => "50: nothing starts while a gate is closed or does not answer",
+            Self::Windows => "42: nothing that disrupts starts outside of the windows",
+            Self::Notices => "82: frameworks are told before, and no notice stays behind",
             Self::Tasks => "90: no task is launched while one of its kind runs",
             Self::Steady => "91: the same inputs give the same bytes",
             Self::Index => "the index of a pass says what a plan made from nothing says",

@@ -1,5 +1,5 @@
-//! The least of a history that still breaks the law: faults, edits and hosts are left out as long as
-//! it does.
+//! The least of a history that still breaks the law: faults, edits and what people do are left out as
+//! long as it does.
 
 use super::History;
 use super::laws::Breach;
@@ -21,7 +21,7 @@ pub fn shrink(history: &History, breach: Breach, plant: Option<Plant>) -> (Histo
     }
 }
 
-/// The history without one of its faults, edits or controllers.
+/// The history without one of its faults, edits, requests or answers of gates, or with one controller.
 fn without_one(history: &History) -> impl Iterator<Item = History> {
     let faults = (0..history.scenario.faults.len()).rev().map(|at| {
         let mut smaller = history.clone();
@@ -33,10 +33,20 @@ fn without_one(history: &History) -> impl Iterator<Item = History> {
         smaller.scenario.edits.remove(at);
         smaller
     });
+    let requests = (0..history.people.requests.len()).rev().map(|at| {
+        let mut smaller = history.clone();
+        smaller.people.requests.remove(at);
+        smaller
+    });
+    let gates = (0..history.people.gates.len()).rev().map(|at| {
+        let mut smaller = history.clone();
+        smaller.people.gates.remove(at);
+        smaller
+    });
     let alone = (history.scenario.controllers > 1).then(|| {
         let mut smaller = history.clone();
         smaller.scenario.controllers = 1;
         smaller
     });
-    faults.chain(edits).chain(alone)
+    faults.chain(edits).chain(requests).chain(gates).chain(alone)
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::History;
+use super::held::Held;
 use super::laws::{Breach, Law};
-use crate::desired::{Desired, HostIdentity, Limit, Resolver, read};
+use crate::desired::{Desired, HostIdentity, Limit, Resolver};
 use crate::plan::gate::Limits;
 use crate::rollout::records::{Accepted, RolloutState, Stage};
-use crate::rollout::sources;
 use crate::sim::fleet::fleet;
 use crate::sim::run::World;
 use crate::store::{Change, Entry, Key, Space};
@@ -40,6 +40,8 @@ pub(super) struct Watch {
     halted: bool,
     /// Hosts whose slots a backup does not know.
     orphans: BTreeSet<HostName>,
+    /// What people hold back.
+    pub(super) held: Held,
 }
 
 impl Watch {
@@ -55,6 +57,7 @@ impl Watch {
             slots: BTreeSet::new(),
             halted: false,
             orphans: BTreeSet::new(),
+            held: Held::new(history),
         }
     }
 
@@ -75,6 +78,7 @@ impl Watch {
                 Err(_) => self.start_over(world),
             }
         }
+        self.held.look(world);
         self.count(world)
     }
 
@@ -85,7 +89,10 @@ impl Watch {
         self.generation = Generation(0);
         self.slots.clear();
         self.halted = false;
+        self.held.start_over(world.now());
         for entry in all.entries {
+            // Nothing is judged that was there before.
+            let _ = self.held.put(world, &entry);
             match &entry.key {
                 Key::Slot(host) => drop(self.slots.insert(host.clone())),
                 Key::RolloutState => self.state(&entry),
@@ -94,25 +101,35 @@ impl Watch {
         }
         let all = world.etcd().list(Space::Accepted);
         for entry in all.entries {
-            self.accept(&entry);
+            self.accept(world, &entry);
         }
     }
 
     fn fold(&mut self, world: &World, change: Change) -> Result<(), Breach> {
         match change {
-            Change::Put(entry) => match &entry.key {
-                Key::Slot(host) => self.reserved(world, host.clone())?,
-                Key::Accepted(_) => self.accept(&entry),
-                Key::RolloutState => self.state(&entry),
-                _ => {}
-            },
-            Change::Deleted { key: Key::Slot(host), .. } => {
-                self.slots.remove(&host);
-                for budget in self.budgets.values_mut() {
-                    budget.before.remove(&host);
+            Change::Put(entry) => {
+                self.held.put(world, &entry)?;
+                self.put(world, &entry)?;
+            }
+            Change::Deleted { key, .. } => {
+                self.held.deleted(&key);
+                if let Key::Slot(host) = key {
+                    self.slots.remove(&host);
+                    for budget in self.budgets.values_mut() {
+                        budget.before.remove(&host);
+                    }
                 }
             }
-            Change::Deleted { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, world: &World, entry: &Entry) -> Result<(), Breach> {
+        match &entry.key {
+            Key::Slot(host) => self.reserved(world, host.clone())?,
+            Key::Accepted(_) => self.accept(world, entry),
+            Key::RolloutState => self.state(entry),
+            _ => {}
         }
         Ok(())
     }
@@ -138,25 +155,25 @@ impl Watch {
     }
 
     /// Other documents are in force.
-    fn accept(&mut self, entry: &Entry) {
+    fn accept(&mut self, world: &World, entry: &Entry) {
         let Key::Accepted(generation) = entry.key else { return };
         if generation < self.generation {
             return;
         }
         self.generation = generation;
         let Ok(accepted) = serde_json::from_str::<Accepted>(&entry.value) else { return };
-        if let Ok(desired) = read(&sources(&accepted.documents)) {
+        if let Some(desired) = world.declared(&accepted.documents) {
             self.in_force(desired);
         }
     }
 
-    fn in_force(&mut self, desired: Desired) {
+    fn in_force(&mut self, desired: &Arc<Desired>) {
         self.budgets.clear();
         self.left_alone.clear();
-        let desired = Arc::new(desired);
-        let mut resolver = Resolver::new(Arc::clone(&desired));
+        let mut resolver = Resolver::new(Arc::clone(desired));
         let mut pools: BTreeMap<String, (Limit, BTreeSet<HostName>)> = BTreeMap::new();
         let mut all = BTreeSet::new();
+        let mut specs = BTreeMap::new();
         for identity in &self.identities {
             let name = &identity.name;
             let Ok(spec) = resolver.resolve(identity) else { continue };
@@ -168,7 +185,9 @@ impl Watch {
                 pool.1.insert(name.clone());
             }
             all.insert(name.clone());
+            specs.insert(name.clone(), spec);
         }
+        self.held.in_force(self.generation, desired, specs);
         // Hosts that are gone or excluded make a percentage smaller, never larger.
         let limit = Limits::of(&desired.cluster.spec.rollout, all.len()).slots;
         self.budget(None, limit, all);
