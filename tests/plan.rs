@@ -227,6 +227,7 @@ fn fleet<'a>(
             excluded: host.excluded,
             notice: host.notice.as_ref(),
             member: host.member,
+            leaves: false,
         };
         (&host.name, view)
     };

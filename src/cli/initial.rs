@@ -43,6 +43,14 @@ impl Initial {
         }
         let store = etcd.connect().await?;
         let state = State::of(&store.list(Space::All).await?, clock::now());
+        if let Some(teardown) = &state.controls.teardown {
+            tracing::warn!(
+                "{} has it all taken off: the documents that it was started with are not written; to \
+                 install anew, end that first with `calico-dcos teardown`",
+                teardown.who
+            );
+            return Ok(());
+        }
         if !state.documents.is_empty() || state.accepted.is_some() {
             say_what_differs(&state, &sources);
             return Ok(());

@@ -31,6 +31,7 @@ mod run;
 mod sim;
 pub mod simulate;
 pub mod status;
+mod teardown;
 pub mod validate;
 
 use std::process::ExitCode;
@@ -68,6 +69,7 @@ enum Command {
     History(history::History),
     Rollback(rollback::Rollback),
     Export(export::Export),
+    Teardown(teardown::Teardown),
     Simulate(simulate::Simulate),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
@@ -97,6 +99,7 @@ impl Command {
             Self::History(history) => history.execute().await,
             Self::Rollback(rollback) => rollback.execute().await,
             Self::Export(export) => export.execute().await,
+            Self::Teardown(teardown) => teardown.execute().await,
             Self::Simulate(simulate) => simulate.execute(),
             Self::Demo(demo) => demo.execute().await,
             Self::Doctor(doctor) => doctor.execute().await,

@@ -13,8 +13,8 @@ use super::{Exit, Failure};
 use crate::surface::state::State;
 use crate::surface::view::View;
 
-/// Documents in one transaction, beside the entry of the history and those that it deletes.
-const MOST: usize = MAX_OPS - 1 - OLDEST_DELETED;
+/// Documents in one transaction, beside a record of control, the entry of the history and those that it deletes.
+const MOST: usize = MAX_OPS - 2 - OLDEST_DELETED;
 
 /// Why no entry could be written.
 const ALL_THE_TIME: &str = "others write all the time";
@@ -77,7 +77,7 @@ pub(super) fn changed(view: &View) -> Edit {
         .collect();
     let stored = view.state.documents.keys().filter_map(|name| name.parse().ok());
     let deleted = stored.filter(|name| !view.desired.documents.contains_key(name)).collect();
-    Edit { written, deleted }
+    Edit { written, deleted, control: None }
 }
 
 /// What is to become of documents: their new texts, and those that are deleted.
@@ -87,6 +87,8 @@ pub(super) struct Edit {
     pub written: BTreeMap<DocumentName, String>,
     /// These go.
     pub deleted: Vec<DocumentName>,
+    /// What is asked for beside the documents, in the same transaction.
+    pub control: Option<(Key, String)>,
 }
 
 impl Edit {
@@ -166,6 +168,9 @@ fn transaction(state: &State, edit: &Edit) -> Txn {
     }
     for name in &edit.deleted {
         txn = txn.if_at(key(name), at(name)).delete(key(name));
+    }
+    if let Some((key, value)) = &edit.control {
+        txn = txn.put(key.clone(), value);
     }
     for (name, stored) in &state.documents {
         let Ok(name) = name.parse::<DocumentName>() else { continue };
@@ -257,7 +262,8 @@ mod tests {
             (DocumentName::Cluster, CLUSTER.to_owned()),
             ("pools/gpu".parse().unwrap(), POOL.to_owned()),
         ]);
-        let edit = Edit { written, deleted: vec!["pools/old".parse().unwrap()] };
+        let deleted = vec!["pools/old".parse().unwrap()];
+        let edit = Edit { written, deleted, control: None };
         let what = edit.names(&state);
         assert_eq!(what, "cluster, pools/gpu (new), pools/old (deleted)");
         let entry = HistoryEntry { version: RECORDS_VERSION, at: NOW, who: who(), what };

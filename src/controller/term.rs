@@ -256,6 +256,10 @@ impl Term {
 
     fn unsubscribed(&mut self, error: MesosError) -> Option<End> {
         match error {
+            MesosError::Removed if self.machine.has_ended() => {
+                self.fold(Event::Removed);
+                return None;
+            }
             MesosError::Removed => return Some(End::Failed(error.into())),
             MesosError::FailedOver => {
                 tracing::error!("{error}; this process stands down");

@@ -46,6 +46,22 @@ pub fn set_path(text: &str, path: &str, value: &Json) -> Result<String, EditErro
     }
 }
 
+/// The value at `path` of a text that is one document; none if there is none.
+#[must_use]
+pub fn value_at(text: &str, path: &str) -> Option<Json> {
+    let mut parsed = parse(text);
+    let document = parsed.documents.pop().filter(|_| parsed.documents.is_empty())?;
+    let mut node = &document.root;
+    for step in steps(path)? {
+        node = match (step, &node.value) {
+            (Step::Key(key), Value::Map(_)) => node.get(&key)?,
+            (Step::Index(index), Value::List(items)) => items.get(index)?,
+            _ => return None,
+        };
+    }
+    Some(node.to_json())
+}
+
 fn replaced(text: &str, root: &Node, steps: &[Step], value: &Json) -> Option<String> {
     let mut node = root;
     for (depth, step) in steps.iter().enumerate() {

@@ -27,7 +27,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use check::did_you_mean;
-pub use edit::{EditError, set_path};
+pub use edit::{EditError, set_path, value_at};
 pub use explain::{Allowed, Field, NoField, explain, fields};
 pub use finding::{Finding, Findings, render_warnings};
 pub use limit::{Limit, Percent};

@@ -5,6 +5,7 @@
 //! the host's monotonic clock and carries out the [`Effect`]s in order.
 
 mod changes;
+mod farewell;
 mod reports;
 mod tasks;
 #[cfg(test)]
@@ -85,6 +86,11 @@ pub enum Input {
     /// The node was surveyed, by [`Effect::Survey`] or because something changed. The order in it
     /// is filled in here.
     Facts(Facts),
+    /// The answer to [`Effect::Leave`].
+    Left(
+        /// Or why something of ours is still there, as a sentence.
+        Result<(), String>,
+    ),
     /// An observer in another executor, which was launched later, reports of this host.
     Superseded,
     /// Time has passed.
@@ -123,6 +129,9 @@ pub enum Effect {
     },
     /// Look at the whole node, the journal included; answer with [`Input::Facts`].
     Survey,
+    /// Remove all that the host remembers of us, unless a component is still in force. Look at nothing
+    /// any more, as a look may write; answer with [`Input::Left`].
+    Leave,
     /// End the process once all updates are acknowledged.
     Exit,
 }
@@ -141,6 +150,8 @@ pub struct Executor {
     survey: bool,
     /// Since when there has been nothing to do.
     idle_since: Option<Uptime>,
+    /// What is remembered of us is being removed.
+    leaving: bool,
 }
 
 impl Executor {
@@ -149,8 +160,9 @@ impl Executor {
     pub fn start(identity: Identity, journal: Option<Journal>) -> (Self, Vec<Effect>) {
         let reports = Reports::new(&identity.boot_id, identity.starts);
         let unit = UnitStarts::default();
-        let (tasks, survey, idle_since) = (Vec::new(), false, None);
-        let executor = Self { identity, journal, tasks, reports, unit, survey, idle_since };
+        let (tasks, survey, idle_since, leaving) = (Vec::new(), false, None, false);
+        let executor =
+            Self { identity, journal, tasks, reports, unit, survey, idle_since, leaving };
         let effects = executor.start_unit().into_iter().collect();
         (executor, effects)
     }
@@ -170,6 +182,10 @@ impl Executor {
             Input::JournalSeen(journal) => self.journal_seen(journal),
             Input::UnitEnded => self.unit_ended(now),
             Input::Facts(facts) => self.report(now, facts, &mut effects),
+            Input::Left(outcome) => {
+                self.left(outcome, &mut effects);
+                return effects;
+            }
             Input::Superseded => self.end_observers(&mut effects),
             Input::Tick => {}
             Input::Shutdown => {

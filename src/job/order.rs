@@ -137,6 +137,22 @@ pub enum FromHost {
         /// The facts right afterwards.
         facts: Box<Facts>,
     },
+    /// Nothing of ours is left on the host: in the data of an observer's last status update.
+    Left {
+        /// [`WIRE_VERSION`] of the host.
+        version: u32,
+        /// The host.
+        host: HostName,
+    },
+    /// What is ours cannot be removed: the answer to [`ToHost::Leave`], which is repeated.
+    Stays {
+        /// [`WIRE_VERSION`] of the host.
+        version: u32,
+        /// The host.
+        host: HostName,
+        /// Why, as a sentence.
+        why: String,
+    },
 }
 
 /// How a change ended.
@@ -201,6 +217,14 @@ pub enum ToHost {
         attempt: Attempt,
         /// The run that asked.
         run: Run,
+    },
+    /// All components are taken off: what is remembered of us goes too, and the process ends. Repeated
+    /// until the host answers with [`FromHost::Left`].
+    Leave {
+        /// [`WIRE_VERSION`] of the controller.
+        version: u32,
+        /// The host it is meant for; any other host passes it over.
+        host: HostName,
     },
 }
 

@@ -62,7 +62,18 @@ pub async fn run(
     let (inputs, arrived) = unbounded_channel();
     let changes = Changes::start(&host);
     let (files, watched, surveys, reports) = (changes.files(), None, Surveys::None, None);
-    let shell = Shell { host, starts, executor, client, inputs, watched, surveys, files, reports };
+    let shell = Shell {
+        host,
+        starts,
+        executor,
+        client,
+        inputs,
+        watched,
+        surveys,
+        files,
+        reports,
+        leaving: false,
+    };
     Ok(shell.live(effects, arrived, changes).await)
 }
 
@@ -96,6 +107,8 @@ struct Shell {
     files: FileSigns,
     /// The observer that has taken the reports of this host.
     reports: Option<TaskId>,
+    /// What is remembered of us is to be removed: nothing is looked at any more.
+    leaving: bool,
 }
 
 impl Shell {
@@ -153,6 +166,9 @@ impl Shell {
             Arrived::Input(input) => self.put(input),
             Arrived::Surveyed(facts) => {
                 let again = std::mem::replace(&mut self.surveys, Surveys::None);
+                if self.leaving {
+                    return self.leave();
+                }
                 if again == Surveys::OneMoreAfterwards {
                     self.survey();
                 }
@@ -197,6 +213,12 @@ impl Shell {
                 }
                 Effect::StartUnit { attempt, run } => self.start_unit(attempt, run),
                 Effect::Survey => self.survey(),
+                Effect::Leave => {
+                    self.leaving = true;
+                    if self.surveys == Surveys::None {
+                        self.leave();
+                    }
+                }
                 Effect::Exit => self.client.leave(),
             }
         }
@@ -228,7 +250,20 @@ impl Shell {
         tokio::spawn(async move { inputs.send(work.await).is_ok() });
     }
 
+    /// Removes what is remembered of us, while no look is under way that could write some of it anew.
+    fn leave(&mut self) {
+        let outcome = self.host.state.forget_all();
+        // What stays is looked at again.
+        self.leaving = outcome.is_ok();
+        let outcome = outcome.map_err(|error| HostError::from(error).sentence());
+        let _ = self.inputs.send(Arrived::Input(Input::Left(outcome)));
+    }
+
     fn survey(&mut self) {
+        // Without a task there is nobody to tell.
+        if self.leaving || self.executor.tasks().next().is_none() {
+            return;
+        }
         if self.surveys != Surveys::None {
             self.surveys = Surveys::OneMoreAfterwards;
             return;

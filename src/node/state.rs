@@ -38,6 +38,12 @@ pub enum StateError {
     /// Another file is of a newer release.
     #[error("{file} is of version {found}, this release reads up to {VERSION}; run the newer one")]
     Newer { file: String, found: u32 },
+    /// A component is still as we have made it.
+    #[error("{0} is still in force; take it off first (`enabled: false`)")]
+    InForce(Component),
+    /// A change has not ended.
+    #[error("attempt {0} is still at work")]
+    AtWork(Attempt),
     /// The lock cannot be had.
     #[error("the lock of this host cannot be taken; is {FOLDER} on a local file system?")]
     Lock(#[source] io::Error),
@@ -277,6 +283,24 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Removes everything, the folder too, unless there is something to remember: a component that
+    /// is in force, or a change at work.
+    pub fn forget_all(&self) -> Result<(), StateError> {
+        let _lock = self.lock()?;
+        if let Some(open) = self.journal()?.filter(Journal::is_open) {
+            return Err(StateError::AtWork(open.attempt()));
+        }
+        for component in Component::ALL {
+            if self.record(component)?.is_some() {
+                return Err(StateError::InForce(component));
+            }
+        }
+        // The folder is root's, and nothing in it is a link that somebody else has made.
+        let failed =
+            |source| FileError::Failed { path: FOLDER.to_owned(), what: "removed", source };
+        Ok(std::fs::remove_dir_all(self.root.place(FOLDER)).map_err(failed)?)
     }
 
     fn lock_of(&self, name: &str) -> Result<Lock, StateError> {

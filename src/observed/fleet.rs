@@ -32,6 +32,25 @@ pub struct HostRecord {
     /// nothing is known of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_machine: Option<String>,
+    /// What became of the order to forget us, until the host reports again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub farewell: Option<Farewell>,
+}
+
+/// What a host said when it was told to forget us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+pub enum Farewell {
+    /// Nothing of ours is left there.
+    Left {
+        /// When it said so.
+        at: Time,
+    },
+    /// Something of ours cannot be removed.
+    Stays {
+        /// Why, as a sentence.
+        why: String,
+    },
 }
 
 /// Facts, and where they came from.
@@ -205,6 +224,7 @@ impl HostRecord {
             },
             reported: None,
             other_machine: None,
+            farewell: None,
         }
     }
 
@@ -215,6 +235,18 @@ impl HostRecord {
             (None, Some(report)) if report.facts.is_readable() => Some(&report.facts),
             _ => None,
         }
+    }
+
+    /// The host has said that nothing of ours is left there.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        matches!(self.farewell, Some(Farewell::Left { .. }))
+    }
+
+    /// The host was told to forget us, and cannot.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        matches!(self.farewell, Some(Farewell::Stays { .. }))
     }
 
     /// What selectors look at.
@@ -278,6 +310,14 @@ impl HostRecord {
 
     /// Folds a report of the host's observer, which ran under `agent`.
     pub fn fold_facts(&mut self, facts: Facts, agent: &AgentId, now: Time) -> Folded {
+        let folded = self.take_facts(facts, agent, now);
+        if folded == Folded::Changed {
+            self.farewell = None;
+        }
+        folded
+    }
+
+    fn take_facts(&mut self, facts: Facts, agent: &AgentId, now: Time) -> Folded {
         let Some(known) = &self.reported else {
             self.reported =
                 Some(Report { facts, agent: agent.clone(), at: now, boot_before: None });
@@ -310,6 +350,13 @@ impl HostRecord {
         let other = Some(facts.machine_id);
         let folded = changed(self.other_machine != other);
         self.other_machine = other;
+        folded
+    }
+
+    /// Folds what the host says to the order to forget us.
+    pub fn fold_farewell(&mut self, said: Farewell) -> Folded {
+        let folded = changed(self.farewell.as_ref() != Some(&said));
+        self.farewell = Some(said);
         folded
     }
 

@@ -6,7 +6,7 @@
 use crate::budget::slot::{Slot, SlotState};
 use crate::desired::{HostSpec, PausedBy, PoolConflict, Spec};
 use crate::observed::facts::{Facts, JournalState};
-use crate::observed::fleet::{Away, Condition, HostRecord};
+use crate::observed::fleet::{Away, Condition, Farewell, HostRecord};
 use crate::observed::tasks::{HostTasks, Supervised};
 use crate::words::{Component, TaskKind, Time};
 
@@ -47,6 +47,8 @@ pub struct HostView<'a> {
     pub notice: Option<&'a Notice>,
     /// The member of our etcd that it carries.
     pub member: Option<&'a str>,
+    /// It is to forget us once all components are off (`teardown`).
+    pub leaves: bool,
 }
 
 /// What has to happen on a host.
@@ -102,6 +104,12 @@ impl Assessment {
         self.held.as_ref().is_none_or(disruption_only)
     }
 
+    /// All components are off, and the host has not forgotten us yet.
+    #[must_use]
+    pub fn is_about_to_leave(&self) -> bool {
+        matches!(self.held, Some(Reason::InProgress { what: Progress::Leaving }))
+    }
+
     /// The time that it waits for, if time alone lets it go on.
     #[must_use]
     pub fn waits_until(&self) -> Option<Time> {
@@ -125,6 +133,9 @@ impl Assessment {
 pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
     if host.record.agent.condition == Condition::Gone {
         return Assessment::held(Reason::Gone);
+    }
+    if host.leaves && host.record.has_left() {
+        return Assessment::default();
     }
     let spec = match host.spec {
         Ok(spec) => spec,
@@ -152,7 +163,8 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
                 .or_else(|| paused(host))
                 .or_else(|| undisturbed(host, now).filter(|_| work.disruptive))
                 .or_else(|| asked_too_early(unasked, &work))
-        });
+        })
+        .or_else(|| leaving(host, spec).filter(|_| work.is_empty()));
     Assessment { work, held }
 }
 
@@ -380,6 +392,21 @@ pub fn undisturbed(host: HostView<'_>, now: Time) -> Option<Reason> {
     maintained(host, now).or_else(|| match opening(&host.spec.ok()?.rollout.windows, now) {
         Opening::Open { .. } => None,
         Opening::Closed { until } => Some(Reason::WaitingForWindow { opens: until }),
+    })
+}
+
+/// What is left to be done where all components are off. One that is in sync with another spec is
+/// not: the documents that take everything off are not in force yet.
+fn leaving(host: HostView<'_>, spec: &HostSpec) -> Option<Reason> {
+    let off = |component| spec.components.get(&component).is_some_and(|it| it.spec == Spec::Off);
+    if !host.leaves || !Component::ALL.into_iter().all(off) {
+        return None;
+    }
+    Some(match &host.record.farewell {
+        Some(Farewell::Stays { why }) => {
+            Reason::Blocked { why: format!("what is ours there cannot be removed: {why}") }
+        }
+        Some(Farewell::Left { .. }) | None => Reason::InProgress { what: Progress::Leaving },
     })
 }
 

@@ -8,6 +8,7 @@
 //! | `retry/HOST` | that a host's failed attempts are forgotten | the leader has done it, and deletes it |
 //! | `release/HOST` | that a host's slot is given back, whatever the host does | the same |
 //! | `forget/HOST` | that a host is taken off the list | the same |
+//! | `teardown` | that hosts without components forget us, and the framework ends then | it is deleted |
 //!
 //! Hosts are percent-encoded, as in all keys.
 
@@ -37,6 +38,8 @@ pub enum Control {
     Release(HostName),
     /// A host is taken off the list.
     Forget(HostName),
+    /// Hosts forget us, and the framework ends.
+    Teardown,
 }
 
 /// How far a pause goes.
@@ -63,6 +66,7 @@ impl Control {
             Self::Retry(host) => format!("retry/{}", host.encoded()),
             Self::Release(host) => format!("release/{}", host.encoded()),
             Self::Forget(host) => format!("forget/{}", host.encoded()),
+            Self::Teardown => "teardown".to_owned(),
         }
     }
 
@@ -81,6 +85,7 @@ impl Control {
             "paused/cluster" => Self::Paused(Scope::Cluster),
             "approved" => Self::Approved,
             "promoted" => Self::Promoted,
+            "teardown" => Self::Teardown,
             _ => None
                 .or_else(|| pool().map(|name| Self::Paused(Scope::Pool(name.to_owned()))))
                 .or_else(|| host("paused/hosts/").map(|name| Self::Paused(Scope::Host(name))))
@@ -144,6 +149,24 @@ pub struct Release {
     pub attempt: Attempt,
 }
 
+/// The value of `teardown`: asked for by the tool, and ended by the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Teardown {
+    /// [`CONTROL_VERSION`] of the release that wrote it.
+    pub version: u32,
+    /// The person.
+    pub who: String,
+    /// When.
+    pub at: Time,
+    /// Hosts that do not forget us, for a reason that may last, are left as they are.
+    #[serde(default)]
+    pub leave_behind: bool,
+    /// When the framework began to end, for good; none before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+}
+
 /// All that is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -172,6 +195,9 @@ pub struct Controls {
     /// Hosts to be taken off the list.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub forget: BTreeMap<HostName, Ask>,
+    /// All of it is to be taken off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teardown: Option<Teardown>,
 }
 
 /// A pause that holds a host.
@@ -212,6 +238,7 @@ impl Controls {
             Control::Retry(name) => drop(self.retry.insert(name, read(value)?)),
             Control::Release(name) => drop(self.release.insert(name, read(value)?)),
             Control::Forget(name) => drop(self.forget.insert(name, read(value)?)),
+            Control::Teardown => self.teardown = Some(read(value)?),
         }
         Ok(())
     }
@@ -227,6 +254,7 @@ impl Controls {
             Control::Retry(name) => drop(self.retry.remove(name)),
             Control::Release(name) => drop(self.release.remove(name)),
             Control::Forget(name) => drop(self.forget.remove(name)),
+            Control::Teardown => self.teardown = None,
         }
     }
 
@@ -241,6 +269,12 @@ impl Controls {
         None.or_else(|| self.paused.as_ref().map(|ask| pause(Scope::Cluster, ask)))
             .or_else(|| pools.iter().find_map(of_pool))
             .or_else(|| of_host().map(|ask| pause(Scope::Host(host.clone()), ask)))
+    }
+
+    /// The framework ends, or has ended: nothing else is done any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.teardown.as_ref().is_some_and(|teardown| teardown.ended.is_some())
     }
 
     /// Whether the others may follow a generation's canaries.
@@ -287,6 +321,7 @@ mod tests {
             Control::Retry(host()),
             Control::Release(host()),
             Control::Forget(host()),
+            Control::Teardown,
         ];
         for control in all {
             assert_eq!(Control::parse(&control.path()), Some(control));

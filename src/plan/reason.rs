@@ -174,6 +174,8 @@ pub enum Progress {
     ChangingLive,
     /// A supervising task starts.
     Supervising,
+    /// All components are taken off, and the host is to forget us (`teardown`).
+    Leaving,
 }
 
 impl Reason {
@@ -305,6 +307,7 @@ impl fmt::Display for Progress {
             Self::Changing => "the host changes",
             Self::ChangingLive => "the host changes, nothing is disrupted",
             Self::Supervising => "a supervising task starts",
+            Self::Leaving => "all components are off, the host is told to forget us",
         })
     }
 }

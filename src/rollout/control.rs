@@ -27,6 +27,13 @@ impl Controller {
             Control::Retry(host) | Control::Release(host) | Control::Forget(host) => {
                 self.hosts.touch(host);
             }
+            Control::Teardown => {
+                self.farewell_due = None;
+                for host in self.hosts.all.values_mut() {
+                    host.leaves = self.controls.teardown.is_some();
+                }
+                self.hosts.touch_all();
+            }
             Control::Approved | Control::Promoted => {}
         }
         Ok(())

@@ -41,6 +41,9 @@ pub enum Event {
     Mesos(MesosEvent),
     /// The scheduler stream has ended.
     Disconnected,
+    /// The master has removed the framework for good. Said only once it is to end; else it is a
+    /// failure of the process.
+    Removed,
     /// The master's list of agents.
     Agents(Vec<AgentSeen>),
     /// The master does not let us list its agents.

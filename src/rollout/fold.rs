@@ -5,6 +5,7 @@ use crate::job::order::FromHost;
 use crate::mesos::v1::FrameworkId;
 use crate::mesos::v1::scheduler::Event as MesosEvent;
 use crate::mesos::v1::scheduler::Message;
+use crate::observed::fleet::Farewell;
 use crate::observed::tasks::Seen;
 use crate::store::keys::Key;
 use crate::store::txn::StoreEvent;
@@ -62,6 +63,7 @@ impl Controller {
                 self.asked_back.clear();
                 self.launching.clear();
             }
+            Event::Removed => self.removed(),
             Event::Agents(agents) => self.agents(&agents, now),
             Event::AgentsHidden { why } => self.agents_hidden(&why, now),
             Event::Presented { given_up } => self.given_up = given_up,
@@ -167,7 +169,12 @@ impl Controller {
                 true
             }
             Ok(FromHost::Confirm { host, order, .. }) => self.confirmed(&host, &order, now),
-            Ok(FromHost::Facts { .. } | FromHost::Ended { .. }) | Err(_) => false,
+            Ok(FromHost::Stays { host, why, .. }) => {
+                self.takes_leave(&host, Farewell::Stays { why });
+                true
+            }
+            Ok(FromHost::Facts { .. } | FromHost::Ended { .. } | FromHost::Left { .. })
+            | Err(_) => false,
         }
     }
 

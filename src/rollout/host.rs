@@ -45,6 +45,10 @@ pub(super) struct Host {
     pub notice: Option<Notice>,
     /// The member of our etcd that it carries.
     pub member: Option<String>,
+    /// It is to forget us once all components are off.
+    pub leaves: bool,
+    /// When it was told so last.
+    pub told_to_leave: Time,
     /// What it is to have, as it is stored for people.
     pub rendered: Option<Rendered>,
     /// Tasks of it that have not answered the reconciliation.
@@ -86,6 +90,8 @@ impl Host {
             paused: None,
             notice: None,
             member: None,
+            leaves: false,
+            told_to_leave: Time(0),
             rendered: None,
             unanswered: BTreeSet::new(),
             calm_until: Time(0),
@@ -124,6 +130,7 @@ impl Host {
             paused: self.paused.as_ref(),
             notice: self.notice.as_ref(),
             member: self.member.as_deref(),
+            leaves: self.leaves,
         })
     }
 
@@ -190,6 +197,8 @@ pub(super) struct Hosts {
     pub starting: BTreeSet<HostName>,
     /// Hosts whose attempts are used up.
     pub failed: BTreeSet<HostName>,
+    /// Hosts that are to forget us, and have not said that they did.
+    pub leaving: BTreeSet<HostName>,
     /// Hosts that are not in sync.
     pub restless: BTreeSet<HostName>,
     /// Counted as they are indexed; names are not.
@@ -310,6 +319,8 @@ impl Hosts {
             put(&mut self.ending, name, !assessment.work.ends.is_empty());
             put(&mut self.starting, name, starting(&host.tasks));
             put(&mut self.failed, name, failed);
+            let leaving = assessment.is_about_to_leave() || host.record.stays();
+            put(&mut self.leaving, name, host.leaves && leaving);
             put(&mut self.restless, name, !assessment.in_sync());
             host.indexed = Indexed { standing: Some(standing), pools, key };
             host.assessment = assessment;

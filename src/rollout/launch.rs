@@ -11,7 +11,9 @@ use crate::mesos::v1::{
 use crate::observed::tasks::{Seen, Supervised, TaskRecord};
 use crate::plan::assess::CONFIRM_SECONDS;
 use crate::plan::step::Step;
-use crate::words::{AgentId, Attempt, Component, Generation, HostName, TaskId, TaskKind, Time};
+use crate::words::{
+    AgentId, Attempt, Component, Generation, HostName, SpecHash, TaskId, TaskKind, Time,
+};
 
 use super::config::Delivery;
 use super::cut::{Ask, Rest};
@@ -245,9 +247,13 @@ pub(super) fn untouched(steps: &[Step], kind: TaskKind) -> bool {
     component.is_some_and(|component| steps.iter().all(|step| step.component != component))
 }
 
-/// The ID of our executor on a host.
 impl Delivery {
     pub(super) fn executor_id(&self, host: &HostName) -> ExecutorId {
-        ExecutorId(format!("calico-dcos.{host}.{}", &self.digest.short()))
+        executor_id(host, self.digest)
     }
+}
+
+/// The ID of the executor on a host that runs the program of this digest.
+pub(super) fn executor_id(host: &HostName, program: SpecHash) -> ExecutorId {
+    ExecutorId(format!("calico-dcos.{host}.{}", program.short()))
 }

@@ -7,7 +7,7 @@
 //! - `pass`: one pass over what changed and over the candidates, in the order: accept documents,
 //!   assess hosts, judge slots, start work (`start`, `dispatch`), offers (`wants`).
 //! - `desire`, `control`, `canary`, `gates`, `host`, `slots`, `launch`, `tasks`, `offers`, `cut`, `backwards`,
-//!   `starving`, `maintenance`, `members`, `notices`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
+//!   `teardown`, `starving`, `maintenance`, `members`, `notices`, `reconcile`, `restored`, `sight`, `ledger`: one matter each.
 //! - [`records`]: what is kept in etcd.
 //!
 //! Invariants: nothing is launched that is not written down; nothing that disrupts is launched
@@ -42,6 +42,7 @@ mod slots;
 mod start;
 mod starving;
 mod tasks;
+mod teardown;
 mod updates;
 mod wants;
 
@@ -148,6 +149,8 @@ pub struct Controller {
     notices: Notices,
     /// When the members of our etcd were asked, and are to be asked.
     etcd: Etcd,
+    /// When hosts that are to forget us, or a master that is to, are told again.
+    farewell_due: Option<Time>,
     /// When the pace admits one more, if that is what the line waits for.
     next_permit: Option<Time>,
     tasks_made: u64,
@@ -223,6 +226,7 @@ impl Controller {
             gates: Gates::default(),
             notices: Notices::default(),
             etcd: Etcd::default(),
+            farewell_due: None,
             next_permit: None,
             tasks_made: 0,
             effects: Vec::new(),
@@ -251,7 +255,11 @@ impl Controller {
             return None;
         }
         let session = matches!(self.session, Session::Open | Session::Ready);
+        if self.has_ended() {
+            return self.farewell_due.filter(|_| session);
+        }
         let of_session = [
+            self.farewell_due,
             self.reconciliation.next_wake(),
             self.next_poll,
             self.hosts.next_wake(),

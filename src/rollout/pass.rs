@@ -34,6 +34,9 @@ impl Controller {
         if self.leading.is_none() || !self.listed {
             return;
         }
+        if self.has_ended() {
+            return self.end_framework(now);
+        }
         self.accept_documents(now);
         self.hosts.ring(now);
         self.assess(now);
@@ -63,6 +66,7 @@ impl Controller {
             self.start_guarded(now);
             self.start_live(now);
             self.settle_offers(now);
+            self.tear_down(now);
             self.explain_starving(now);
             self.answer_asked_back();
         }
@@ -86,7 +90,7 @@ impl Controller {
         self.hosts.reassess(self.desire.generation(), own.as_ref(), now);
     }
 
-    fn subscribe(&mut self) {
+    pub(super) fn subscribe(&mut self) {
         let info = self.config.framework_info(self.framework.clone());
         let suppressed_roles =
             if self.offers.suppressed() { self.config.roles.clone() } else { Vec::new() };
@@ -146,6 +150,7 @@ impl Controller {
         let spec = in_force.resolver.resolve(&host.record.identity(name));
         let pools = spec.as_ref().map_or(&[][..], |spec| &spec.pools);
         host.excluded = excluded;
+        host.leaves = self.controls.teardown.is_some();
         host.paused = self.controls.pause_of(name, pools);
         if host.spec.as_ref() == Some(&spec) {
             return;

@@ -3,7 +3,7 @@
 use crate::job::order::{Ending, FromHost};
 use crate::mesos::v1::TaskStatus;
 use crate::observed::facts::{Facts, JournalState};
-use crate::observed::fleet::Folded;
+use crate::observed::fleet::{Farewell, Folded};
 use crate::observed::tasks::{HostTasks, Seen};
 use crate::plan::progress::Unlaunched;
 use crate::words::{AgentId, Attempt, HostName, TaskId, TaskKind, Time};
@@ -125,11 +125,13 @@ impl Controller {
         let Some(agent) = status.agent_id.clone() else { return };
         match report(status) {
             Some(FromHost::Facts { facts }) => self.facts(name, *facts, &agent, now),
+            Some(FromHost::Left { .. }) => self.takes_leave(name, Farewell::Left { at: now }),
             Some(FromHost::Ended { attempt, ending, facts, .. }) => {
                 self.facts(name, *facts, &agent, now);
                 self.attempt_ended(name, kind, attempt, &ending, now);
             }
-            Some(FromHost::Ask { .. } | FromHost::Confirm { .. }) | None => {
+            Some(FromHost::Ask { .. } | FromHost::Confirm { .. } | FromHost::Stays { .. })
+            | None => {
                 if kind == TaskKind::Observer && status.data.is_some() {
                     self.observer_is_foreign(name, now);
                 }

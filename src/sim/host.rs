@@ -386,6 +386,10 @@ impl HostModel {
             }
             Effect::StartUnit { attempt, run } => self.start_unit(now, attempt, run),
             Effect::Survey => self.look_around(),
+            Effect::Leave => {
+                let outcome = self.machine.forget();
+                self.inbox.push_back(Input::Left(outcome));
+            }
             Effect::Exit => self.kill_executor(),
         }
     }

@@ -6,6 +6,7 @@
 //! - `view`: from that to a plan, made by [`crate::plan::plan`] as the controller's own.
 //! - `plan`, `status`, `hosts`, `history`: the same for programs; the types are the contract.
 //! - `ask`, `entry`: what operators ask for, and that it is written down who did.
+//! - `teardown`: taking all of it off.
 //! - `group`: hosts that need the same.
 //! - `sentence`: parts of a plan in words.
 //! - `text`: numbers, names and times for people.
@@ -20,6 +21,7 @@ pub mod plan;
 pub(crate) mod sentence;
 pub mod state;
 pub mod status;
+pub(crate) mod teardown;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod text;

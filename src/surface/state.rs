@@ -82,6 +82,9 @@ pub struct State {
     /// there are any.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unreadable: BTreeSet<String>,
+    /// There is a framework in Mesos, as far as is known.
+    #[serde(default)]
+    pub framework: bool,
     /// The numbers of the entries of the history, for who writes the next one; not exported.
     #[serde(skip)]
     pub history: BTreeSet<u64>,
@@ -147,6 +150,7 @@ impl State {
             controls: Controls::default(),
             hosts: BTreeMap::new(),
             unreadable: BTreeSet::new(),
+            framework: false,
             history: BTreeSet::new(),
         }
     }
@@ -259,7 +263,8 @@ impl State {
             Key::RolloutState => return read_to(&mut self.rollout, entry),
             Key::Leader => return read_to(&mut self.leader, entry),
             Key::Control(name) => return self.control(name, entry),
-            Key::Rendered(_) | Key::FrameworkId => {}
+            Key::FrameworkId => self.framework = entry.is_some(),
+            Key::Rendered(_) => {}
         }
         Ok(())
     }

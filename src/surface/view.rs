@@ -25,6 +25,7 @@ use crate::rollout::sources;
 use crate::words::{Generation, HostName, Time};
 
 use super::state::{HostState, State};
+use super::teardown;
 
 /// Which documents a plan is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +149,9 @@ impl View {
     pub fn warnings(&self) -> Vec<String> {
         let identities: Vec<_> = identities(&self.state).map(|(_, identity)| identity).collect();
         let limits = self.state.measures.iter().flat_map(|measures| measures.limits.values());
-        self.desired.warnings(&identities).into_iter().chain(limits.cloned()).collect()
+        let teardown = teardown::told(self, self.now);
+        let documents = self.desired.warnings(&identities);
+        teardown.into_iter().chain(documents).chain(limits.cloned()).collect()
     }
 
     /// Whether the documents in etcd are the ones in force.
@@ -232,6 +235,7 @@ impl View {
                 .measures
                 .as_ref()
                 .and_then(|measures| measures.member_on(&host.name, observed.as_ref()?.agent.ip)),
+            leaves: self.state.controls.teardown.is_some(),
         })
     }
 }

@@ -24,3 +24,4 @@ mod soak;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod teardown;

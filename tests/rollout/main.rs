@@ -19,6 +19,7 @@ mod restored;
 mod sight;
 mod slots;
 mod tasks;
+mod teardown;
 mod versions;
 mod windows;
 

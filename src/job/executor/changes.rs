@@ -97,20 +97,28 @@ impl Executor {
 
     /// Hears the controller. Only an answer to the question of this attempt and this run counts.
     pub(super) fn hear(&mut self, message: &ToHost, effects: &mut Vec<Effect>) {
-        let (ToHost::Admitted { attempt, run, .. } | ToHost::Denied { attempt, run, .. }) = message;
-        let own = self.identity.run.clone();
-        let asked = |carrier: &Carrier| {
-            matches!(carrier.progress, Progress::Asking { .. })
-                && protocol::answers((carrier.change.attempt, &own), (*attempt, run))
-        };
         match message {
-            ToHost::Admitted { .. } => self.open_journal(*attempt, asked, effects),
-            ToHost::Denied { .. } => {
+            ToHost::Admitted { attempt, run, .. } => {
+                let asked = self.asks(*attempt, run);
+                self.open_journal(*attempt, asked, effects);
+            }
+            ToHost::Denied { attempt, run, .. } => {
+                let asked = self.asks(*attempt, run);
                 if let Some(carrier) = self.carrier_where(*attempt, asked) {
                     carrier.progress = Progress::Ended(Ending::NotAdmitted);
                     self.survey = true;
                 }
             }
+            ToHost::Leave { host, .. } => self.leave(host, effects),
+        }
+    }
+
+    /// Whether a carrier waits for the answer to this very question.
+    fn asks(&self, attempt: Attempt, run: &Run) -> impl Fn(&Carrier) -> bool + use<> {
+        let (own, run) = (self.identity.run.clone(), run.clone());
+        move |carrier| {
+            matches!(carrier.progress, Progress::Asking { .. })
+                && protocol::answers((carrier.change.attempt, &own), (attempt, &run))
         }
     }
 

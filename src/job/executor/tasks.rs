@@ -187,6 +187,9 @@ impl Executor {
         if job.host != self.identity.host {
             return Err(format!("the job is for {}, this is {}", job.host, self.identity.host));
         }
+        if self.leaving {
+            return Err("all of ours is being removed from this host".to_owned());
+        }
         let kind = job.work.kind().ok_or("the component has no supervising task")?;
         Ok((kind, job.work))
     }

@@ -1,5 +1,6 @@
 //! The executor, rule by rule: here the way of a change, in [`tasks`] the tasks and reports.
 
+mod farewell;
 mod tasks;
 
 use super::*;
@@ -69,6 +70,10 @@ impl Bench {
 
     fn stops(&mut self, attempt: u64) -> &mut Self {
         self.inspected(attempt, Finding::Ready { disrupts: true })
+    }
+
+    fn leave(&mut self, host: &str) -> &mut Self {
+        self.give(Input::Message(ToHost::Leave { version: 1, host: host.into() }))
     }
 
     fn yes(&mut self, attempt: u64, run: &str) -> &mut Self {

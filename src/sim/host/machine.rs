@@ -80,6 +80,17 @@ impl Machine {
         }
     }
 
+    /// Forgets us, unless something of ours is in force.
+    pub(super) fn forget(&mut self) -> Result<(), String> {
+        if let Some(component) =
+            Component::ALL.into_iter().find(|c| self.service(*c).in_force.hash.is_some())
+        {
+            return Err(format!("{component} is still in force"));
+        }
+        (self.journal, self.executor_starts) = (None, 0);
+        Ok(())
+    }
+
     pub(super) fn service(&self, component: Component) -> &Service {
         &self.services[component as usize]
     }
