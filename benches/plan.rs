@@ -115,6 +115,7 @@ fn view<'a>(host: &'a Host, spec: &'a HostSpec) -> HostView<'a> {
         paused: None,
         notice: None,
         member: None,
+        leaves: false,
     }
 }
 

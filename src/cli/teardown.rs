@@ -178,11 +178,8 @@ async fn cancel(store: &EtcdStore, state: &State) -> Result<Exit, Failure> {
 }
 
 fn stuck(progress: &Progress) -> String {
-    let mut text = format!("\n{progress}:\n");
-    for (host, why) in &progress.stuck {
-        text.push_str(&format!("  {host}: {why}\n"));
-    }
-    text
+    let lines = progress.stuck.iter().map(|(host, why)| format!("  {host}: {why}\n"));
+    format!("\n{progress}:\n{}", lines.collect::<String>())
 }
 
 /// Removes all of ours; with `last` what tells a running controller that it has nothing to do any more stays.

@@ -53,12 +53,15 @@ pub(crate) struct Progress {
     pub(crate) stuck: Vec<(HostName, String)>,
     /// Hosts that are on their way or have their turn still to come.
     pub(crate) moving: usize,
+    /// What the first of those in line waits for, unless one is at work.
+    pub(crate) waits: Option<String>,
 }
 
 impl Progress {
     /// Counts them.
     pub(crate) fn of(plan: &Plan<'_>) -> Self {
         let mut progress = Self { hosts: plan.hosts.len(), ..Self::default() };
+        let mut at_work = false;
         for host in &plan.hosts {
             match &host.reason {
                 _ if HostRecord::has_left(host.view.record) => progress.free += 1,
@@ -69,8 +72,18 @@ impl Progress {
                     | Reason::Excluded
                     | Reason::Unknown { .. }),
                 ) => progress.stuck.push((host.name.clone(), reason.to_string())),
-                _ => progress.moving += 1,
+                reason => {
+                    progress.moving += 1;
+                    at_work |=
+                        matches!(reason, Some(Reason::InProgress { .. } | Reason::Verifying));
+                    if let (None, Some(reason)) = (&progress.waits, reason) {
+                        progress.waits = Some(format!("{}: {reason}", host.name));
+                    }
+                }
             }
+        }
+        if at_work {
+            progress.waits = None;
         }
         progress
     }
@@ -87,6 +100,9 @@ impl std::fmt::Display for Progress {
         write!(f, "{} of {} are free of it", self.free, count(self.hosts, "host"))?;
         if !self.stuck.is_empty() {
             write!(f, ", {} cannot be", self.stuck.len())?;
+        }
+        if let Some(waits) = &self.waits {
+            write!(f, "; waiting, {waits}")?;
         }
         Ok(())
     }
@@ -139,7 +155,7 @@ mod tests {
         for component in Component::ALL {
             assert_eq!(spec.components[&component].spec, desired::Spec::Off, "{component}");
         }
-        let texts: Vec<_> = proposed.iter().map(|source| text_of(source)).collect();
+        let texts: Vec<_> = proposed.iter().map(text_of).collect();
         assert!(texts[0].contains("calico/node"), "what was declared stays: {}", texts[0]);
         assert_eq!(value_at(&texts[0], "spec.rollout.start"), Some(json!("automatic")));
         assert_eq!(value_at(&texts[1], "spec.calicoNode.enabled"), Some(json!(false)));

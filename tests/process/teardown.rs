@@ -55,9 +55,7 @@ async fn taken_off(bench: &Bench, controller: Controller) {
     let out = tokio::time::timeout(PATIENCE, out).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
-    for part in
-        ["3 of 3 hosts are free of it", "The framework has ended", "Stop the controllers", "Done."]
-    {
+    for part in ["The framework has ended", "Stop the controllers", "Done."] {
         assert!(said.contains(part), "{part} is missing: {said}");
     }
     let left = bench.store.list(Space::All).await.unwrap().entries;
@@ -82,7 +80,9 @@ async fn all_of_it_is_taken_off_within_the_budget_and_installed_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_away_is_left_behind_only_if_that_is_asked_for() {
     let bench = Bench::new(Setting { restart_seconds: 0.2, ..Setting::default() }).await;
-    bench.put(&document("calico/node:v1")).await;
+    // With one of three down nothing else would start.
+    let text = document("calico/node:v1").replace("rollout: {", "rollout: {maxUnavailable: 3, ");
+    bench.put(&text).await;
     let _controller = bench.start();
     in_sync_at(&bench, 1).await;
     bench.hosts(|cluster, now| cluster.power_cut(now, &"a3".into(), 3_600_000)).await;
@@ -102,7 +102,7 @@ async fn a_host_that_is_away_is_left_behind_only_if_that_is_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_teardown_is_refused_cancelled_and_asked_for_in_plain_words() {
     let bench = Bench::new(Setting { restart_seconds: 0.2, ..Setting::default() }).await;
-    let (code, said) = ends(teardown(&bench, &[]));
+    let (code, said) = ends(teardown(&bench, &["--etcd-prefix", "/elsewhere"]));
     assert_eq!((code, said.contains("Nothing of ours")), (Some(0), true), "{said}");
     bench.put(&document("calico/node:v1")).await;
     let (code, said) = ends(teardown(&bench, &["--cancel"]));
