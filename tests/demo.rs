@@ -6,7 +6,8 @@
 #[expect(dead_code, reason = "other tests use more of it")]
 mod support;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -57,4 +58,23 @@ fn long_a_modern_cluster_with_an_advertise_address_converges_without_any_restart
         assert!(hosts.as_object().unwrap().is_empty(), "{service}: {hosts}");
     }
     assert_eq!(report["tasksLaunched"], report["tasksMinimum"]);
+}
+
+#[test]
+fn a_demo_that_is_asked_to_end_takes_everything_down_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_calico-dcos"))
+        .args(["demo", "--no-faults", "--hosts", "2", "--keep"])
+        .env("PATH", support::path_with_tools())
+        .env("TMPDIR", dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("controller  process")), "it has started everything");
+    let id = rustix::process::Pid::from_child(&demo);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert!(said.any(|line| line.contains("all is taken down again")), "it says so");
+    assert_eq!(demo.wait().unwrap().code(), Some(1));
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0, "nothing is left");
 }

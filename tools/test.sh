@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What only the long ones need.
-[[ $1 != long ]] || { tools/zookeeper.sh && tools/promtool.sh; }
+[[ $1 != long ]] || { tools/zookeeper.sh && tools/promtool.sh && tools/schemathesis.sh; }
 [[ $1 != long && $1 != pictures ]] || tools/chromium.sh
 [[ $1 != pictures ]] || export CALICO_DCOS_PICTURES=$PWD/docs/pictures
 

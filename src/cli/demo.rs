@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::simulate::verdict;
 use super::{Exit, Failure, diff, logging};
@@ -150,7 +151,10 @@ impl Demo {
         })?;
         let done = tokio::select! {
             done = self.perform(&play, dir.path()) => done,
-            _ = tokio::signal::ctrl_c() => {
+            asked = asked_to_stop() => {
+                asked.map_err(|error| {
+                    Failure::environment(format!("cannot wait for signals: {error}"))
+                })?;
                 super::format::print("\ninterrupted; all is taken down again\n")?;
                 return Ok(Exit::Differs);
             }
@@ -353,9 +357,18 @@ impl Demo {
         stage.progress.head("What to try next");
         stage.progress.say(&text);
         if self.keep {
-            // Until Ctrl-C, which `execute` waits for.
+            // Until a signal, which `execute` waits for.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Until Ctrl-C, or until a service manager ends it.
+async fn asked_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        pressed = tokio::signal::ctrl_c() => pressed,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A package or a unit file brings them along, so that an installation needs no second step. They
 //! count once: later on what is in etcd is in force, whatever a controller is started with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,10 +11,10 @@ use clap::Args;
 use super::publish::{changed, publish};
 use super::{Connection, Exit, Failure, input};
 use crate::clock;
-use crate::desired::{self, Source};
+use crate::desired::{self, Findings, Source};
 use crate::store::Space;
 use crate::surface::state::State;
-use crate::surface::view::View;
+use crate::surface::view::{View, ViewError};
 
 const VARIABLE: &str = "CALICO_DCOS_INITIAL_DOCUMENTS";
 
@@ -32,14 +33,17 @@ pub(super) struct Initial {
 }
 
 impl Initial {
-    /// Writes them if the cluster has none and never had.
-    pub(super) async fn write(&self, etcd: &Connection) -> Result<(), Failure> {
+    /// Writes them if the cluster has none and never had; returns them by name.
+    pub(super) async fn write(
+        &self,
+        etcd: &Connection,
+    ) -> Result<BTreeMap<String, String>, Failure> {
         let sources = match &self.initial_documents {
             Some(text) => vec![Source::file(VARIABLE, text.as_str())],
             None => input::documents(&self.initial)?,
         };
         if sources.is_empty() {
-            return Ok(());
+            return Ok(BTreeMap::new());
         }
         let store = etcd.connect().await?;
         let state = State::of(&store.list(Space::All).await?, clock::now());
@@ -52,39 +56,41 @@ impl Initial {
             return Ok(());
         }
         if !state.documents.is_empty() || state.accepted.is_some() {
-            say_what_differs(&state, &sources);
-            return Ok(());
+            return Ok(compare(&state, &sources));
         }
+        let given = by_name(&sources).map_err(ViewError::Refused)?;
         let view = View::new(state, sources, clock::now())?;
         match publish(&store, &view.state, &changed(&view), "run --initial").await {
             Ok(revision) => {
                 tracing::info!(%revision, "the documents that it was started with are written");
-                Ok(())
+                Ok(given)
             }
             // Another controller, or a person.
             Err(failure) if failure.exit() == Exit::Stale => {
                 tracing::info!("somebody else has just written documents; those are in force");
-                Ok(())
+                Ok(given)
             }
             Err(failure) => Err(failure),
         }
     }
 }
 
-/// Tells whoever changed an option, and waits for something to happen, that etcd's count.
-fn say_what_differs(state: &State, sources: &[Source]) {
-    let given = match desired::read(sources) {
-        Ok(given) => given.documents,
+fn by_name(sources: &[Source]) -> Result<BTreeMap<String, String>, Findings> {
+    let given = desired::read(sources)?;
+    Ok(given.documents.iter().map(|(name, text)| (name.to_string(), text.clone())).collect())
+}
+
+/// Tells whoever changed an option, and waits for something to happen, that etcd's count. What is not valid
+/// is compared with nothing.
+fn compare(state: &State, sources: &[Source]) -> BTreeMap<String, String> {
+    let given = match by_name(sources) {
+        Ok(given) => given,
         Err(findings) => {
             tracing::warn!("the documents that it was started with are not valid: {findings}");
-            return;
+            return BTreeMap::new();
         }
     };
-    let differs =
-        |name: &str, text: &str| state.documents.get(name).is_none_or(|stored| stored.text != text);
-    let names = given.iter().map(|(name, text)| (name.to_string(), text));
-    let names: Vec<_> =
-        names.filter(|(name, text)| differs(name, text)).map(|(name, _)| name).collect();
+    let names = state.differing(&given);
     if !names.is_empty() {
         tracing::info!(
             documents = names.join(", "),
@@ -92,4 +98,5 @@ fn say_what_differs(state: &State, sources: &[Source]) {
              change them use `calico-dcos edit` or `apply`"
         );
     }
+    given
 }

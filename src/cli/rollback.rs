@@ -52,7 +52,7 @@ impl Rollback {
             return Err(Failure::input(not_kept(self.generation, kept)));
         };
         let accepted: Accepted = from_json(&wanted.path(), &entry.value)
-            .map_err(|bad| Failure::environment(format!("{bad} ({})", bad.source)))?;
+            .map_err(|bad| Failure::environment(bad.sentence()))?;
         let state = State::of(&listed, clock::now());
         let view = View::of_set(state, &accepted.documents, clock::now())?;
         show_and_write(&store, &view, self.yes, &format!("rollback {}", self.generation)).await

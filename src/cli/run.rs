@@ -178,7 +178,7 @@ impl Run {
         let delivery = self.web.delivery(&artifact)?;
         let token = self.web.token_file.as_deref().map(Token::read).transpose();
         let token = token.map_err(Failure::environment)?;
-        self.initial.write(&self.etcd).await?;
+        let started_with = self.initial.write(&self.etcd).await?;
         let listener = self.web.listener().await?;
         let options = self.options(delivery)?;
         let shutdown = CancellationToken::new();
@@ -192,6 +192,7 @@ impl Run {
                     name: options.config.name.clone(),
                     artifact,
                     token,
+                    started_with,
                 };
                 Some(tokio::spawn(web::serve(listener, site, shutdown.clone())))
             }

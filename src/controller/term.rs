@@ -70,6 +70,8 @@ pub(super) struct Term {
     /// Agents came or went while they were being listed.
     stale: bool,
     pulse: Pulse,
+    /// How many there have been in this term.
+    passes: u64,
 }
 
 /// A question for the agents under way; at most one.
@@ -116,6 +118,7 @@ impl Term {
             members: Members::default(),
             stale: false,
             pulse: options.pulse.clone(),
+            passes: 0,
         }
     }
 
@@ -129,16 +132,11 @@ impl Term {
             self.pulse.turn();
             // Nobody acts who cannot know that he still leads; the next event tells.
             let ready = self.sight.may_decide() && self.writer.waiting() < BACKLOG;
-            if ready && self.belief.holds() {
-                let began = clock::monotonic();
-                let effects = self.machine.pass(clock::now());
-                let subscribed = self.machine.is_subscribed();
-                self.pulse.pass(began, subscribed, self.machine.heard());
-                for effect in effects {
-                    if let Some(end) = self.carry_out(effect) {
-                        return Some(end);
-                    }
-                }
+            if ready
+                && self.belief.holds()
+                && let Some(end) = self.pass()
+            {
+                return Some(end);
             }
             let mut input = self.next(leader, shutdown).await;
             for _ in 0..BATCH {
@@ -180,6 +178,17 @@ impl Term {
                 }
             }
         }
+    }
+
+    /// Decides, and has it carried out. What is logged meanwhile names the pass.
+    fn pass(&mut self) -> Option<End> {
+        self.passes += 1;
+        let _span = tracing::info_span!("pass", number = self.passes).entered();
+        let began = clock::monotonic();
+        let effects = self.machine.pass(clock::now());
+        let subscribed = self.machine.is_subscribed();
+        self.pulse.pass(began, subscribed, self.machine.heard());
+        effects.into_iter().find_map(|effect| self.carry_out(effect))
     }
 
     /// The next thing that happens. Nothing is lost if the future is dropped.

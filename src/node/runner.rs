@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::boot;
 use super::host::{Host, HostError};
 use super::service::Transient;
@@ -11,7 +13,7 @@ use super::steps;
 use crate::job::Uptime;
 use crate::job::journal::{Journal, Progress};
 use crate::job::runner::{Answer, Command, Outcome, Runner};
-use crate::words::{Attempt, Run};
+use crate::words::{Attempt, Component, Run};
 
 /// The name of the unit for an attempt.
 pub fn unit_name(attempt: Attempt) -> String {
@@ -74,17 +76,24 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
                 Answer::Did(said(written))
             }
             Command::Apply(order) => {
-                tracing::info!(component = %order.component, "applies");
-                Answer::Did(said(steps::apply(host, attempt, &order).await))
+                let step = step(attempt, order.component);
+                step.in_scope(|| tracing::info!("applies"));
+                Answer::Did(said(steps::apply(host, attempt, &order).instrument(step).await))
             }
-            Command::Verify(order) => Answer::Did(steps::verify(host, &order).await),
+            Command::Verify(order) => {
+                let step = step(attempt, order.component);
+                Answer::Did(steps::verify(host, &order).instrument(step).await)
+            }
             Command::Probe(at) => {
                 sleep_until(at).await;
                 Answer::Did(probe(host, journal.as_ref()).await)
             }
             Command::Undo(order) => {
-                tracing::warn!(component = %order.component, "puts back");
-                Answer::Did(said(steps::undo(host, attempt, order.component).await))
+                let step = step(attempt, order.component);
+                step.in_scope(|| tracing::warn!("puts back"));
+                Answer::Did(said(
+                    steps::undo(host, attempt, order.component).instrument(step).await,
+                ))
             }
         };
         debug_assert!(lock.is_some(), "nothing is done without the lock");
@@ -92,6 +101,11 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
         answers += 1;
         command = runner.handle(uptime(), answer);
     }
+}
+
+/// What is logged within it names the step.
+fn step(attempt: Attempt, component: Component) -> tracing::Span {
+    tracing::info_span!("step", %attempt, %component)
 }
 
 /// Milliseconds since boot.

@@ -278,7 +278,7 @@ impl Loaded {
         let path = entry.key.path();
         let at = entry.mod_revision;
         let value = &entry.value;
-        let sentence = |bad: super::records::BadRecord| format!("{bad} ({})", bad.source);
+        let sentence = |bad: BadRecord| bad.sentence();
         match &entry.key {
             Key::Accepted(generation) => {
                 let accepted = from_json(&path, value).map_err(sentence)?;
@@ -316,7 +316,7 @@ impl Loaded {
             Key::History(number) => drop(self.history.insert(*number)),
             Key::Control(control) => {
                 if let Some(control) = Control::parse(control) {
-                    let bad = |source| BadRecord { path, source };
+                    let bad = |source| BadRecord::Unreadable { path, source };
                     self.controls.put(control, value).map_err(bad).map_err(sentence)?;
                 }
             }

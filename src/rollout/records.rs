@@ -268,26 +268,84 @@ pub fn to_json<T: Serialize>(record: &T) -> String {
 ///
 /// The sentence says which key it was and what to do; the record is left as it is.
 pub fn from_json<T: DeserializeOwned>(path: &str, value: &str) -> Result<T, BadRecord> {
-    serde_json::from_str(value).map_err(|source| BadRecord { path: path.to_owned(), source })
+    #[derive(Deserialize)]
+    struct Versioned {
+        #[serde(default)]
+        version: u32,
+    }
+    let bad = |source| BadRecord::Unreadable { path: path.to_owned(), source };
+    let Versioned { version } = serde_json::from_str(value).map_err(bad)?;
+    if version > NEWEST {
+        return Err(BadRecord::Newer { path: path.to_owned(), version });
+    }
+    serde_json::from_str(value).map_err(bad)
 }
+
+/// The newest version of any record that this release reads. What a later one says beside what is known here may
+/// matter, so nothing of it is believed.
+pub const NEWEST: u32 = 1;
 
 /// A record in etcd that is not what this release writes or can read.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the record `{path}` in etcd cannot be read; nothing is started until it is put right or \
-     deleted by hand"
-)]
-pub struct BadRecord {
-    /// The key, relative to the prefix.
-    pub path: String,
-    /// What is wrong with it.
-    #[source]
-    pub source: serde_json::Error,
+pub enum BadRecord {
+    /// It is not in the form that this release writes.
+    #[error(
+        "the record `{path}` in etcd cannot be read; nothing is started until it is put right or \
+         deleted by hand"
+    )]
+    Unreadable {
+        /// The key, relative to the prefix.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A later release wrote it.
+    #[error(
+        "the record `{path}` in etcd is of version {version}, and this release reads up to {NEWEST}: \
+         a newer calico-dcos has led here; run that one, this one starts nothing"
+    )]
+    Newer {
+        /// The key, relative to the prefix.
+        path: String,
+        /// The version of the record.
+        version: u32,
+    },
+}
+
+impl BadRecord {
+    /// With what is wrong, in one line.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Unreadable { source, .. } => format!("{self} ({source})"),
+            Self::Newer { .. } => self.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_later_release_wrote_is_not_taken_for_ours() {
+        let read = |value: &str| from_json::<BTreeMap<String, u32>>("rollout/state", value);
+        assert!(read(r#"{"version":1}"#).is_ok() && read("{}").is_ok());
+        let newer = read(r#"{"version":2}"#).unwrap_err().sentence();
+        assert!(newer.contains("version 2, and this release reads up to 1"), "{newer}");
+        let broken = read("{").unwrap_err().sentence();
+        assert!(broken.contains("cannot be read") && broken.contains("line 1"), "{broken}");
+        let written = [
+            RECORDS_VERSION,
+            crate::plan::notice::NOTICE_VERSION,
+            crate::plan::control::CONTROL_VERSION,
+            crate::observed::fleet::RECORD_VERSION,
+            crate::observed::tasks::TASKS_VERSION,
+            crate::budget::slot::SLOT_VERSION,
+        ];
+        assert_eq!(written.into_iter().max(), Some(NEWEST), "this release reads what it writes");
+    }
 
     #[test]
     fn the_mean_is_of_the_last_fifty_or_so() {

@@ -132,6 +132,16 @@ pub struct HostState {
 }
 
 impl State {
+    /// Those of the documents that are not in etcd, or not as they are given, by name.
+    #[must_use]
+    pub fn differing<'a>(&self, given: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+        let is = |name: &String, text: &String| {
+            self.documents.get(name).is_some_and(|stored| stored.text == *text)
+        };
+        let others = given.iter().filter(|(name, text)| !is(name, text));
+        others.map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Nothing, as of now.
     #[must_use]
     pub fn empty(at: Time, revision: Revision) -> Self {
@@ -285,7 +295,7 @@ impl State {
         self.controls.delete(&control);
         let Some(entry) = entry else { return Ok(()) };
         let put = self.controls.put(control, &entry.value);
-        put.map_err(|source| sentence(&BadRecord { path: entry.key.path(), source }))
+        put.map_err(|source| BadRecord::Unreadable { path: entry.key.path(), source }.sentence())
     }
 
     fn host<T>(&mut self, name: &HostName, change: impl FnOnce(&mut HostState) -> T) -> T {
@@ -306,13 +316,9 @@ fn read_to<T: DeserializeOwned>(
     *place = None;
     if let Some(entry) = entry {
         let read = from_json(&entry.key.path(), &entry.value);
-        *place = Some(read.map_err(|bad| sentence(&bad))?);
+        *place = Some(read.map_err(|bad| bad.sentence())?);
     }
     Ok(())
-}
-
-fn sentence(bad: &BadRecord) -> String {
-    format!("{bad} ({})", bad.source)
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //! takes the token, and a process that leads, so that the standbys stay for reading.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::extract::{FromRequest as _, Request as HttpRequest, State};
+use axum::http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -29,6 +30,9 @@ pub(super) const ALL: [&str; 6] = ["pause", "resume", "approve", "retry", "relea
 
 /// Longer words of people are cut.
 const WORDS: usize = 200;
+
+/// For the body of a request, once its head is there.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +75,13 @@ pub(super) struct Done {
 pub(super) async fn control(
     State(site): Shared,
     Extension(Peer(peer)): Extension<Peer>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    asked_by: HttpRequest,
 ) -> Result<Made, Problem> {
-    may(&site, &headers, peer)?;
+    may(&site, asked_by.headers(), peer)?;
     leads(&site)?;
+    let uri = asked_by.uri().clone();
+    let late = |_| Problem::new(Kind::TooSlow, "the request did not come to its end in time");
+    let body = timeout(BODY_TIME, Bytes::from_request(asked_by, &())).await.map_err(late)?;
     let request = read(body)?;
     let crowd = |_| Problem::new(Kind::Busy, "others ask for something at this moment; ask again");
     let _desk = timeout(PATIENCE, site.desk.lock()).await.map_err(crowd)?;
@@ -138,6 +143,10 @@ fn read(body: Result<Bytes, BytesRejection>) -> Result<Request, Problem> {
     })?;
     if bytes.is_empty() {
         return Ok(Request::default());
+    }
+    // serde would take the values of a list for the fields in their order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::new(Kind::BadRequest, "send a JSON object, or nothing"));
     }
     serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(Kind::BadRequest, format!("the request is not understood: {error}"))

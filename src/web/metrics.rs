@@ -1,6 +1,7 @@
 //! Metrics for Prometheus, in the `OpenMetrics` format: README names each of them. What is in etcd is the same on every
 //! process; what only the leader knows is absent on the others.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
@@ -18,7 +19,7 @@ use crate::clock;
 use crate::plan::Plan;
 use crate::plan::reason::CODES;
 use crate::surface::hosts::IN_SYNC;
-use crate::surface::status::Standing;
+use crate::surface::status::{Standing, ages};
 use crate::surface::view::View;
 use crate::words::{Component, Time};
 
@@ -30,9 +31,19 @@ type Numbers = Family<Vec<(&'static str, String)>, Number>;
 
 /// `/metrics`
 pub(super) async fn metrics(State(site): Shared) -> Result<Response, Problem> {
-    let seen = site.board.answer(of_cluster).await;
+    let started_with = Arc::clone(&site.started_with);
+    let seen = site.board.answer(move |shown, view, plan| {
+        let mut registry = of_cluster(shown, view, plan);
+        let differing = number_of(float(view.state.differing(&started_with).len() as u64));
+        registry.register(
+            "options_differ",
+            "Documents that the options of this process make otherwise than they are in etcd",
+            differing,
+        );
+        registry
+    });
     // Without etcd, or without documents, the rest is told all the same.
-    let mut registry = seen.unwrap_or_else(|_| Registry::with_prefix("calico_dcos"));
+    let mut registry = seen.await.unwrap_or_else(|_| Registry::with_prefix("calico_dcos"));
     of_process(&site, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| {
@@ -127,9 +138,22 @@ fn of_cluster(shown: &Shown, view: &View, plan: &Plan<'_>) -> Registry {
         restarts.get_or_create(&labels).set(float(number as u64));
     }
     registry.register("restarts_planned", "Restarts that the plan has, by service", restarts);
+    facts(registry, view);
     let expected = float(summary.estimate_seconds);
     seconds(registry, "estimate", "How long the rollout is expected to take yet", expected);
     all
+}
+
+fn facts(registry: &mut Registry, view: &View) {
+    let Some((oldest, newest)) = ages(view) else { return };
+    let help = "Time since the facts of a host changed: of the one where that is longest ago";
+    seconds(registry, "facts_oldest", help, age(oldest, view.now));
+    seconds(
+        registry,
+        "facts_newest",
+        "Time since facts of any host changed",
+        age(newest, view.now),
+    );
 }
 
 fn documents(registry: &mut Registry, view: &View) {

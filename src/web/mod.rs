@@ -31,6 +31,7 @@ mod query;
 mod server;
 pub mod token;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -67,6 +68,8 @@ pub struct Options {
     pub artifact: Artifact,
     /// What lets somebody ask for something; without it nobody can.
     pub token: Option<Token>,
+    /// The documents that this process brought along, by name; etcd's are in force.
+    pub started_with: BTreeMap<String, String>,
 }
 
 /// What every answer is made from.
@@ -78,6 +81,7 @@ struct Site {
     artifact: Artifact,
     events: Events,
     token: Option<Token>,
+    started_with: Arc<BTreeMap<String, String>>,
     store: EtcdStore,
     /// One request is carried out at a time: each reads all of etcd.
     desk: Mutex<()>,
@@ -87,12 +91,14 @@ type Shared = axum::extract::State<Arc<Site>>;
 
 /// Serves until `shutdown`. Open answers get a few seconds to end, event streams end at once.
 pub async fn serve(listener: TcpListener, options: Options, shutdown: CancellationToken) {
-    let Options { store, pulse, name, artifact, token } = options;
+    let Options { store, pulse, name, artifact, token, started_with } = options;
+    let started_with = Arc::new(started_with);
     let board = Board::start(&store, pulse.clone());
     let events = Events::start(Arc::clone(&board), shutdown.clone());
     let desk = Mutex::default();
-    let site = Arc::new(Site { board, pulse, name, artifact, events, token, store, desk });
-    server::serve(listener, router(site), shutdown).await;
+    let site =
+        Arc::new(Site { board, pulse, name, artifact, events, token, started_with, store, desk });
+    server::serve(listener, router(site), server::LIMITS, shutdown).await;
 }
 
 fn router(site: Arc<Site>) -> Router {

@@ -196,24 +196,31 @@ fn get(read: &Read, problem: &Schema) -> Value {
 }
 
 fn post(what: &str, request: &Schema, done: &Schema, problem: &Schema) -> Value {
-    let summary = match what {
-        "pause" => "Nothing new starts in the cluster, in a pool or on a host",
-        "resume" => "What was paused goes on",
-        "approve" => "The generation starts, or the others follow its canaries; needs `generation`",
-        "retry" => "A host's failed attempts are forgotten; needs `host`",
-        "release" => "A host's slot is given back, whatever it does; needs `host` and `attempt`",
-        _ => "A host that is not coming back is taken off the list; needs `host`",
+    let (summary, needs): (_, &[&str]) = match what {
+        "pause" => ("Nothing new starts in the cluster, in a pool or on a host", &[]),
+        "resume" => ("What was paused goes on", &[]),
+        "approve" => ("The generation starts, or the others follow its canaries", &["generation"]),
+        "retry" => ("A host's failed attempts are forgotten", &["host"]),
+        "release" => ("A host's slot is given back, whatever it does", &["host", "attempt"]),
+        _ => ("A host that is not coming back is taken off the list", &["host"]),
+    };
+    let not_null = |field: &&str| ((*field).to_owned(), json!({"not": {"type": "null"}}));
+    let given: Map<String, Value> = needs.iter().map(not_null).collect();
+    let body = match needs {
+        [] => json!(request),
+        _ => json!({"allOf": [request], "required": needs, "properties": given}),
     };
     json!({
         "summary": summary,
         "security": [{"token": []}],
-        "requestBody": {"content": {"application/json": {"schema": request}}},
+        "requestBody": {"required": !needs.is_empty(), "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": {"description": "It is done", "content": {"application/json": {"schema": done}}},
             "400": refused("The request is not understood", problem),
             "401": refused("The token is absent or wrong", problem),
             "403": refused("This process was started without a token", problem),
             "404": refused("There is no such host or pool", problem),
+            "408": refused("The request does not come to its end", problem),
             "409": refused("It makes no sense as things are, or another process leads", problem),
             "413": refused("The request is too long", problem),
             "503": refused("etcd does not answer, or others ask at this moment", problem),

@@ -45,6 +45,8 @@ pub(super) enum Kind {
     NotLeader,
     /// The request is longer than any that makes sense.
     TooLarge,
+    /// The request comes slower than any that makes sense.
+    TooSlow,
     /// Too many ask at a time.
     Busy,
     /// etcd has not been read yet, or does not answer.
@@ -73,6 +75,9 @@ impl Kind {
             Self::NotLeader => (StatusCode::CONFLICT, "not-leader", "Another process leads"),
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too long")
+            }
+            Self::TooSlow => {
+                (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request takes too long")
             }
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many ask at a time"),
             Self::NotReady => {

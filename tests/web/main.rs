@@ -20,11 +20,12 @@ mod site;
 
 use std::process::{Command, Stdio};
 
+use calico_dcos::store::{Key, Txn};
 use calico_dcos::words::SpecHash;
 use futures_util::StreamExt;
 use http::StatusCode;
 use serde_json::{Value, json};
-use site::{BINARY, Controller, Site, TOKEN};
+use site::{BINARY, CLUSTER, Controller, Site, TOKEN};
 use support::PATIENCE;
 
 const README: &str = include_str!("../../README.md");
@@ -56,6 +57,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
         "calico_dcos_hosts{reason=\"failed\"} 0.0",
         "calico_dcos_rollout{standing=\"done\"} 1.0",
         "calico_dcos_slots 3.0",
+        "calico_dcos_options_differ 0.0",
         "calico_dcos_tasks_launched_total{kind=\"observer\"} 5",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}: {text}");
@@ -81,6 +83,56 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
             "{used} is in the alerts and nowhere else"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_differ_from_etcd_are_shown_and_change_nothing() {
+    let site = Site::start().await;
+    let given = site.dir.path().join("given.yaml");
+    std::fs::write(&given, CLUSTER.replace("calico/node:v1", "calico/node:v9")).unwrap();
+    let controller = site.run_with("one", false, &["--initial", given.to_str().unwrap()]);
+    controller.until_done().await;
+    let text = controller.get("/metrics").await.text().await.unwrap();
+    assert!(text.contains("calico_dcos_options_differ 1.0\n"), "{text}");
+    let page = controller.get("/").await.text().await.unwrap();
+    assert!(page.contains("make other documents than those in etcd, which are in force: cluster"));
+    let host = controller.json("/api/v1/hosts/a1").await;
+    assert_eq!(host["plan"]["wanted"]["calicoNode"]["version"], "calico/node:v1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_pass_is_a_span_of_the_log() {
+    let site = Site::start().await;
+    let controller = site.run("one", false);
+    controller.until_done().await;
+    let log = controller.log.lock().unwrap();
+    let passes = log.iter().filter(|event| event["span"]["name"] == "pass");
+    let numbers: std::collections::BTreeSet<u64> =
+        passes.filter_map(|event| event["span"]["number"].as_u64()).collect();
+    assert!(numbers.len() > 1, "several passes had something to say: {numbers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_is_older_than_what_etcd_holds_starts_nothing_and_says_why() {
+    let site = Site::start().await;
+    let controller = site.run("one", false);
+    controller.until_done().await;
+    drop(controller);
+    let store = site.store().await;
+    let state = store.get(&Key::RolloutState).await.unwrap().unwrap().value;
+    let mut state: Value = serde_json::from_str(&state).unwrap();
+    state["version"] = json!(2);
+    let _ = store.txn(&Txn::new().put(Key::RolloutState, state.to_string())).await.unwrap();
+    site.declare(&CLUSTER.replace("calico/node:v1", "calico/node:v2")).await;
+    let older = site.run("two", false);
+    older.until_led().await;
+    older.until(|data| data["status"] == "halted").await;
+    let why = older.json("/api/v1/status").await["halted"].to_string();
+    assert!(why.contains("a newer calico-dcos has led here; run that one"), "{why}");
+    let page = older.get("/").await.text().await.unwrap();
+    assert!(page.contains("a newer calico-dcos has led here"), "{page}");
+    let text = older.get("/metrics").await.text().await.unwrap();
+    assert!(!text.contains("tasks_launched_total{"), "{text}");
 }
 
 /// Debian's promtool, which `tools/promtool.sh` brings.
@@ -209,6 +261,7 @@ async fn who_has_the_token_pauses_and_resumes_and_it_is_written_down() {
     for (what, body, status, words) in [
         ("pause", "{}", 409, "is paused already"),
         ("pause", "{", 400, "not understood"),
+        ("pause", "[null, null]", 400, "send a JSON object"),
         ("pause", "{\"wy\": 1}", 400, "unknown field `wy`"),
         ("pause", "{\"pool\": \"gpu\"}", 404, "there is no pool `gpu`"),
         ("retry", "{\"host\": \"a44\"}", 404, "did you mean `a4`?"),

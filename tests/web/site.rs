@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use calico_dcos::clock;
 use calico_dcos::desired::{Source, read};
@@ -68,11 +69,15 @@ impl Site {
 
     /// As somebody edits etcd.
     pub(crate) async fn declare(&self, cluster: &str) {
-        let endpoints = vec![self.etcd.endpoint()];
-        let options = EtcdOptions { endpoints, ..EtcdOptions::default() };
-        let store = EtcdStore::connect(&options).await.unwrap();
+        let store = self.store().await;
         let written = store.txn(&Txn::new().put(Key::DesiredCluster, cluster)).await.unwrap();
         assert!(matches!(written, Outcome::Committed(_)), "{written:?}");
+    }
+
+    pub(crate) async fn store(&self) -> EtcdStore {
+        let endpoints = vec![self.etcd.endpoint()];
+        let options = EtcdOptions { endpoints, ..EtcdOptions::default() };
+        EtcdStore::connect(&options).await.unwrap()
     }
 
     pub(crate) fn etcd(&self) -> [String; 2] {
@@ -81,17 +86,25 @@ impl Site {
 
     /// A controller that listens on a free port.
     pub(crate) fn run(&self, name: &str, with_token: bool) -> Controller {
+        self.run_with(name, with_token, &[])
+    }
+
+    /// With more options.
+    pub(crate) fn run_with(&self, name: &str, with_token: bool, more: &[&str]) -> Controller {
         let mut command = Command::new(BINARY);
         command.arg("run").args(self.etcd()).args(["--allow-open-etcd", "--lease-seconds", "2"]);
         command.args(["--mesos-master", &format!("http://{}", self.mesos.address())]);
         command.args(["--listen", "127.0.0.1:0", "--log-format", "json", "--name", name]);
         command.args(["--advertise-url", &format!("http://{name}.example")]);
+        command.args(more);
         if with_token {
             command.arg("--token-file").arg(self.dir.path().join("token"));
         }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (tell, told) = std::sync::mpsc::channel();
+        let told_of: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let events = Arc::clone(&told_of);
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 let event: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -100,11 +113,12 @@ impl Site {
                 }
                 // Shown when the test fails.
                 println!("{line}");
+                events.lock().unwrap().push(event);
             }
         });
         let address = told.recv_timeout(PATIENCE).expect("it says where it listens");
         let url = format!("http://{address}");
-        Controller { child, url, client: self.client.clone() }
+        Controller { child, url, client: self.client.clone(), log: told_of }
     }
 
     /// What a command prints as JSON.
@@ -120,6 +134,8 @@ pub(crate) struct Controller {
     pub(crate) child: Child,
     pub(crate) url: String,
     pub(crate) client: Client,
+    /// What it has logged so far.
+    pub(crate) log: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Drop for Controller {

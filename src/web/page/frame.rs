@@ -1,5 +1,8 @@
 //! What all pages have in common: how far the rollout is, who leads, and what somebody has to know before anything else.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::super::Site;
 use super::super::board::Shown;
 use super::super::problem::Problem;
@@ -25,6 +28,8 @@ pub(super) struct Here {
     pub(super) leads: bool,
     /// Something can be asked for here.
     pub(super) asks: bool,
+    /// The documents that this process brought along.
+    pub(super) started_with: Arc<BTreeMap<String, String>>,
 }
 
 impl Here {
@@ -32,7 +37,8 @@ impl Here {
         let leads = site.pulse.beat().leads.is_some();
         let version = site.artifact.digest().to_string().chars().take(12).collect();
         let asks = leads && site.token.is_some();
-        Self { root, page, version, name: site.name.clone(), leads, asks }
+        let started_with = Arc::clone(&site.started_with);
+        Self { root, page, version, name: site.name.clone(), leads, asks, started_with }
     }
 
     /// What makes a page of a problem.
@@ -118,7 +124,7 @@ impl Frame {
             asks: here.asks,
             name: here.name,
             revision: state.revision.0,
-            notes: notes(shown, view),
+            notes: notes(shown, view, &here.started_with),
         }
     }
 
@@ -147,7 +153,7 @@ fn icon(colour: &str) -> String {
     )
 }
 
-fn notes(shown: &Shown, view: &View) -> Vec<Note> {
+fn notes(shown: &Shown, view: &View, started_with: &BTreeMap<String, String>) -> Vec<Note> {
     let note = |colour, title, text: String, verbatim| Note { colour, title, text, verbatim };
     let mut notes = Vec::new();
     if let Some(why) = &shown.lost {
@@ -159,6 +165,14 @@ fn notes(shown: &Shown, view: &View) -> Vec<Note> {
     if let Some(findings) = &view.refused {
         let title = "The documents in etcd are refused; those accepted before stay in force";
         notes.push(note("bad", title, findings.render(false), true));
+    }
+    let differing = view.state.differing(started_with);
+    if !differing.is_empty() {
+        let text = format!(
+            "Options of this process make other documents than those in etcd, which are in force: {}",
+            differing.join(", ")
+        );
+        notes.push(note("wait", "", text, false));
     }
     notes.extend(view.warnings().into_iter().map(|text| note("wait", "", text, false)));
     notes
