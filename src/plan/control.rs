@@ -277,6 +277,15 @@ impl Controls {
         self.teardown.as_ref().is_some_and(|teardown| teardown.ended.is_some())
     }
 
+    /// All pauses that people have asked for, the widest first.
+    pub fn pauses(&self) -> impl Iterator<Item = Pause> {
+        let cluster = self.paused.iter().map(|ask| (Scope::Cluster, ask));
+        let pools = self.paused_pools.iter().map(|(name, ask)| (Scope::Pool(name.clone()), ask));
+        let hosts = self.paused_hosts.iter().map(|(name, ask)| (Scope::Host(name.clone()), ask));
+        let all = cluster.chain(pools).chain(hosts);
+        all.map(|(scope, ask)| Pause { scope, ask: ask.clone() })
+    }
+
     /// Whether the others may follow a generation's canaries.
     #[must_use]
     pub fn promotes(&self, generation: Generation) -> bool {

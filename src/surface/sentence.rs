@@ -1,10 +1,14 @@
 //! A plan's parts in words, without the colours of a terminal.
 
 use super::group::{Group, VersionedStep};
-use super::text::{count, grouped};
+use super::text::{ago, count, grouped};
+use crate::plan::control::{Controls, Pause};
 use crate::plan::step::{Action, Disruption};
 use crate::plan::summary::Summary;
-use crate::words::Component;
+use crate::words::{Component, Time};
+
+/// Pauses that are told.
+const PAUSES: usize = 12;
 
 /// What it becomes, and from what where that says something.
 pub(crate) fn becomes(step: &VersionedStep<'_>) -> String {
@@ -42,6 +46,21 @@ pub(crate) fn stops(disruption: Disruption, group: &Group<'_, '_>) -> String {
         (least, most) if least == most => format!("{what}, {most} containers stop{each}"),
         (least, most) => format!("{what}, {least}–{most} containers stop{each}"),
     }
+}
+
+/// What is paused, by whom and why; of very many the first.
+pub(crate) fn pauses(controls: &Controls, now: Time) -> Vec<String> {
+    let all = controls.pauses().map(|Pause { scope, ask }| {
+        let why = ask.why.map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{scope}, by {}, {}{why}", ask.who, ago(ask.at, now))
+    });
+    let mut told: Vec<String> = all.collect();
+    let more = told.len().saturating_sub(PAUSES);
+    told.truncate(PAUSES);
+    if more > 0 {
+        told.push(format!("… and {more} more"));
+    }
+    told
 }
 
 /// `40 hosts: 2 in sync, 35 to change, 3 unknown`.

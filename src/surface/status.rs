@@ -8,6 +8,7 @@ use super::view::View;
 use crate::budget::slot::SlotState;
 use crate::observed::fleet::Condition;
 use crate::plan::canary::Then;
+use crate::plan::control::{Pause, Scope};
 use crate::plan::gate::Phase;
 use crate::plan::reason::Reason;
 use crate::plan::{HostPlan, Plan};
@@ -35,6 +36,8 @@ pub struct StatusReport {
     pub(crate) documents_in_force: bool,
     pub(crate) findings: Vec<FindingReport>,
     pub(crate) warnings: Vec<String>,
+    /// What people have paused, also where nothing waits for it.
+    pub(crate) pauses: Vec<PauseReport>,
     pub(crate) summary: SummaryReport,
     /// Who holds slots.
     pub(crate) slots: Vec<SlotReport>,
@@ -44,6 +47,33 @@ pub struct StatusReport {
     pub(crate) oldest_facts: Option<Time>,
     /// When any facts last changed.
     pub(crate) newest_facts: Option<Time>,
+}
+
+/// A pause that somebody has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PauseReport {
+    /// The pool; absent if it is of a host or of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pool: Option<String>,
+    /// The host; absent if it is of a pool or of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<HostName>,
+    pub(crate) who: String,
+    pub(crate) at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+}
+
+impl From<Pause> for PauseReport {
+    fn from(Pause { scope, ask }: Pause) -> Self {
+        let (pool, host) = match scope {
+            Scope::Cluster => (None, None),
+            Scope::Pool(pool) => (Some(pool), None),
+            Scope::Host(host) => (None, Some(host)),
+        };
+        Self { pool, host, who: ask.who, at: ask.at, why: ask.why }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -85,6 +115,7 @@ impl StatusReport {
             documents_in_force: view.documents_in_force(),
             findings: view.refused.iter().flat_map(|all| &all.0).map(Into::into).collect(),
             warnings: view.warnings(),
+            pauses: view.state.controls.pauses().map(PauseReport::from).collect(),
             summary: SummaryReport::from(&plan.summary),
             slots: plan.hosts.iter().filter_map(SlotReport::of).collect(),
             hosts: hosts(plan),

@@ -33,7 +33,9 @@ async fn long_a_thousand_who_listen_and_clients_that_say_nothing_hold_up_nothing
     let site = Site::start().await;
     let controller = site.run("one", true);
     controller.until_done().await;
-    let alone = time_of_an_edit(&site, &controller, 2).await;
+    // Offers are asked for again five seconds after the last time at the earliest, so the first edit is not counted.
+    time_of_an_edit(&site, &controller, 2).await;
+    let alone = time_of_an_edit(&site, &controller, 3).await;
     let mut open = Vec::new();
     for _ in 0..1_024 {
         let response = controller.get("/api/v1/events").await;
@@ -44,9 +46,9 @@ async fn long_a_thousand_who_listen_and_clients_that_say_nothing_hold_up_nothing
     Controller::refused(response, 503, "too many listen").await;
     let address = controller.url.strip_prefix("http://").unwrap();
     let silent: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-    let crowded = time_of_an_edit(&site, &controller, 3).await;
+    let crowded = time_of_an_edit(&site, &controller, 4).await;
     println!("an edit on five hosts: {alone:?} alone, {crowded:?} with 1,024 who listen");
-    assert!(crowded < alone * 3 + Duration::from_secs(2), "{alone:?} {crowded:?}");
+    assert!(crowded < alone + Duration::from_secs(5), "{alone:?} {crowded:?}");
     assert_eq!(controller.json("/health").await["healthy"], true);
     drop((open, silent));
 }

@@ -12,7 +12,7 @@ use crate::plan::gate::Phase;
 use crate::plan::{HostPlan, Plan};
 use crate::rollout::records::Stage;
 use crate::surface::group::rank;
-use crate::surface::sentence::census;
+use crate::surface::sentence::{census, pauses};
 use crate::surface::status::{Standing, ages};
 use crate::surface::view::View;
 use crate::words::HostName;
@@ -34,6 +34,9 @@ pub(super) fn text(view: &View, plan: &Plan<'_>) -> String {
     slots(&mut page, view, plan);
     waiting(&mut page, plan);
     facts(&mut page, view);
+    for pause in pauses(&view.state.controls, view.now) {
+        line(&mut page, format_args!("{YELLOW}paused{YELLOW:#}     {pause}"));
+    }
     for warning in view.warnings() {
         line(&mut page, format_args!("{YELLOW}warning{YELLOW:#}    {warning}"));
     }

@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::budget::slot::{Guard, SLOT_VERSION, Slot, SlotState};
+use crate::plan::control::{Ask, CONTROL_VERSION};
 use crate::rollout::records::{Holds, Measures, Stage};
 use crate::store::LeaderRecord;
 use crate::surface::state::State;
@@ -54,6 +55,26 @@ fn plain(view: &View) -> String {
 #[test]
 fn a_rollout_of_forty_hosts() {
     assert_snapshot!(plain(&view(running())));
+}
+
+#[test]
+fn what_is_paused_is_told_also_where_nothing_waits_for_it() {
+    let mut state = running();
+    let ask = |who: &str, why: Option<&str>| Ask {
+        version: CONTROL_VERSION,
+        who: who.to_owned(),
+        at: Time(NOW.0 - 120_000),
+        why: why.map(str::to_owned),
+    };
+    let controls = &mut state.controls;
+    controls.paused_hosts.insert("a1".into(), ask("alice", Some("disk swap")));
+    controls.paused_pools.insert("gpu".to_owned(), ask("bob", None));
+    let view = view(state);
+    let page = plain(&view);
+    assert!(page.contains("paused     pool `gpu`, by bob, 2 min ago\n"), "{page}");
+    assert!(page.contains("paused     host `a1`, by alice, 2 min ago: disk swap\n"), "{page}");
+    let report = serde_json::to_value(StatusReport::new(&view, &view.plan())).unwrap();
+    assert_eq!(report["pauses"][1]["host"], "a1", "{report}");
 }
 
 #[test]

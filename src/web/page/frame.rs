@@ -9,6 +9,7 @@ use super::super::problem::Problem;
 use super::Refusal;
 use crate::plan::Plan;
 use crate::plan::gate::Phase;
+use crate::surface::sentence::pauses;
 use crate::surface::status::Standing;
 use crate::surface::text::{clock, duration};
 use crate::surface::view::View;
@@ -165,6 +166,10 @@ fn notes(shown: &Shown, view: &View, started_with: &BTreeMap<String, String>) ->
     if let Some(findings) = &view.refused {
         let title = "The documents in etcd are refused; those accepted before stay in force";
         notes.push(note("bad", title, findings.render(false), true));
+    }
+    let paused = pauses(&view.state.controls, view.now).join("\n");
+    if !paused.is_empty() {
+        notes.push(note("wait", "Paused", paused, true));
     }
     let differing = view.state.differing(started_with);
     if !differing.is_empty() {
