@@ -53,7 +53,7 @@ impl Initial {
                  install anew, end that first with `calico-dcos teardown`",
                 teardown.who
             );
-            return Ok(());
+            return Ok(BTreeMap::new());
         }
         if !state.documents.is_empty() || state.accepted.is_some() {
             return Ok(compare(&state, &sources));
