@@ -191,13 +191,6 @@ pub(crate) async fn fetch(url: &str) -> Option<Vec<u8>> {
     answer.bytes().await.ok().map(Vec::from)
 }
 
-/// POST of a form, which has to be taken.
-pub(crate) async fn post(url: &str, form: String) {
-    let answer = client().post(url).body(form).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status);
-    answer.unwrap_or_else(|error| panic!("{url}: {error}"));
-}
-
 fn client() -> reqwest::Client {
     // reqwest panics without a provider. If one is installed, this changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
