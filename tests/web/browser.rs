@@ -165,6 +165,13 @@ impl Browser {
         self.post(&format!("{element}/value"), json!({"text": text})).await;
     }
 
+    /// One of a list, by the keys of its name: a click on an option does nothing in some versions of the browser, which
+    /// show the list in a window of its own.
+    pub(crate) async fn choose(&self, selector: &str, option: &str) {
+        let element = self.find(selector).await;
+        self.post(&format!("{element}/value"), json!({"text": option})).await;
+    }
+
     /// Keys, wherever the focus is.
     pub(crate) async fn press(&self, keys: &str) {
         let each = |key: char| ["keyDown", "keyUp"].map(|what| json!({"type": what, "value": key}));
