@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The lab: hosts as containers with real systemd and Docker, agents of the simulated Mesos on them, a
-# real etcd, and the controller. lab.sh up | down | status | test | test-all
+# real etcd, and the controller. lab.sh up | down | status | machine NAME | test | test-all
 #
 # LAB_HOSTS says how many hosts (3, the last of them public): a1, a2, …, p1. Control groups are as the
 # machine has them; where it has both versions, hosts with an even number see the first alone, as older
@@ -59,28 +59,46 @@ start_services() {
   capabilities --missing 3>"$lab/share/missing-capabilities" >/dev/null
 }
 
+# The queue is as long as systemd makes it on a machine: if the journal does not read for 10 ms and the
+# queue is full, systemd's lines are lost.
+start_container() { # NAME KIND OPTION…
+  local name=$1 kind=$2
+  shift 2
+  # shellcheck disable=SC2046 # one word per capability
+  docker run --detach --name "$label-$name" --hostname "$name" --label "$label=$kind" \
+    --network "$label" --network-alias "$name" \
+    $(capabilities) --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+    --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --stop-signal SIGRTMIN+3 \
+    --tmpfs /run --tmpfs /run/lock --tmpfs /tmp --sysctl net.unix.max_dgram_qlen=512 \
+    --volume "$lab/share:/lab:ro" --env container=docker "$@" \
+    "$host_image" /usr/local/sbin/lab-init >/dev/null
+}
+
 start_host() { # NAME [public]
-  local name=$1 data=$lab/hosts/$1 cgroups=
-  case $name in
+  local data=$lab/hosts/$1 cgroups=
+  case $1 in
   a*[02468]) cgroups=v1 ;;
   p1) cgroups=v2 ;;
   esac
   mkdir -p "$data/docker"
-  # The inner Docker cannot keep its layers on those of the outer one. The queue is as long as systemd makes
-  # it on a machine: if the journal does not read for 10 ms and the queue is full, systemd's lines are lost.
-  # shellcheck disable=SC2046 # one word per capability
-  docker run --detach --name "$label-$name" --hostname "$name" --label "$label=host" --network "$label" \
-    $(capabilities) --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
-    --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --stop-signal SIGRTMIN+3 \
-    --tmpfs /run --tmpfs /run/lock --tmpfs /tmp --sysctl net.unix.max_dgram_qlen=512 \
-    --volume "$data/docker:/var/lib/docker" --volume "$lab/share:/lab:ro" \
-    --env container=docker --env "LAB_CGROUPS=$cgroups" --env "LAB_PUBLIC=${2:-}" \
-    "$host_image" /usr/local/sbin/lab-init >/dev/null
+  # The inner Docker cannot keep its layers on those of the outer one.
+  start_container "$1" host --volume "$data/docker:/var/lib/docker" \
+    --env "LAB_CGROUPS=$cgroups" --env "LAB_PUBLIC=${2:-}"
 }
 
 # Up when systemd has nothing left to start, with what failed if something did.
 await_host() {
   await 90 "systemd on $1" docker exec "$label-$1" systemctl is-system-running --wait
+}
+
+# A machine beside the hosts, with Debian and nothing else on it; for the tests.
+machine() { # NAME
+  use_docker && [[ -n $(hosts) ]] || die "no lab is up." "'make lab' brings one up."
+  gateway=$(cat "$lab/gateway")
+  host_image
+  cp -L "$(PATH=$PWD/target/tools/bin:$PATH type -P etcdctl)" "$lab/share/bin/etcdctl"
+  start_container "$1" machine --env LAB_BARE=1 --add-host "leader.mesos:$gateway"
+  await_host "$1"
 }
 
 start_controller() {
@@ -182,10 +200,11 @@ up | down)
   "$1"
   ;;
 status) status ;;
+machine) machine "$2" ;;
 test) tests ;;
 test-all) tests --all ;;
 *)
-  echo "lab.sh: up, down, status, test or test-all, not '${1:-}'" >&2
+  echo "lab.sh: up, down, status, machine, test or test-all, not '${1:-}'" >&2
   exit 2
   ;;
 esac

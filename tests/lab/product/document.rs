@@ -48,11 +48,15 @@ impl Document {
         self
     }
 
+    /// JSON, which is YAML.
+    pub(super) fn text(&self) -> String {
+        self.0.to_string()
+    }
+
     /// Writes it into etcd; nothing if it is there already.
     pub(super) fn apply(&self) {
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
-        // JSON is YAML.
-        std::fs::write(file.path(), self.0.to_string()).expect("a file");
+        std::fs::write(file.path(), self.text()).expect("a file");
         let applied = program("apply").args(["--yes", "-f"]).arg(file.path()).output();
         let applied = applied.expect("the program");
         assert!(applied.status.success(), "{applied:?}");

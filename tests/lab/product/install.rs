@@ -89,7 +89,7 @@ fn files(host: &Host) -> String {
     )
 }
 
-async fn taken_off() {
+pub(super) async fn taken_off() {
     let controller = as_declared().await;
     torn_down(controller).await;
 }

@@ -5,6 +5,7 @@ mod bare;
 mod cut;
 mod document;
 mod drift;
+mod guide;
 mod install;
 mod modules;
 mod power;
