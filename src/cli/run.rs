@@ -14,10 +14,11 @@ use super::initial::Initial;
 use super::logging::{self, LogFormat};
 use super::mesos::MesosArgs;
 use super::{Connection, Exit, Failure};
+use crate::controller::mirror::{self, MirrorError};
 use crate::controller::pulse::Pulse;
 use crate::controller::{self, ControllerError};
 use crate::rollout::config::{Config, Delivery};
-use crate::store::EtcdStore;
+use crate::store::{EtcdStore, in_one_line};
 use crate::web;
 use crate::web::artifact::Artifact;
 use crate::web::token::Token;
@@ -180,6 +181,9 @@ impl Run {
         let token = token.map_err(Failure::environment)?;
         let started_with = self.initial.write(&self.etcd).await?;
         let listener = self.web.listener().await?;
+        if self.web.artifact_url.is_some() {
+            tokio::spawn(look_at_mirror(delivery.clone()));
+        }
         let options = self.options(delivery)?;
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())
@@ -263,6 +267,17 @@ fn stop_on_signals(shutdown: CancellationToken) -> io::Result<()> {
         std::process::exit(130);
     });
     Ok(())
+}
+
+/// Rollouts do not wait for it: a host that finds another program refuses it by itself.
+async fn look_at_mirror(delivery: Delivery) {
+    match mirror::check(&delivery).await {
+        Ok(()) => tracing::info!(url = delivery.url, "hosts find this very program at its mirror"),
+        Err(error @ MirrorError::Fetch { .. }) => {
+            tracing::warn!(error = in_one_line(&error), "nothing is known of the mirror");
+        }
+        Err(error) => tracing::error!(error = in_one_line(&error), "the mirror is wrong"),
+    }
 }
 
 fn process_name() -> String {

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::{Client, Response, Url};
+use reqwest::redirect::Policy;
+use reqwest::{Response, Url};
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::outside;
 use crate::desired::{Gate, PrometheusGate};
 use crate::store::in_one_line;
 
@@ -96,7 +98,8 @@ async fn get(url: &str) -> Result<Response, String> {
         let plain = without_query(url);
         format!("{plain} did not answer: {}", in_one_line(error))
     };
-    let client = client(url).map_err(|error| fail(&error))?;
+    let client = outside::client(url).redirect(Policy::none()).timeout(PATIENCE).build();
+    let client = client.map_err(|error| fail(&error))?;
     // The URL is named once, by us.
     client.get(url).send().await.map_err(|error| fail(&error.without_url()))
 }
@@ -112,17 +115,6 @@ async fn body(mut answer: Response) -> Result<Vec<u8>, String> {
         }
     }
     Ok(body)
-}
-
-fn client(url: &str) -> Result<Client, reqwest::Error> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder =
-        Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE);
-    if url.starts_with("https:") {
-        return builder.build();
-    }
-    // Else a machine without CA certificates could not even speak plain HTTP.
-    builder.tls_certs_only([]).build()
 }
 
 fn without_query(url: &str) -> &str {

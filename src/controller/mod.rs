@@ -7,6 +7,8 @@
 //! - `writer`: transactions, strictly one after the other.
 //! - `gates`: questions asked right before disruptions start.
 //! - `members`: the members of etcd, asked for.
+//! - `mirror`: whether hosts find this very program where they are sent for it.
+//! - `outside`: HTTP to gates and mirrors.
 //! - `pulse`: the signs that it leaves for those who look at it.
 //! - `schedule`: edits of Mesos' maintenance schedule, one at a time.
 //! - `session`: the subscription to Mesos, with the pauses between two of them.
@@ -16,6 +18,8 @@
 
 mod gates;
 mod members;
+pub mod mirror;
+mod outside;
 pub mod pulse;
 mod schedule;
 mod session;

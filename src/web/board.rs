@@ -158,10 +158,26 @@ fn not_read(lost: Option<&str>) -> Problem {
     Problem::new(Kind::NotReady, format!("etcd has not been read: {why}"))
 }
 
+/// What somebody reads who has just started a controller.
+const FIRST_DOCUMENTS: &str = "\
+No desired state is declared yet, so nothing is changed on any host.
+
+Begin with desired-state/minimal.yaml, and with `rollout: {start: approved}` in it:
+nothing changes then before you have seen what would.
+
+  calico-dcos validate cluster.yaml
+  calico-dcos apply -f cluster.yaml
+  calico-dcos diff";
+
 pub(super) fn no_documents(error: &ViewError) -> Problem {
-    // Colours are for terminals.
-    let text = anstream::adapter::strip_str(&error.to_string()).to_string();
-    Problem::new(Kind::Conflict, text)
+    match error {
+        ViewError::NoDocuments => Problem::new(Kind::NoDocuments, FIRST_DOCUMENTS),
+        // Colours are for terminals.
+        ViewError::Refused(_) => {
+            let text = anstream::adapter::strip_str(&error.to_string()).to_string();
+            Problem::new(Kind::Refused, text)
+        }
+    }
 }
 
 async fn in_background<T: Send + 'static>(

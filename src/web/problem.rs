@@ -41,6 +41,10 @@ pub(super) enum Kind {
     Method,
     /// It makes no sense as things are.
     Conflict,
+    /// There are no documents yet.
+    NoDocuments,
+    /// There are documents, and none of them were ever good.
+    Refused,
     /// Another process leads.
     NotLeader,
     /// The request is longer than any that makes sense.
@@ -72,6 +76,10 @@ impl Kind {
                 "This path is not asked that way",
             ),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "It makes no sense as things are"),
+            Self::NoDocuments => (StatusCode::CONFLICT, "no-documents", "No documents yet"),
+            Self::Refused => {
+                (StatusCode::CONFLICT, "documents-refused", "The documents are refused")
+            }
             Self::NotLeader => (StatusCode::CONFLICT, "not-leader", "Another process leads"),
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too long")

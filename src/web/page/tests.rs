@@ -13,8 +13,8 @@ use crate::store::LeaderRecord;
 use crate::surface::hosts::{OneHostReport, Wanted};
 use crate::surface::state::State;
 use crate::surface::testing::{NOW, accept, fleet, put, sync};
-use crate::surface::view::View;
-use crate::web::board::Shown;
+use crate::surface::view::{View, ViewError};
+use crate::web::board::{Shown, no_documents};
 use crate::words::{HostName, Time};
 
 fn here(root: &'static str, asks: bool) -> Here {
@@ -86,6 +86,19 @@ fn ten_thousand_hosts_are_a_small_first_page() {
     assert!(page.contains("1 to 50 of 10,000 hosts") && page.contains("<title>7% · test"));
     // The limit is 50 ms; what it takes here is an unoptimised build's on a busy machine.
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn without_documents_it_says_how_to_begin_and_with_bad_ones_what_is_wrong() {
+    let none = no_documents(&ViewError::NoDocuments);
+    assert_eq!((none.title(), none.status().as_u16()), ("No documents yet", 409));
+    assert!(none.detail().contains("calico-dcos apply -f cluster.yaml"), "{}", none.detail());
+    let mut state = fleet(1);
+    put(&mut state, "cluster", "kind: Cluster\n");
+    let error = View::new(state, Vec::new(), NOW).unwrap_err();
+    let refused = no_documents(&error);
+    assert_eq!(refused.title(), "The documents are refused");
+    assert!(refused.detail().contains("apiVersion"), "{}", refused.detail());
 }
 
 #[test]
