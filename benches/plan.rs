@@ -81,6 +81,7 @@ fn host(n: usize, spec: &HostSpec, in_sync: bool) -> Host {
         journal: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
+        predecessor: None,
     };
     let mut record = HostRecord::new(&seen, Time(0));
     record.fold_facts(facts, &seen.id, Time(0));

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use calico_dcos::sim::mesos::http::SimServer;
 use calico_dcos::sim::mesos::{MesosConfig, SimMesos};
+use calico_dcos::store::{EtcdOptions, EtcdStore, Key, Outcome, Txn};
 use serde_json::{Value, json};
 use support::Etcd;
 
@@ -21,17 +22,27 @@ async fn mesos(version: &str) -> SimServer<SimMesos> {
 
 /// The exit code, and the findings as `area level found`, with the advice.
 async fn examined(arguments: &[&str]) -> (i32, Vec<String>) {
+    let (code, report) = report(arguments).await;
+    (code, findings(&report))
+}
+
+/// The exit code, and all of the report.
+async fn report(arguments: &[&str]) -> (i32, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_calico-dcos"));
     command.args(["doctor", "-o", "json"]).args(arguments);
     let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = String::from_utf8(done.stdout).unwrap();
     let report: Value = serde_json::from_str(&said)
         .unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&done.stderr)));
+    (done.status.code().unwrap(), report)
+}
+
+fn findings(report: &Value) -> Vec<String> {
     let part = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
     let findings = report["findings"].as_array().unwrap().iter().map(|finding| {
         ["area", "level", "found", "advice"].map(|name| part(finding, name)).join(" ")
     });
-    (done.status.code().unwrap(), findings.collect())
+    findings.collect()
 }
 
 #[track_caller]
@@ -57,7 +68,7 @@ async fn etcd_and_mesos_are_examined_and_the_predecessor_is_found() {
     has(&findings, "documents notice", "there is no Cluster document");
     has(&findings, "mesos good", "a master of version 1.11.0 leads");
     has(&findings, "mesos notice", "no agent is registered");
-    has(&findings, "mesos good", "its clock and the one here agree");
+    has(&findings, "clocks good", "that of the master and the one here agree");
     has(&findings, "predecessor good", "not there");
 
     let old = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {
@@ -96,4 +107,85 @@ async fn what_cannot_be_used_is_a_problem_and_the_rest_is_still_examined() {
     has(&findings, "mesos problem", nowhere);
     let (_, findings) = examined(&["--etcd-endpoints", nowhere]).await;
     has(&findings, "mesos notice", "give --mesos-master");
+}
+
+/// A host that the predecessor's 0.3 has set up, as its observer reports it, in the form that is
+/// in etcd.
+fn of_the_predecessor(name: &str) -> String {
+    let facts = json!({
+        "version": 1, "order": {"bootId": "b", "starts": 1, "sequence": 1}, "machineId": name,
+        "system": {"os": "CentOS 7", "architecture": "x86_64", "cgroups": "v1"},
+        "docker": {
+            "version": "1.12.6", "clusterStore": "etcd://127.0.0.1:2379", "containers": 4,
+            "foreign": {"cluster-store": "etcd://127.0.0.1:2379"},
+        },
+        "mesosVersion": "1.2.0",
+        "components": {
+            "docker": {"version": "1.12.6", "health": {"is": "healthy"}, "running": true},
+            "mesosAgent": {"version": "1.2.0", "health": {"is": "healthy"}, "running": true},
+            "calicoNode": {"version": "v0.22.0", "health": {"is": "healthy"}, "running": true},
+        },
+        "predecessor": {
+            "files": ["/etc/calico/installer/docker"],
+            "node": {"image": "calico/node:v0.22.0", "env": {"IP": "", "ETCD_SCHEME": "http"}},
+        },
+    });
+    json!({
+        "version": 1,
+        "agent": {"id": "S1", "condition": "active", "since": 1, "roles": ["*"], "attributes": {},
+            "mesosVersion": "1.2.0"},
+        "reported": {"facts": facts, "agent": "S1", "at": 2},
+    })
+    .to_string()
+}
+
+/// What it prints can be applied, and then `diff` says what it has said.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_predecessor_had_is_printed_as_documents_that_take_it_over() {
+    let etcd = Etcd::start();
+    let endpoint = etcd.endpoint();
+    let options = EtcdOptions { endpoints: vec![endpoint.clone()], ..EtcdOptions::default() };
+    let store = EtcdStore::connect(&options).await.unwrap();
+    for name in ["a1", "a2"] {
+        let key = Key::Observed(name.into());
+        let put = store.txn(&Txn::new().put(key, of_the_predecessor(name))).await.unwrap();
+        assert!(matches!(put, Outcome::Committed(_)));
+    }
+    let nowhere = "zk://127.0.0.1:1/calico";
+    let at = ["--etcd-endpoints", endpoint.as_str()];
+    let report = report(&[&at[..], &["--predecessor-zk", nowhere]].concat()).await.1;
+    let findings = findings(&report);
+    has(&findings, "predecessor notice", "what it set is in use on 2 hosts (a1, a2)");
+    has(&findings, "predecessor good", "2 hosts (a1, a2) would be taken over without a restart");
+    has(&findings, "predecessor notice zk://127.0.0.1:1/calico", "none of the ZooKeeper servers");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, report["documents"].as_str().unwrap()).unwrap();
+    let file = file.path().to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calico-dcos"));
+        command.args(arguments).args(at).output().unwrap()
+    };
+    let applied = run(&["apply", "--yes", "-f", file]);
+    assert_eq!(applied.status.code(), Some(0), "{}", String::from_utf8_lossy(&applied.stderr));
+    let plan: Value = serde_json::from_slice(&run(&["diff", "-o", "json"]).stdout).unwrap();
+    assert_eq!(plan["summary"]["restarts"], json!({"calicoNode": 2}));
+    assert_eq!(plan["summary"]["hosts"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_behind_tls_tells_its_time_and_its_old_api_too() {
+    let file = |name: &str| format!("{}/tests/fixtures/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (ca, cert, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
+    let served = ["--cert-file", &cert, "--key-file", &key, "--client-cert-auth"];
+    let etcd =
+        Etcd::start_with(&[&served[..], &["--trusted-ca-file", &ca, "--enable-v2"]].concat());
+    let (endpoint, cert, key) = (etcd.endpoint(), file("client.pem"), file("client.key"));
+    let ours = ["--etcd-ca", &ca, "--etcd-cert", &cert, "--etcd-key", &key];
+    let all = [&["--etcd-endpoints", endpoint.as_str()], &ours[..]].concat();
+    let (_, findings) = examined(&all).await;
+    has(&findings, "etcd good", "its v2 API is on");
+    has(&findings, "clocks good", "that of etcd at 127.0.0.1:");
+    let (_, findings) = examined(&[&all[..], &["--this-host"]].concat()).await;
+    has(&findings, "this host good", "Docker: ");
 }

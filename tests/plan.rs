@@ -82,6 +82,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
         journal: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
+        predecessor: None,
     };
     let mut record = HostRecord::new(&seen, Time(0));
     record.fold_facts(facts, &seen.id, Time(0));

@@ -12,7 +12,9 @@ use clap::Args;
 use super::Failure;
 use crate::mesos::operator::OperatorClient;
 use crate::mesos::workload::Workload;
-use crate::mesos::{AddressError, Authorities, Credentials, Masters, MesosError, Options};
+use crate::mesos::{
+    AddressError, Authorities, Credentials, Masters, MesosError, OldTreeAddress, Options,
+};
 use crate::observed::fleet::AgentSeen;
 use crate::store::in_one_line;
 
@@ -90,7 +92,7 @@ struct Trust {
 /// An address as it was given. It is checked later, and not by clap, which repeats what it
 /// refuses: a password may be in it.
 #[derive(Clone)]
-struct Given(String);
+pub(super) struct Given(String);
 
 impl FromStr for Given {
     type Err = Infallible;
@@ -103,6 +105,13 @@ impl FromStr for Given {
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(an address)")
+    }
+}
+
+impl Given {
+    /// As the address of the predecessor's records.
+    pub(super) fn as_old_tree(&self) -> Result<OldTreeAddress, Failure> {
+        OldTreeAddress::read(&self.0).map_err(refused)
     }
 }
 
@@ -130,6 +139,12 @@ impl Looking {
         OperatorClient::new(&options).map(Some).map_err(Failure::environment)
     }
 
+    /// Where the predecessor keeps its records by default, if the masters' address tells.
+    pub(super) fn old_tree(&self) -> Result<Option<OldTreeAddress>, Failure> {
+        let Some(given) = &self.mesos_master else { return Ok(None) };
+        Ok(OldTreeAddress::beside(&masters(given)?))
+    }
+
     /// Asks Mesos, if it is to be asked. A plan is good without it, so that what goes wrong is a
     /// warning.
     pub(super) async fn look(&self) -> Result<Sight, Failure> {
@@ -152,6 +167,17 @@ impl Looking {
     }
 }
 
+fn masters(given: &Given) -> Result<Masters, Failure> {
+    Masters::read(&given.0).map_err(refused)
+}
+
+fn refused(error: AddressError) -> Failure {
+    match error {
+        AddressError::File { .. } | AddressError::Exposed { .. } => Failure::environment(error),
+        _ => Failure::input(error),
+    }
+}
+
 fn warn(what: &str, error: &MesosError) {
     let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
     let text = in_one_line(error);
@@ -161,11 +187,7 @@ fn warn(what: &str, error: &MesosError) {
 
 impl Trust {
     fn options(&self, masters: &Given) -> Result<Options, Failure> {
-        let masters = Masters::read(&masters.0).map_err(|error| match error {
-            AddressError::File { .. } | AddressError::Exposed { .. } => Failure::environment(error),
-            _ => Failure::input(error),
-        })?;
-        let mut options = Options::new(masters);
+        let mut options = Options::new(self::masters(masters)?);
         if let Some(file) = &self.mesos_credentials_file {
             options.credentials = Some(Credentials::read(file).map_err(Failure::environment)?);
         }

@@ -73,5 +73,6 @@ pub(crate) fn facts(journal: Option<JournalFacts>) -> Facts {
         journal,
         agent_containers: 0,
         blocked: BTreeMap::new(),
+        predecessor: None,
     }
 }

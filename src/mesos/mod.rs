@@ -38,4 +38,4 @@ pub use backoff::Backoff;
 pub use error::{MesosError, NextStep};
 pub use http::Options;
 pub use tls::{Authorities, AuthoritiesError};
-pub use zookeeper::ZooKeeperError;
+pub use zookeeper::{OldTree, OldTreeAddress, ZooKeeperError};

@@ -1,6 +1,9 @@
 //! The operator client: the agents as the master sees them.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::DATE;
 use serde::de::DeserializeOwned;
 
@@ -11,10 +14,10 @@ use super::features::Features;
 use super::http::{Http, Led, Options, not_json};
 use super::location::shown;
 use super::slaves::Slaves;
-use super::v1::operator::{Call, CallType, GetAgents, Response};
+use super::v1::operator::{Agent, Call, CallType, GetAgents, Response};
 use super::workload::{FrameworkSeen, Frameworks, Workload};
 use crate::observed::fleet::AgentSeen;
-use crate::words::Time;
+use crate::words::{HostName, Time};
 
 pub(super) const PATH: &str = "/api/v1";
 
@@ -85,9 +88,16 @@ impl OperatorClient {
     pub async fn date(&self) -> Result<Option<Time>, MesosError> {
         let ask = Bytes::from_static(br#"{"type":"GET_VERSION"}"#);
         let Led { answer, .. } = self.http.ask_leader(PATH, Some(&ask)).await?;
-        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        Ok(date.and_then(|date| u64::try_from(date.timestamp().as_millisecond()).ok()).map(Time))
+        Ok(date(answer.headers()))
+    }
+
+    /// Where the agents that are registered listen, host by host.
+    pub async fn agent_addresses(&self) -> Result<Vec<(HostName, SocketAddr)>, MesosError> {
+        let agents = self.get_agents().await?.agents.into_iter();
+        let address = |pid: &str| pid.rsplit_once('@')?.1.parse().ok();
+        let place =
+            |agent: Agent| Some((agent.agent_info.hostname, address(agent.pid.as_deref()?)?));
+        Ok(agents.filter_map(place).map(|(host, at)| (HostName(host), at)).collect())
     }
 
     /// What the leading master can do. One that does not let us ask is taken for a new one; one
@@ -140,6 +150,13 @@ impl OperatorClient {
         };
         serde_json::from_slice(&body).map_err(|source| MesosError::BadAnswer { address, source })
     }
+}
+
+/// The time of whoever answered, to the second; none if it does not tell.
+#[must_use]
+pub fn date(headers: &HeaderMap) -> Option<Time> {
+    let date = jiff::fmt::rfc2822::parse(headers.get(DATE)?.to_str().ok()?).ok()?;
+    u64::try_from(date.timestamp().as_millisecond()).ok().map(Time)
 }
 
 fn unasked(asked: &CallType, answer: &Response) -> MesosError {

@@ -1,9 +1,10 @@
 //! Who leads, as ZooKeeper says: one session that watches where the masters are registered. The
-//! only place that knows the ZooKeeper client.
+//! only room that knows the ZooKeeper client.
 //!
 //! Nothing is ever written. While ZooKeeper is down, the leader that was named last is the one to
 //! ask: masters work on for a while, and none can take over.
 
+mod old_tree;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use zookeeper_client::{Client, Error as ClientError, SessionState};
 use super::address::Ensemble;
 use super::location::shown;
 use super::registered::{self, Leading};
+
+pub use old_tree::{OldTree, OldTreeAddress};
 
 /// How long ZooKeeper keeps a session that it does not hear of; that of Mesos' own.
 const SESSION: Duration = Duration::from_secs(10);
@@ -105,6 +108,26 @@ async fn watch_on(ensemble: Ensemble, tls: bool, tell: watch::Sender<Sight>) {
     }
 }
 
+/// A session. Each server is tried once: pauses between rounds are ours.
+async fn connect(ensemble: &Ensemble) -> Result<Client, ZooKeeperError> {
+    let mut connector = Client::connector().with_session_timeout(SESSION).with_fail_eagerly();
+    if let Some(digest) = &ensemble.digest {
+        connector = connector.with_auth("digest", digest.reveal().as_bytes());
+    }
+    let connected = connector.connect(&ensemble.servers.join(",")).await;
+    connected.map_err(|source| ZooKeeperError::Unreachable { source })
+}
+
+/// Why something at this path was not answered.
+fn failed(error: ClientError, path: &str) -> ZooKeeperError {
+    match error {
+        ClientError::NoAuth | ClientError::AuthFailed => {
+            ZooKeeperError::Forbidden { path: path.to_owned() }
+        }
+        source => ZooKeeperError::Unreachable { source },
+    }
+}
+
 /// One session, until it breaks or its masters make no sense.
 async fn follow(
     ensemble: &Ensemble,
@@ -112,21 +135,8 @@ async fn follow(
     tell: &watch::Sender<Sight>,
 ) -> Result<Infallible, ZooKeeperError> {
     let path = ensemble.path.as_str();
-    // Each server once: pauses between rounds are ours.
-    let mut connector = Client::connector().with_session_timeout(SESSION).with_fail_eagerly();
-    if let Some(digest) = &ensemble.digest {
-        connector = connector.with_auth("digest", digest.reveal().as_bytes());
-    }
-    let client = connector
-        .connect(&ensemble.servers.join(","))
-        .await
-        .map_err(|source| ZooKeeperError::Unreachable { source })?;
-    let failed = |error| match error {
-        ClientError::NoAuth | ClientError::AuthFailed => {
-            ZooKeeperError::Forbidden { path: path.to_owned() }
-        }
-        source => ZooKeeperError::Unreachable { source },
-    };
+    let client = connect(ensemble).await?;
+    let failed = |error| failed(error, path);
     loop {
         let watcher = match client.list_and_watch_children(path).await {
             Ok((nodes, watcher)) => {

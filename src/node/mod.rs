@@ -15,6 +15,7 @@ pub mod files;
 pub mod host;
 pub mod json;
 pub mod observer;
+mod remains;
 pub mod runner;
 pub mod service;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use super::agent::Agent;
 use super::host::{Host, HostError};
-use super::steps;
+use super::{remains, steps};
 use crate::observed::facts::{Cgroups, FACTS_VERSION, FactOrder, Facts, System};
 use crate::words::Component;
 
@@ -33,6 +33,7 @@ pub async fn survey(host: &Host) -> Result<Facts, HostError> {
         journal,
         agent_containers: host.docker.mesos_containers().await.unwrap_or(0),
         blocked,
+        predecessor: remains::look(host).await,
     })
 }
 

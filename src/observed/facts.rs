@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::remains::Remains;
 use crate::words::{Attempt, Component, Run, SpecHash};
 
 /// The version of [`Facts`] that this release writes.
@@ -43,6 +44,9 @@ pub struct Facts {
     /// Components that cannot be changed on this host, each with the reason as a sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blocked: BTreeMap<Component, String>,
+    /// What the predecessor has left there; none where its installer never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<Remains>,
 }
 
 impl Facts {

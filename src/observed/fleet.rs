@@ -424,6 +424,7 @@ mod tests {
             journal: None,
             agent_containers: 0,
             blocked: BTreeMap::new(),
+            predecessor: None,
         }
     }
 

@@ -3,8 +3,10 @@
 //! - [`facts`]: what one host reports.
 //! - [`fleet`]: what is known of one host, from the master and from itself, and how reports are
 //!   folded into it.
+//! - [`remains`]: what the predecessor has left on a host.
 //! - [`tasks`]: the tasks of a host.
 
 pub mod facts;
 pub mod fleet;
+pub mod remains;
 pub mod tasks;

@@ -421,6 +421,7 @@ impl HostModel {
             journal: self.machine.journal.as_ref().map(Journal::facts),
             agent_containers: self.config.agent_containers,
             blocked: Component::ALL.into_iter().filter_map(blocked).collect::<BTreeMap<_, _>>(),
+            predecessor: None,
         }
     }
 

@@ -30,15 +30,7 @@ pub(crate) fn becomes(step: &VersionedStep<'_>) -> String {
 
 /// What stops meanwhile on each host of a group; nothing if nothing does.
 pub(crate) fn stops(disruption: Disruption, group: &Group<'_, '_>) -> String {
-    let what = match disruption {
-        Disruption::None => return String::new(),
-        Disruption::ReloadDocker => "reloads Docker, nothing stops",
-        Disruption::ReplaceProxy => "the proxy is away for a moment",
-        Disruption::RestartDocker => "restarts Docker",
-        Disruption::RestartAgent => "restarts the Mesos agent",
-        Disruption::ReplaceNode => "routing pauses for a moment",
-        Disruption::ReplaceLibnetwork => "new Docker networks wait for a moment",
-    };
+    let Some(what) = stopping(disruption) else { return String::new() };
     let each = if group.len() > 1 { " on each" } else { "" };
     match group.containers(disruption) {
         (_, 0) => what.to_owned(),
@@ -46,6 +38,19 @@ pub(crate) fn stops(disruption: Disruption, group: &Group<'_, '_>) -> String {
         (least, most) if least == most => format!("{what}, {most} containers stop{each}"),
         (least, most) => format!("{what}, {least}–{most} containers stop{each}"),
     }
+}
+
+/// What stops on a host; none if nothing does.
+pub(crate) fn stopping(disruption: Disruption) -> Option<&'static str> {
+    Some(match disruption {
+        Disruption::None => return None,
+        Disruption::ReloadDocker => "reloads Docker, nothing stops",
+        Disruption::ReplaceProxy => "the proxy is away for a moment",
+        Disruption::RestartDocker => "restarts Docker",
+        Disruption::RestartAgent => "restarts the Mesos agent",
+        Disruption::ReplaceNode => "routing pauses for a moment",
+        Disruption::ReplaceLibnetwork => "new Docker networks wait for a moment",
+    })
 }
 
 /// What is paused, by whom and why; of very many the first.

@@ -76,6 +76,51 @@ pub(crate) fn fleet(hosts: usize) -> State {
     state
 }
 
+/// So many hosts as 0.3 of the predecessor left them, and no documents.
+pub(crate) fn predecessors(hosts: usize) -> State {
+    let mut state = fleet(hosts);
+    state.documents.clear();
+    for number in 1..=hosts {
+        let facts = facts_of(&mut state, &format!("a{number}"));
+        let store = "etcd://127.0.0.1:2379";
+        let docker = facts.docker.as_mut().unwrap();
+        docker.cluster_store = Some(store.to_owned());
+        docker.foreign = serde_json::Map::from_iter([("cluster-store".to_owned(), store.into())]);
+        let node = ComponentFacts {
+            hash: None,
+            version: Some("v0.22.0".to_owned()),
+            health: Health::Healthy,
+            running: true,
+        };
+        facts.components.insert(Component::CalicoNode, node);
+        let remains = serde_json::json!({
+            "files": ["/etc/calico/installer/cni", "/etc/calico/installer/docker"],
+            "network": {
+                "path": "/opt/mesosphere/etc/dcos/network/cni/calico.cni",
+                "document": {
+                    "name": "calico", "type": "calico", "ipam": {"type": "calico-ipam"},
+                    "etcd_endpoints": "http://localhost:2379",
+                },
+            },
+            "node": {
+                "image": "calico/node:v0.22.0",
+                "env": {
+                    "ETCD_ENDPOINTS": "http://localhost:2379", "FELIX_IGNORELOOSERPF": "true",
+                    "IP": "",
+                },
+            },
+        });
+        facts.predecessor = Some(serde_json::from_value(remains).unwrap());
+    }
+    state
+}
+
+/// What a host has reported, to be changed.
+pub(crate) fn facts_of<'a>(state: &'a mut State, name: &str) -> &'a mut Facts {
+    let host = state.hosts.get_mut(&HostName::from(name)).unwrap();
+    &mut host.observed.as_mut().unwrap().reported.as_mut().unwrap().facts
+}
+
 /// Writes a document as `etcdctl put` would.
 pub(crate) fn put(state: &mut State, name: &str, text: &str) {
     state.revision = Revision(state.revision.0 + 1);
@@ -192,5 +237,6 @@ fn fresh(name: &HostName) -> Facts {
         journal: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
+        predecessor: None,
     }
 }

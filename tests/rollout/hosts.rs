@@ -79,6 +79,7 @@ impl Bench {
             journal,
             agent_containers: 0,
             blocked: BTreeMap::new(),
+            predecessor: None,
         }
     }
 

@@ -2,27 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::Finding;
-use crate::clock;
+use super::{Finding, clocks};
 use crate::plan::reason::Reason;
-use crate::store::{EtcdStore, Space, in_one_line};
 use crate::surface::state::State;
 use crate::surface::text::{count, first_names};
 use crate::surface::view::{View, ViewError};
 use crate::words::HostName;
 
 /// Looks at what is in etcd.
-pub(super) async fn look(store: &EtcdStore) -> Vec<Finding> {
-    let now = clock::now();
-    let state = match store.list(Space::All).await {
-        Ok(snapshot) => State::of(&snapshot, now),
-        Err(error) => return vec![Finding::problem("etcd", in_one_line(&error))],
-    };
+pub(super) async fn look(state: State) -> Vec<Finding> {
+    let now = state.at;
     let mut findings = vec![match &state.leader {
         Some(leader) => Finding::good("controller", format!("{} leads", leader.name)),
         None => Finding::notice("controller", "no controller leads")
             .advice("start one with `calico-dcos run`; its log says what it waits for"),
     }];
+    if let Some(leader) = &state.leader
+        && let Some(url) = &leader.url
+    {
+        findings.extend(clocks::leader(&leader.name, url).await);
+    }
     findings.extend(state.unreadable.iter().map(|key| {
         Finding::problem("controller", format!("the record {key} cannot be read"))
             .advice("a newer version may have written it; nothing starts until it is mended")

@@ -1,35 +1,59 @@
 //! `doctor`: looks at everything that the product stands on, and says of what is not right what to
 //! do about it. It changes nothing.
 
+mod clocks;
+mod equivalent;
 mod etcd;
 mod hosts;
 mod mesos;
+mod predecessor;
+mod this_host;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::format::{BOLD, GREEN, Output, RED, YELLOW, print, structured};
-use super::mesos::Looking;
+use super::mesos::{Given, Looking};
 use super::{Connection, Exit, Failure};
+use crate::clock;
+use crate::store::{EtcdStore, Space, in_one_line};
+use crate::surface::state::State;
 use crate::surface::text::count;
+use crate::words::Revision;
 
 const EXAMPLES: &str = "\
 Examples:
   calico-dcos doctor --etcd-endpoints https://etcd1:2379 --etcd-ca ca.pem
   calico-dcos doctor --mesos-master http://leader.mesos:5050
   calico-dcos doctor -o json --mesos-master zk://10.0.0.11/mesos
+  calico-dcos doctor --this-host             also this machine, as its observer would see it
+
+Where the predecessor was, the framework of the same name of 2016:
+  calico-dcos doctor --predecessor-zk zk://10.0.0.11/calico      also its records
+  calico-dcos doctor -o json | jq -r .documents >cluster.yaml    what it had, as documents
 
 Exit codes: 0 all is well · 1 there is something to know · 4 there is something to mend";
 
 /// Look for what is wrong with etcd, Mesos, documents and hosts, and say what to do
 ///
-/// It changes nothing. Mesos is looked at if --mesos-master is given.
+/// It changes nothing. Mesos is looked at if --mesos-master is given. Where the predecessor was, the
+/// framework of the same name of 2016, it prints what that had as documents, and says which hosts they
+/// take over without a restart.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Doctor {
     /// The form of the output
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     output: Output,
+
+    /// Look at this machine too, as its observer would; as root
+    #[arg(long)]
+    this_host: bool,
+
+    /// Where the predecessor keeps its records, `zk://HOST,…/PATH` [default: /calico in the ZooKeeper
+    /// of --mesos-master]
+    #[arg(long, value_name = "ADDRESS")]
+    predecessor_zk: Option<Given>,
 
     #[command(flatten)]
     mesos: Looking,
@@ -54,7 +78,8 @@ enum Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Finding {
-    /// What was looked at: `etcd`, `mesos`, `documents`, `controller`, `hosts`, `predecessor`.
+    /// What was looked at: `etcd`, `mesos`, `documents`, `controller`, `hosts`, `clocks`, `this host`,
+    /// `predecessor`.
     area: &'static str,
     level: Level,
     /// What was found, a sentence.
@@ -89,14 +114,25 @@ struct Report {
     api_version: &'static str,
     kind: &'static str,
     findings: Vec<Finding>,
+    /// What the predecessor had, as YAML; absent where nothing of it is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<String>,
 }
 
 impl Doctor {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let operator = self.mesos.operator()?;
+        let tree = match &self.predecessor_zk {
+            Some(given) => Some(given.as_old_tree()?),
+            None => self.mesos.old_tree()?,
+        };
         let (mut findings, store) = etcd::look(&self.connection).await;
-        if let Some(store) = store {
-            findings.extend(hosts::look(&store).await);
+        let mut state = match store {
+            Some(store) => listed(&store, &mut findings).await,
+            None => None,
+        };
+        if let Some(state) = &state {
+            findings.extend(hosts::look(state.clone()).await);
         }
         findings.extend(match operator {
             Some(operator) => mesos::look(&operator).await,
@@ -105,10 +141,27 @@ impl Doctor {
                     .advice("give --mesos-master, and credentials as the controller has them"),
             ],
         });
+        if self.this_host {
+            let state = state.get_or_insert_with(|| State::empty(clock::now(), Revision(0)));
+            findings.extend(this_host::look(state).await);
+        }
+        let mut old = None;
+        if let Some(at) = &tree {
+            let (finding, found) = predecessor::tree(at).await;
+            findings.push(finding);
+            old = found;
+        }
+        let mut documents = None;
+        if let Some(state) = &state {
+            let (found, text) = predecessor::look(state, old.as_ref());
+            findings.extend(found);
+            documents = text;
+        }
         let worst = findings.iter().map(|finding| finding.level).max();
-        let report = Report { api_version: "calico-dcos/v1", kind: "Diagnosis", findings };
+        let report =
+            Report { api_version: "calico-dcos/v1", kind: "Diagnosis", findings, documents };
         print(&match self.output {
-            Output::Text => text(&report.findings),
+            Output::Text => text(&report),
             form => structured(&report, form)?,
         })?;
         Ok(match worst {
@@ -119,7 +172,18 @@ impl Doctor {
     }
 }
 
-fn text(findings: &[Finding]) -> String {
+/// What is in etcd, if it can be listed.
+async fn listed(store: &EtcdStore, findings: &mut Vec<Finding>) -> Option<State> {
+    match store.list(Space::All).await {
+        Ok(snapshot) => Some(State::of(&snapshot, clock::now())),
+        Err(error) => {
+            findings.push(Finding::problem("etcd", in_one_line(&error)));
+            None
+        }
+    }
+}
+
+fn text(Report { findings, documents, .. }: &Report) -> String {
     let mut parts = Vec::new();
     for finding in findings {
         let (colour, sign) = match finding.level {
@@ -140,6 +204,7 @@ fn text(findings: &[Finding]) -> String {
         count(problems, "thing"),
         notices
     ));
+    parts.extend(documents.iter().map(|documents| format!("\n{documents}")));
     parts.concat()
 }
 
@@ -154,7 +219,10 @@ mod tests {
             Finding::notice("mesos", "Mesos was not looked at").advice("give --mesos-master"),
             Finding::problem("documents", "they are not valid"),
         ];
-        let text = anstream::adapter::strip_str(&text(&findings)).to_string();
+        let documents = Some("apiVersion: calico-dcos/v1\n".to_owned());
+        let (api_version, kind) = ("calico-dcos/v1", "Diagnosis");
+        let report = Report { api_version, kind, findings: findings.into(), documents };
+        let text = anstream::adapter::strip_str(&text(&report)).to_string();
         insta::assert_snapshot!(text, @r"
         ok       etcd         etcd 3.4.23 lets us in
         note     mesos        Mesos was not looked at
@@ -162,6 +230,8 @@ mod tests {
         PROBLEM  documents    they are not valid
 
         1 thing to mend, 1 to know
+
+        apiVersion: calico-dcos/v1
         ");
     }
 }

@@ -220,6 +220,47 @@ async fn long_user_and_password_open_what_is_closed_to_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: starts ZooKeeper servers"]
+async fn long_the_tree_of_the_predecessor_is_read_and_left_as_it_is() {
+    let zoo = Zoo::start(1);
+    let at = OldTreeAddress::read(&format!("zk://{}/calico", zoo.servers())).unwrap();
+    let masters: Masters = format!("zk://{}/mesos", zoo.servers()).parse().unwrap();
+    assert_eq!(OldTreeAddress::beside(&masters).unwrap().to_string(), at.to_string());
+    assert_eq!(OldTree::look(&at).await.unwrap(), None);
+
+    let client = zoo.client().await;
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    for path in ["/calico", "/calico/agent"] {
+        client.create(path, b"", &options).await.unwrap();
+    }
+    client.create("/calico/framework", b"cadbb8af-0001", &options).await.unwrap();
+    for number in 0..200 {
+        let record: &[u8] = match number {
+            0 => b"<html>",
+            1 => br#"{"TaskRunEtcdProxy": {"state": 1}, "TaskInstallCalicoCNI": {"state": 2}}"#,
+            _ => br#"{"TaskRunEtcdProxy": {"task_id": "TaskRunEtcdProxy-1", "state": 1}}"#,
+        };
+        client.create(&format!("/calico/agent/S{number}"), record, &options).await.unwrap();
+    }
+    let tree = OldTree::look(&at).await.unwrap().unwrap();
+    let kinds = [("TaskInstallCalicoCNI".to_owned(), 1), ("TaskRunEtcdProxy".to_owned(), 199)];
+    let framework = Some("cadbb8af-0001".to_owned());
+    assert_eq!(tree, OldTree { framework, agents: 200, kinds: kinds.into() });
+    assert_eq!(client.list_children("/calico/agent").await.unwrap().len(), 200);
+    // No session of ours stays.
+    zoo.settle(1).await;
+
+    let owner = [Acl::new(Permission::ALL, AuthId::new("auth", ""))];
+    client.auth("digest", b"a:b").await.unwrap();
+    let closed = CreateMode::Persistent.with_acls(Acls::from(&owner[..]));
+    client.create("/closed", b"", &closed).await.unwrap();
+    client.create("/closed/framework", b"x", &closed).await.unwrap();
+    let at = OldTreeAddress::read(&format!("zk://{}/closed", zoo.servers())).unwrap();
+    let error = OldTree::look(&at).await.unwrap_err();
+    assert!(error.to_string().contains("does not let us read /closed"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: starts ZooKeeper servers"]
 async fn long_a_record_that_makes_no_sense_is_told() {
     let zoo = Zoo::start(1);
     zoo.mkdir(Acls::anyone_all(), b"a:b").await;

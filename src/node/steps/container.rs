@@ -222,6 +222,12 @@ impl Container {
     }
 }
 
+/// The calico/node container, if there is one that is not ours.
+pub(in crate::node) async fn foreign_node(host: &Host) -> Option<Value> {
+    let found = host.docker.container(plan::name(Component::CalicoNode)).await.ok()??;
+    found["Config"]["Labels"][DIGEST].is_null().then_some(found)
+}
+
 /// The image's ID, pulled first if it is not there.
 async fn image(host: &Host, name: &str) -> Result<String, HostError> {
     let mut image = host.docker.image(name).await?;

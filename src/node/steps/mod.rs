@@ -24,6 +24,7 @@ use crate::job::order::{Change, StepOrder};
 use crate::observed::facts::{ComponentFacts, Health};
 use crate::words::{Attempt, Component, SpecHash};
 
+pub(super) use container::foreign_node;
 pub(super) use docker::facts as docker_facts;
 
 /// What a step has brought about is there within this time, or has failed. calico/node needs the
