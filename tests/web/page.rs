@@ -1,5 +1,7 @@
 //! The page, as a browser shows it and as people use it.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, ENTER, ESCAPE, TAB};
@@ -169,14 +171,24 @@ async fn long_ten_thousand_hosts_are_a_page_that_answers_at_once() {
     let controller = site.run("one", false);
     controller.until(|data| data["hosts"] == 10_000).await;
     let page = controller.get("/").await.text().await.unwrap();
-    println!("the first view of 10,000 hosts: {} bytes", page.len());
     assert!(page.len() < 100_000);
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        let asked = Instant::now();
+        controller.get("/").await.text().await.unwrap();
+        took.push(asked.elapsed());
+    }
+    took.sort();
+    println!(
+        "the first view of 10,000 hosts: {} bytes, after {:?} (median of 20), {:?} at best",
+        page.len(),
+        took[10],
+        took[0]
+    );
     let browser = Browser::start().await;
     browser.open(&format!("{}/", controller.url)).await;
     assert!(browser.text("#matrix .pages").await.starts_with("1 to 50 of 10,000 hosts"));
     assert_eq!(browser.says("document.querySelector('.map').dataset.each").await, "5");
     browser.press("/a9999").await;
     browser.until(&format!("{ROWS} === 1 && location.search === '?search=a9999'")).await;
-    let took = "performance.getEntriesByType('navigation')[0].responseEnd";
-    println!("answered after {} ms", browser.says(took).await);
 }
