@@ -118,6 +118,8 @@ pub enum Phase {
     Running,
     /// The documents want each generation approved, and nobody has approved this one.
     Unapproved,
+    /// The same of documents that no controller has accepted yet: there is nothing to approve.
+    Unaccepted,
     /// The rollout has halted.
     Halted {
         /// Why.
@@ -158,6 +160,7 @@ pub fn held_back(phase: &Phase) -> Option<Reason> {
     match phase {
         Phase::Running => None,
         Phase::Unapproved => Some(Reason::WaitingForApproval),
+        Phase::Unaccepted => Some(Reason::WaitingForAcceptance),
         Phase::Halted { why } => Some(Reason::Halted { why: why.clone() }),
     }
 }

@@ -40,6 +40,8 @@ pub const CODES: [&str; 20] = [
 pub enum Reason {
     /// The edit has to be approved.
     WaitingForApproval,
+    /// It will have to be, once a controller has accepted it.
+    WaitingForAcceptance,
     /// All slots are taken, or there are none.
     WaitingForSlot {
         /// How many are taken.
@@ -183,7 +185,7 @@ impl Reason {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::WaitingForApproval => "waiting-for-approval",
+            Self::WaitingForApproval | Self::WaitingForAcceptance => "waiting-for-approval",
             Self::WaitingForSlot { .. } => "waiting-for-slot",
             Self::WaitingForPace { .. } => "waiting-for-pace",
             Self::WaitingForWindow { .. } | Self::Maintenance(_) => "waiting-for-window",
@@ -225,6 +227,9 @@ impl fmt::Display for Reason {
             ),
             Self::WaitingForApproval => f.write_str(
                 "the edit has to be approved (rollout.start is `approved`): `calico-dcos approve`",
+            ),
+            Self::WaitingForAcceptance => f.write_str(
+                "no controller has accepted the edit yet; then it has to be approved (rollout.start is `approved`)",
             ),
             Self::WaitingForSlot { limit: 0, pool, .. } => {
                 write!(f, "the budget{} is zero: none start", of_pool(pool.as_deref()))

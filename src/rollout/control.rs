@@ -87,6 +87,7 @@ impl Controller {
                 progress.failures = 0;
                 progress.failed = false;
                 progress.retry_at = now;
+                (progress.refused, progress.refusals) = (None, 0);
                 progress.unlaunched = None;
             });
         }

@@ -9,6 +9,7 @@ use crate::observed::fleet::Condition;
 use crate::plan::canary::CanaryPhase;
 use crate::plan::control::{Approval, Ask, CONTROL_VERSION, Control, Release, Scope};
 use crate::plan::gate::Phase;
+use crate::plan::reason::Reason;
 use crate::rollout::records::to_json;
 use crate::store::{Key, Txn};
 use crate::words::{Attempt, Generation, HostName, Time};
@@ -118,9 +119,7 @@ pub(crate) fn approve(
         )));
     }
     if !view.documents_in_force() {
-        let text = "the documents in etcd are not in force yet, so there is nothing to approve; wait for \
-                    the controller to accept them (`calico-dcos status`)";
-        return Err(Refused::Senseless(text.to_owned()));
+        return Err(Refused::Senseless(NOT_IN_FORCE.to_owned()));
     }
     let (control, what, question, done) = if starts(view)? {
         (Control::Approved, "approval", format!("Let generation {generation} start?"), "starts")
@@ -138,11 +137,15 @@ pub(crate) fn approve(
     })
 }
 
+const NOT_IN_FORCE: &str = "the documents in etcd are not in force yet, so there is nothing to approve; wait for \
+                            the controller to accept them (`calico-dcos status`)";
+
 /// Whether an approval lets the generation start; else it lets the others follow the canaries.
 fn starts(view: &View) -> Result<bool, Refused> {
     let refused = |text: &str| Err(Refused::Senseless(text.to_owned()));
     match (view.phase(), view.canary()) {
         (Phase::Unapproved, _) => return Ok(true),
+        (Phase::Unaccepted, _) => return refused(NOT_IN_FORCE),
         (Phase::Halted { why }, _) => return Err(Refused::Halted(why)),
         (Phase::Running, CanaryPhase::Only(_, Some(canaries))) => {
             if canaries.stable.is_some() {
@@ -173,24 +176,48 @@ fn starts(view: &View) -> Result<bool, Refused> {
     }
 }
 
-/// The failed attempts of these hosts are forgotten.
+/// What went wrong on these hosts is forgotten.
 pub(crate) fn retry(state: &State, hosts: &[String], by: &Person) -> Result<Asked, Refused> {
-    let generation = state.generation();
+    let view = View::new(state.clone(), Vec::new(), by.at).ok();
     let mut txn = Txn::new();
+    let mut blocked = String::new();
     for name in hosts {
         let (name, host) = find_host(state, name)?;
-        let progress = host.progress.as_ref();
-        if progress.is_none_or(|it| it.generation != generation || it.failures == 0) {
-            return Err(Refused::Senseless(format!(
-                "no attempt of host `{name}` has failed in generation {generation}; \
-                 `calico-dcos status` says what it waits for"
-            )));
+        let precondition = view.as_ref().and_then(|view| match view.held_afresh(name)? {
+            Reason::Blocked { why } => Some(why),
+            _ => None,
+        });
+        if !has_failed(state, host) {
+            return Err(Refused::Senseless(not_failed(name, state.generation(), precondition)));
+        }
+        if let Some(why) = precondition {
+            blocked = format!("{blocked} {name} stays blocked: {why}.");
         }
         txn = txn.put(key(&Control::Retry(name.clone())), to_json(&by.ask(None)));
     }
     let names = hosts.join(", ");
-    let done = format!("{names}: tried again. `calico-dcos status --watch` shows it.");
+    let done = format!("{names}: tried again. `calico-dcos status --watch` shows it.{blocked}");
     Ok(Asked { txn, what: format!("retry of {names}"), question: None, done })
+}
+
+/// Whether something went wrong on a host that `retry` forgets: an attempt, a launch, or a
+/// precondition that the host alone can see, for which it is asked again ever later.
+pub(crate) fn has_failed(state: &State, host: &HostState) -> bool {
+    let progress = host.progress.as_ref().filter(|it| it.generation == state.generation());
+    progress.is_some_and(|it| it.failures > 0 || it.refused.is_some() || it.unlaunched.is_some())
+}
+
+fn not_failed(name: &HostName, generation: Generation, precondition: Option<String>) -> String {
+    match precondition {
+        Some(why) => format!(
+            "host `{name}` is blocked, and to try again changes nothing: {why}; once that is put \
+             right it goes on by itself"
+        ),
+        None => format!(
+            "no attempt of host `{name}` has failed in generation {generation}; \
+             `calico-dcos status` says what it waits for"
+        ),
+    }
 }
 
 /// The host's slot is given back, whatever the host does. With `seen`, only if it is held for that attempt.
@@ -322,35 +349,4 @@ fn not_paused(scope: &Scope, state: &State) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::surface::testing::{NOW, POOL, fleet, put};
-
-    #[test]
-    fn unknown_hosts_and_pools_are_answered_with_the_nearest_ones() {
-        let mut state = fleet(12);
-        put(&mut state, "pools/gpu", POOL);
-        let pool = |name: &str| ScopeName::Pool(name.to_owned());
-        let host = |name: &str| ScopeName::Host(name.to_owned());
-        assert_eq!(ScopeName::Cluster.find(&state).unwrap(), Scope::Cluster);
-        assert_eq!(pool("gpu").find(&state).unwrap(), Scope::Pool("gpu".to_owned()));
-        let known = state.hosts.keys().next().unwrap().to_string();
-        assert_eq!(host(&known).find(&state).unwrap(), Scope::Host(known.as_str().into()));
-        let refused = |scope: ScopeName| scope.find(&state).unwrap_err().to_string();
-        assert!(refused(pool("gpus")).contains("did you mean `gpu`?"));
-        let odd = format!("{known}x");
-        assert!(refused(host(&odd)).contains("did you mean `"), "{odd}");
-        assert!(refused(host("nothing-like-it")).contains("list all"));
-    }
-
-    #[test]
-    fn what_is_not_paused_is_answered_with_what_is() {
-        let mut state = fleet(1);
-        assert!(not_paused(&Scope::Cluster, &state).contains("nothing else is"));
-        let by = Person { who: "alice@desk".to_owned(), at: NOW };
-        let asked = by.ask(Some("disk swap".to_owned()));
-        assert!(told(&asked, NOW).ends_with("by alice@desk: disk swap"));
-        state.controls.paused_pools.insert("gpu".to_owned(), asked);
-        assert!(not_paused(&Scope::Cluster, &state).ends_with("paused: pool `gpu`"));
-    }
-}
+mod tests;

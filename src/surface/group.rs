@@ -147,7 +147,7 @@ pub(crate) fn rank(reason: &Reason) -> u8 {
         Reason::WaitingForCanary { .. } => 8,
         Reason::WaitingForGate { .. } | Reason::Unannounced { .. } | Reason::Announced { .. } => 9,
         Reason::WaitingForWindow { .. } | Reason::Maintenance(_) => 10,
-        Reason::WaitingForApproval => 11,
+        Reason::WaitingForApproval | Reason::WaitingForAcceptance => 11,
         Reason::Paused { .. } => 12,
         Reason::Halted { .. } => 13,
         Reason::Failed { .. } => 14,

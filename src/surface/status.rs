@@ -107,7 +107,7 @@ impl StatusReport {
             status: Standing::of(view, plan).code(),
             halted: match view.phase() {
                 Phase::Halted { why } => Some(why),
-                Phase::Running | Phase::Unapproved => None,
+                Phase::Running | Phase::Unapproved | Phase::Unaccepted => None,
             },
             since: view.state.rollout.as_ref().map(|rollout| rollout.since),
             leader_url: view.state.leader.as_ref().and_then(|leader| leader.url.clone()),

@@ -14,11 +14,12 @@ use crate::desired::{
     replace,
 };
 use crate::mesos::workload::Workload;
-use crate::plan::assess::HostView;
+use crate::plan::assess::{HostView, assess};
 use crate::plan::canary::CanaryPhase;
 use crate::plan::control::Pause;
 use crate::plan::gate::{Limits, Phase};
 use crate::plan::order::OrderKey;
+use crate::plan::reason::Reason;
 use crate::plan::{FleetView, Plan, plan, totals};
 use crate::rollout::records::{Measures, Rendered, Stage};
 use crate::rollout::sources;
@@ -185,9 +186,18 @@ impl View {
             _ => {
                 let generation = self.generation();
                 let next = if self.raises_generation { generation.next() } else { generation };
-                Phase::open(self.rollout(), next, &self.state.controls)
+                match Phase::open(self.rollout(), next, &self.state.controls) {
+                    Phase::Unapproved if self.basis != Basis::InForce => Phase::Unaccepted,
+                    phase => phase,
+                }
             }
         }
+    }
+
+    /// What would hold a host back by itself if no attempt of it had failed.
+    pub(crate) fn held_afresh(&self, name: &HostName) -> Option<Reason> {
+        let host = self.hosts.iter().find(|host| host.name == *name)?;
+        assess(HostView { progress: None, ..self.host(host)? }, self.now).held
     }
 
     /// How far the canaries are, by the controller's rules.

@@ -14,7 +14,7 @@ use crate::bench::{Bench, Setting, document, in_sync};
 use crate::support::binary::ends;
 
 /// A command of an operator: its exit code, and all that it said.
-fn command(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn command(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_calico-dcos"));
     command.args(arguments).args(["--etcd-endpoints", &bench.etcd.endpoint()]);
     ends(command)
@@ -30,7 +30,9 @@ async fn an_operator_stages_stops_and_takes_back_a_rollout() {
     let staged = |image| document(image).replace("rollout: {", "rollout: {start: approved, ");
     let held = |state: &State, reason: &str| {
         let view = View::new(state.clone(), Vec::new(), clock::now());
-        view.is_ok_and(|view| view.plan().summary.reasons.get(reason) == Some(&3))
+        view.is_ok_and(|view| {
+            view.documents_in_force() && view.plan().summary.reasons.get(reason) == Some(&3)
+        })
     };
     let converged = |state: &State, generation| {
         state.generation() == Generation(generation) && in_sync(state) == 3

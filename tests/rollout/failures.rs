@@ -5,7 +5,7 @@ use calico_dcos::mesos::v1::TaskState;
 use calico_dcos::mesos::v1::scheduler::Event as MesosEvent;
 use calico_dcos::observed::facts::{JournalFacts, JournalState};
 use calico_dcos::store::keys::Key;
-use calico_dcos::words::{Attempt, SpecHash, TaskKind};
+use calico_dcos::words::{Attempt, SpecHash, TaskId, TaskKind};
 
 use super::bench::{Bench, CLUSTER, attempt_of};
 
@@ -142,17 +142,24 @@ fn a_change_whose_launches_come_to_nothing_gives_its_slot_to_others() {
     assert_eq!((bench.slot("a1"), bench.slot("a2").is_some()), (None, true));
 }
 
+impl Bench {
+    /// A precondition does not hold, and the host says so twice.
+    fn refuses(&mut self, task: &TaskId, host: &'static str, attempt: Attempt) {
+        self.update(task, host, TaskState::Starting, None);
+        let facts = Box::new(self.facts(host, Some(SpecHash::of(b"old")), None));
+        let ending = Ending::Refused { why: "the port is taken by dnsmasq".into() };
+        let ended = FromHost::Ended { version: WIRE_VERSION, attempt, ending, facts };
+        self.update(task, host, TaskState::Failed, Some(&ended));
+        self.update(task, host, TaskState::Failed, Some(&ended));
+    }
+}
+
 #[test]
 fn a_precondition_that_does_not_hold_blocks_the_host_and_nobody_else() {
     let mut bench = Bench::new(&["a1", "a2"]);
     let (mut task, mut attempt, _) = bench.changing("a1");
     for _ in 0..3 {
-        bench.update(&task, "a1", TaskState::Starting, None);
-        let facts = Box::new(bench.facts("a1", Some(SpecHash::of(b"old")), None));
-        let ending = Ending::Refused { why: "the port is taken by dnsmasq".into() };
-        let ended = FromHost::Ended { version: WIRE_VERSION, attempt, ending, facts };
-        bench.update(&task, "a1", TaskState::Failed, Some(&ended));
-        bench.update(&task, "a1", TaskState::Failed, Some(&ended));
+        bench.refuses(&task, "a1", attempt);
         assert_eq!(bench.reason("a1"), "blocked");
         assert!(bench.text("a1").contains("dnsmasq"));
         assert_eq!((bench.slot("a1"), bench.guard().held), (None, 0));
@@ -168,6 +175,15 @@ fn a_precondition_that_does_not_hold_blocks_the_host_and_nobody_else() {
     // Three times in vain is no failure, at `attempts: 2` and `maxFailures: 1`.
     assert_eq!(bench.reason("a1"), "in-progress");
     assert_ne!(bench.reason("a2"), "halted");
+    bench.refuses(&task, "a1", attempt);
+    // The pause is 16 s by now.
+    bench.wait(5_000);
+    bench.offer("a1");
+    assert_eq!((bench.reason("a1"), bench.launched()), ("blocked".into(), vec![]));
+    // Somebody has stopped dnsmasq, and does not wait.
+    bench.retry("a1");
+    bench.offer("a1");
+    assert_eq!(bench.launched().len(), 1, "it is asked again at once: {}", bench.text("a1"));
 }
 
 /// The change goes on without the executor, and another attempt for nothing could fail for what has

@@ -7,7 +7,7 @@ use super::frame::Frame;
 use super::history::Line;
 use super::look::{Button, Cell, colour, facts_age, pause_host};
 use crate::observed::facts::{Facts, Health, JournalState};
-use crate::surface::ask::{Person, forget, release as ask_release, retry};
+use crate::surface::ask::{Person, forget, has_failed, release as ask_release};
 use crate::surface::hosts::{IN_SYNC, OneHostReport};
 use crate::surface::plan::{ActionReport, StepReport};
 use crate::surface::state::State;
@@ -85,9 +85,8 @@ fn asks(view: &View, name: &HostName) -> Vec<Button> {
     let body = json!({"host": name});
     let paused = state.controls.paused_hosts.contains_key(name);
     let mut asks = vec![pause_host(name, paused)];
-    if retry(state, &[name.to_string()], &by).is_ok() {
-        let question =
-            format!("Forget the failed attempts of `{name}`, so that it is tried again?");
+    if state.hosts.get(name).is_some_and(|host| has_failed(state, host)) {
+        let question = format!("Forget what went wrong on `{name}`, so that it is tried again?");
         asks.push(Button::new("retry", "Try again", &body, &question));
     }
     asks.extend(release(state, name, view.now));
