@@ -76,15 +76,19 @@ impl Controller {
             return;
         }
         self.listed = false;
+        self.hang_up();
+        self.launching.clear();
+        self.notices = Notices::default();
+        self.etcd = Etcd::default();
+        self.note(Level::Warning, None, "this process does not lead any more; it stands by");
+    }
+
+    pub(super) fn hang_up(&mut self) {
         if self.session != Session::Off {
             self.effects.push(Effect::Unsubscribe);
         }
         self.session = Session::Off;
         self.offers.reset(self.offers.suppressed());
-        self.launching.clear();
-        self.notices = Notices::default();
-        self.etcd = Etcd::default();
-        self.note(Level::Warning, None, "this process does not lead any more; it stands by");
     }
 
     pub(super) fn relist(&mut self) {
@@ -182,8 +186,8 @@ impl Controller {
     fn asked(&mut self, name: &HostName, attempt: Attempt, run: Run, message: &Message, now: Time) {
         let Some(host) = self.hosts.get(name) else { return };
         let ours = |task: &crate::observed::tasks::TaskRecord| task.agent == message.agent_id;
-        // Nobody knows who is at work where the records are those of a backup.
-        if self.restored.is_some() || self.broken.is_some() {
+        // Nobody knows who is at work where the records are those of a backup, or cannot be read.
+        if self.restored.is_some() || self.broken.is_some() || self.unreadable.is_some() {
             return;
         }
         if !self.listed || !host.tasks.carrier().is_some_and(|(_, task)| ours(task)) {

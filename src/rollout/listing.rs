@@ -40,11 +40,9 @@ impl Controller {
         self.forget_wants();
         self.broken = None;
         let mut loaded = Loaded::default();
-        for entry in &snapshot.entries {
-            if let Err(broken) = loaded.add(entry) {
-                self.broken = Some(broken);
-            }
-        }
+        let unreadable = snapshot.entries.iter().filter_map(|entry| loaded.add(entry).err());
+        let unreadable = unreadable.last();
+        self.stop_at(unreadable);
         self.cluster = snapshot.cluster_id.to_string();
         let went_back = snapshot.revision < self.newest;
         self.newest = snapshot.revision;
@@ -73,15 +71,31 @@ impl Controller {
         // Said again by whoever finds it so.
         self.sightless = false;
         self.load_hosts(loaded, now);
+        self.listed = true;
+        if self.unreadable.is_some() {
+            return;
+        }
         self.check_books(now);
         if went_back {
             self.is_restored(now);
         }
         self.keep_own_host();
-        self.listed = true;
         if self.session != Session::Off {
             self.reconcile_all(now);
         }
+    }
+
+    /// Does nothing any more while a record cannot be read, which may be one of a later release.
+    fn stop_at(&mut self, unreadable: Option<String>) {
+        if let Some(why) = &unreadable {
+            self.hang_up();
+            if self.unreadable != unreadable {
+                self.note(Level::Warning, None, why.clone());
+            }
+        } else if self.unreadable.is_some() {
+            self.note(Level::Info, None, "all records can be read again; work goes on");
+        }
+        self.unreadable = unreadable;
     }
 
     /// Every surface is to know which host moves last.
@@ -131,6 +145,10 @@ impl Controller {
     pub(super) fn stored(&mut self, change: &Change, now: Time) {
         if !self.listed {
             return;
+        }
+        if self.unreadable.is_some() {
+            // It may be the record that is put right.
+            return self.relist();
         }
         if document_name(change.key()).is_some() {
             let text = match change {

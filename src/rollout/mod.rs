@@ -107,7 +107,10 @@ pub struct Controller {
     controls: Controls,
     /// The numbers of the entries of the history.
     history: BTreeSet<u64>,
-    /// A record that cannot be read; nothing starts.
+    /// A record that cannot be read, as a sentence: nothing is begun, written or said to Mesos, since
+    /// any of it may rest on what that record says.
+    unreadable: Option<String>,
+    /// The records of slots do not fit together; nothing starts.
     broken: Option<String>,
     /// The records of slots are those of a backup; nothing starts.
     restored: Option<Restored>,
@@ -200,6 +203,7 @@ impl Controller {
             state: None,
             controls: Controls::default(),
             history: BTreeSet::new(),
+            unreadable: None,
             broken: None,
             restored: None,
             cluster: String::new(),
@@ -251,7 +255,7 @@ impl Controller {
     /// When the next pass is due if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Option<Time> {
-        if self.leading.is_none() || !self.listed {
+        if self.leading.is_none() || !self.listed || self.unreadable.is_some() {
             return None;
         }
         let session = matches!(self.session, Session::Open | Session::Ready);
@@ -375,7 +379,7 @@ impl Controller {
     }
 
     fn phase(&self) -> Phase {
-        if let Some(why) = &self.broken {
+        if let Some(why) = self.unreadable.as_ref().or(self.broken.as_ref()) {
             return Phase::Halted { why: why.clone() };
         }
         if self.restored.is_some() {

@@ -31,7 +31,7 @@ const SWEEP_MS: u64 = 30_000;
 
 impl Controller {
     pub(super) fn decide(&mut self, now: Time) {
-        if self.leading.is_none() || !self.listed {
+        if self.leading.is_none() || !self.listed || self.unreadable.is_some() {
             return;
         }
         if self.has_ended() {

@@ -20,6 +20,7 @@ mod mesos;
 mod operator;
 mod outages;
 mod refusals;
+mod releases;
 mod soak;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../support/mod.rs"]

@@ -9,9 +9,12 @@ use calico_dcos::rollout::Controller;
 use calico_dcos::rollout::event::{Effect, Event};
 use calico_dcos::store::keys::{Key, Space};
 use calico_dcos::store::txn::{Outcome, StoreEvent, Txn};
-use calico_dcos::words::{Attempt, SpecHash, TaskId, TaskKind};
+use calico_dcos::words::{Attempt, Generation, Revision, SpecHash, TaskId, TaskKind};
 
-use super::bench::{Bench, attempt_of, config, listed};
+use super::bench::{Bench, CLUSTER, attempt_of, config, listed};
+
+/// A record of a later release: what else it says is nobody's guess.
+const LATER: &str = r#"{"version":2}"#;
 
 #[test]
 fn a_yes_is_sent_only_after_its_commit() {
@@ -291,16 +294,44 @@ fn s76_after_a_take_over_what_had_passed_is_done_and_what_had_not_goes_on() {
 
 #[test]
 fn s55_a_record_that_cannot_be_read_starts_nothing_and_is_left_alone() {
-    for key in [Key::SlotGuard, Key::Slot("a1".into()), Key::RolloutState] {
+    let keys = [
+        Key::SlotGuard,
+        Key::Slot("a1".into()),
+        Key::RolloutState,
+        Key::RolloutHost("a1".into()),
+        Key::Accepted(Generation(1)),
+        Key::Tasks("a1".into()),
+        Key::Observed("a1".into()),
+        Key::FrameworkId,
+    ];
+    // Of a later release, and of a hand that slipped.
+    for (key, value) in keys.into_iter().flat_map(|key| [(key.clone(), LATER), (key, "no json")]) {
         let mut bench = Bench::new(&["a1"]);
-        bench.observe("a1");
-        let _ = bench.etcd.txn(&Txn::new().put(key.clone(), "no json"), None).unwrap();
+        bench.changing("a1");
+        let good = bench.etcd.get(&key).map(|entry| entry.value);
+        let write = |bench: &mut Bench, value: Option<&str>| {
+            let txn = value.map_or_else(
+                || Txn::new().delete(key.clone()),
+                |value| Txn::new().put(key.clone(), value),
+            );
+            let _ = bench.etcd.txn(&txn, None).unwrap();
+        };
+        write(&mut bench, Some(value));
+        bench.subscriptions.clear();
         bench.lead();
-        bench.offer("a1");
+        let before = bench.etcd.revision();
+        bench.write(Some(&CLUSTER.replace("node:v1", "node:v2")));
         bench.wait(60_000);
-        assert!(bench.launched().iter().all(|task| task.name == TaskKind::Observer.name()));
-        assert_eq!(bench.etcd.get(&key).unwrap().value, "no json");
-        assert_eq!(bench.reason("a1"), "halted");
+        assert_eq!((&bench.calls[..], bench.subscriptions.len()), (&[][..], 0), "{key:?}: {value}");
+        assert_eq!(
+            bench.etcd.revision(),
+            Revision(before.0 + 1),
+            "{key:?}: the document, and no more"
+        );
+
+        write(&mut bench, good.as_deref());
+        bench.wait(5_000);
+        assert_eq!(bench.subscriptions.len(), 1, "{key:?}: as it was, it goes on");
     }
 }
 
