@@ -16,6 +16,7 @@ mod gate;
 mod idle;
 mod leaders;
 mod link;
+mod members;
 mod mesos;
 mod operator;
 mod outages;
