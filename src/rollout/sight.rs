@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use crate::mesos::agents::agent_offered;
 use crate::mesos::v1::Offer;
 use crate::observed::fleet::{AgentSeen, Condition, Folded, HostRecord};
-use crate::observed::tasks::Seen;
+use crate::observed::tasks::{Seen, TaskRecord};
 use crate::store::keys::Key;
-use crate::words::{AgentId, HostName, Time};
+use crate::words::{AgentId, HostName, TaskId, Time};
 
 use super::event::{Effect, Level};
 use super::host::Host;
@@ -61,6 +61,10 @@ impl Controller {
         self.name_out_of_reach();
         for name in changed {
             self.agent_changed(&name, now);
+        }
+        // An agent may have been away between two lists, and nobody tells of a task that never arrived.
+        for (task, on) in self.hosts.all.values().flat_map(missed) {
+            self.reconciliation.add(task, on, now);
         }
         self.knows_agents();
     }
@@ -200,18 +204,19 @@ impl Controller {
         self.name_member(name);
         self.put_record(name);
         let Some(host) = self.hosts.touch(name) else { return };
-        let agent = host.record.agent.id.clone();
-        let active = host.record.agent.condition == Condition::Active;
-        let lost: Vec<_> = host
-            .tasks
-            .tasks
-            .values()
-            .filter(|task| active && (task.seen == Seen::Lost || task.agent != agent))
-            .map(|task| (task.id.clone(), task.agent.clone()))
-            .collect();
-        for (task, on) in lost {
+        for (task, on) in missed(host) {
             self.reconciliation.add(task, on, now);
         }
-        self.agents.insert(agent, name.clone());
+        self.agents.insert(host.record.agent.id.clone(), name.clone());
     }
+}
+
+/// Tasks that could not be asked after, of a host that can be.
+fn missed(host: &Host) -> impl Iterator<Item = (TaskId, AgentId)> {
+    let agent = &host.record.agent;
+    let active = agent.condition == Condition::Active;
+    let missed =
+        move |task: &&TaskRecord| active && (task.seen == Seen::Lost || task.agent != agent.id);
+    let tasks = host.tasks.tasks.values().filter(missed);
+    tasks.map(|task| (task.id.clone(), task.agent.clone()))
 }

@@ -52,7 +52,7 @@ impl Controller {
                 // Again until it answers that it has ended.
                 self.reconciliation.add(status.task_id.clone(), agent.clone(), now.plus_secs(5));
             }
-        } else if matches!(means, Means::Ended | Means::Vanished | Means::Invalid | Means::Lost) {
+        } else if !matches!(means, Means::Starting | Means::Running | Means::Nothing) {
             let host = status.agent_id.as_ref().and_then(|agent| self.agents.get(agent));
             if let Some(host) = host.and_then(|name| self.hosts.all.get_mut(name))
                 && means != Means::Lost

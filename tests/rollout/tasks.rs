@@ -1,8 +1,8 @@
 //! Tasks: what their updates mean, and which are killed, adopted or launched again.
 
 use calico_dcos::job::order::FromHost;
-use calico_dcos::mesos::v1::TaskState;
-use calico_dcos::mesos::v1::scheduler::Call;
+use calico_dcos::mesos::v1::scheduler::{Call, Event as MesosEvent};
+use calico_dcos::mesos::v1::{OfferId, TaskState};
 use calico_dcos::observed::facts::{JournalFacts, JournalState};
 use calico_dcos::observed::fleet::Condition;
 use calico_dcos::observed::tasks::HostTasks;
@@ -99,6 +99,26 @@ fn s70_a_task_that_cannot_be_seen_keeps_its_slot_and_nothing_new_starts() {
         assert!(bench.slot("a1").is_some());
         assert_eq!(bench.reason("a2"), "waiting-for-slot");
     }
+}
+
+/// Mesos says nothing of a task that it sent to an agent which was not there any more.
+#[test]
+fn s70_a_launch_that_was_lost_with_an_agent_is_asked_after_though_no_list_was_ever_without_that() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, ..) = bench.changing("a1");
+    bench.reconciled(&task, "a1", TaskState::Unreachable);
+    bench.calls.clear();
+    bench.wait(15_000);
+    let asks = |call: &Call| match call {
+        Call::Reconcile(ask) => ask.tasks.iter().any(|asked| asked.task_id == task),
+        _ => false,
+    };
+    assert!(bench.calls.iter().any(asks), "{:?}", bench.calls);
+    bench.reconciled(&task, "a1", TaskState::Gone);
+    bench.wait(5_000);
+    bench.offer("a1");
+    bench.wait(5_000);
+    assert_eq!(bench.launched().len(), 1, "{}", bench.text("a1"));
 }
 
 #[test]
@@ -282,6 +302,21 @@ fn a_supervisor_that_has_ended_meanwhile_is_not_waited_for_by_the_next_leader() 
     bench.offer("a1");
     bench.wait(5_000);
     assert_eq!(bench.launched().len(), 1);
+}
+
+#[test]
+fn a_supervisor_whose_machine_is_gone_for_good_is_not_waited_for() {
+    let mut bench = Bench::new(&["a1"]);
+    let [old, _, observer] = about_to_be_replaced(&mut bench);
+    bench.hosts.clear();
+    bench.reconciled(&observer, "a1", TaskState::GoneByOperator);
+    bench.mesos(MesosEvent::Rescind(OfferId(format!("o{}", bench.offers))));
+    assert_eq!((bench.slot("a1"), bench.reason("a1")), (None, "gone".into()));
+    bench.reconciled(&old, "a1", TaskState::GoneByOperator);
+    bench.kills();
+    bench.wait(60_000);
+    assert_eq!((bench.kills(), bench.launched()), (vec![], vec![]));
+    assert!(bench.machine.is_quiet(bench.now), "{:?}", bench.machine.unrest(bench.now));
 }
 
 #[test]
