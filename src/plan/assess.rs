@@ -98,7 +98,10 @@ impl Assessment {
         let disruption_only = |held: &Reason| {
             matches!(
                 held,
-                Reason::Verifying | Reason::Maintenance(_) | Reason::WaitingForWindow { .. }
+                Reason::Verifying
+                    | Reason::Maintenance(_)
+                    | Reason::WaitingForWindow { .. }
+                    | Reason::Unannounced { .. }
             )
         };
         self.held.as_ref().is_none_or(disruption_only)
@@ -162,6 +165,7 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
                 .or_else(|| failed(host, now))
                 .or_else(|| paused(host))
                 .or_else(|| undisturbed(host, now).filter(|_| work.disruptive))
+                .or_else(|| kept_out(host).filter(|_| work.disruptive))
                 .or_else(|| asked_too_early(unasked, &work))
         })
         .or_else(|| leaving(host, spec).filter(|_| work.is_empty()));
@@ -393,6 +397,13 @@ pub fn undisturbed(host: HostView<'_>, now: Time) -> Option<Reason> {
         Opening::Open { .. } => None,
         Opening::Closed { until } => Some(Reason::WaitingForWindow { opens: until }),
     })
+}
+
+/// A host that cannot be announced leaves the line, so that the others go on.
+fn kept_out(host: HostView<'_>) -> Option<Reason> {
+    host.notice.filter(|notice| notice.kept_out)?;
+    let why = "maintenance of its machine that is over is still in Mesos' schedule; take it off";
+    Some(Reason::Unannounced { why: Some(why.to_owned()) })
 }
 
 /// What is left to be done where all components are off. One that is in sync with another spec is

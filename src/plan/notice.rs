@@ -33,6 +33,10 @@ pub struct Notice {
     /// Since when it is known to be in the schedule; none before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<Time>,
+    /// Somebody else's announcement that is over stands in its place: Mesos keeps windows until they
+    /// are taken off, and names a machine once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_out: bool,
 }
 
 /// A window of the maintenance schedule that is ours, and of this machine alone.
@@ -64,7 +68,7 @@ impl Notice {
         let from = now.plus_secs(u64::from(drain.wait_seconds));
         let until = from.plus_secs(LASTS_SECONDS);
         let window = Window { hostname: host.as_str().to_owned(), ip, from, until };
-        Self { version: NOTICE_VERSION, window, given: None }
+        Self { version: NOTICE_VERSION, window, given: None, kept_out: false }
     }
 
     /// When the host may be disrupted; none before the notice is given. The frameworks have had

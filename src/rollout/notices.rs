@@ -66,9 +66,6 @@ struct Known {
     ends: bool,
     /// An offer does not say what it says.
     doubtful: bool,
-    /// Somebody's announcement that is over stands in its place: Mesos keeps windows until they are
-    /// taken off, and names a machine once.
-    kept_out: bool,
     /// Edits of another leader may put it into the schedule until then, and
     others_until: Time,
     /// ones of ours that were not answered.
@@ -79,10 +76,10 @@ struct Known {
 
 impl Known {
     fn new(notice: Notice) -> Self {
-        let (written, used, ends, doubtful, kept_out) = (false, false, false, false, false);
+        let (written, used, ends, doubtful) = (false, false, false, false);
         let never = Time(0);
         let (others_until, ours_until, look_at) = (never, never, never);
-        Self { notice, written, used, ends, doubtful, kept_out, others_until, ours_until, look_at }
+        Self { notice, written, used, ends, doubtful, others_until, ours_until, look_at }
     }
 
     /// As it was found in etcd. Whether it is given is asked.
@@ -160,7 +157,7 @@ impl Notices {
 
     /// Which hosts cannot be announced, as a sentence; none if all can.
     fn kept_out(&self) -> Option<String> {
-        let out = self.known.iter().filter(|(_, known)| known.kept_out && !known.ends);
+        let out = self.known.iter().filter(|(_, known)| known.notice.kept_out && !known.ends);
         let out: Vec<&str> = out.map(|(name, _)| name.as_str()).collect();
         let (first, more) = (out.first()?, out.len() - 1);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -235,8 +232,11 @@ impl Controller {
                 || host.is_some_and(|host| !known.used && host.tasks.carrier().is_some())
                 || host.is_some_and(|host| {
                     let held = host.assessment.held.as_ref();
-                    // A launch that came to nothing is repeated soon.
-                    let waits = matches!(held, Some(Reason::BackingOff { .. }));
+                    // A launch that came to nothing is repeated soon, and so is a notice that was kept out.
+                    let waits = matches!(
+                        held,
+                        Some(Reason::BackingOff { .. } | Reason::Unannounced { .. })
+                    );
                     let first = self.first.as_ref().is_none_or(|first| first.hosts.contains(name));
                     let same = host.record.agent.ip == Some(known.notice.window.ip);
                     let fresh = !known.used && !known.notice.is_over(now);
@@ -256,8 +256,9 @@ impl Controller {
     fn write_notices(&mut self, drain: &Drain, now: Time) {
         let slots = self.limits().slots;
         let holds = |name: &HostName| self.hosts.holders.contains(name);
-        let told =
-            |(name, known): &(&HostName, &Known)| !known.ends && !known.kept_out && !holds(name);
+        let told = |(name, known): &(&HostName, &Known)| {
+            !known.ends && !known.notice.kept_out && !holds(name)
+        };
         let ahead = self.notices.known.iter().filter(told);
         let lacking = slots.saturating_sub(ahead.count());
         if lacking == 0 || self.reach() == 0 {
@@ -366,16 +367,18 @@ impl Controller {
         known.ours_until = Time(0);
         match (known.ends, found) {
             (false, Found::Ours { new }) => {
-                (known.doubtful, known.kept_out) = (false, false);
-                if new || known.notice.given.is_none() {
-                    known.notice.given = Some(now);
+                known.doubtful = false;
+                if new || known.notice.kept_out || known.notice.given.is_none() {
+                    (known.notice.given, known.notice.kept_out) = (Some(now), false);
                     self.ledger.put(Key::Notice(name.clone()), to_json(&known.notice));
                     self.note(Level::Info, Some(name), "the frameworks are told that it restarts");
                 }
             }
             (false, Found::Theirs(away)) if away.is_over(now) => {
-                known.kept_out = true;
                 known.look_at = now.plus_ms(REFUSED_MS);
+                if !std::mem::replace(&mut known.notice.kept_out, true) {
+                    self.ledger.put(Key::Notice(name.clone()), to_json(&known.notice));
+                }
             }
             (false, Found::Theirs(away)) => {
                 known.ends = true;

@@ -335,7 +335,7 @@ fn an_announcement_of_others_that_is_over_is_waited_for_with_pauses_and_holds_up
     assert!(bench.edits.len() <= 6, "{} edits in a minute", bench.edits.len());
     let (reason, text) = (bench.reason("a1"), bench.text("a1"));
     assert!(
-        reason == "waiting-for-gate" && text.contains("maintenance of a1 that is over"),
+        reason == "waiting-for-gate" && text.contains("maintenance of its machine that is over"),
         "{text}"
     );
     let given = |bench: &Bench, host| bench.notice(host).is_some_and(|it| it.given.is_some());
@@ -343,4 +343,45 @@ fn an_announcement_of_others_that_is_over_is_waited_for_with_pauses_and_holds_up
     bench.schedule.remove(0);
     bench.wait(31_000);
     assert!(given(&bench, "a1"), "{}", bench.text("a1"));
+}
+
+#[test]
+fn hosts_that_cannot_be_announced_leave_the_line_and_the_others_their_slots() {
+    let hosts = ["a1", "a2", "a3", "a4"];
+    let mut bench = Bench::new(&hosts);
+    for host in &hosts[..3] {
+        let mut over = of_others(host);
+        over["unavailability"]["duration"] = json!({ "nanoseconds": 9 });
+        bench.schedule.push(over);
+    }
+    bench.drains("{mode: maintenance, waitSeconds: 1}", 1);
+    for host in hosts {
+        bench.observe(host);
+    }
+    bench.wait(60_000);
+    for leads_anew in [false, true] {
+        if leads_anew {
+            let running = bench.running.clone();
+            bench.lead();
+            for (task, host) in &running {
+                bench.reconciled(task, host, TaskState::Running);
+            }
+            bench.wait(5_000);
+        }
+        let reasons = hosts.map(|host| bench.reason(host));
+        let out = "waiting-for-gate";
+        assert_eq!(reasons, [out, out, out, "waiting-for-offer"], "{leads_anew}");
+        let text = bench.text("a2");
+        assert!(text.contains("take it off"), "{text}");
+    }
+    // More than twice as many as there are slots: an offer of the fourth is held all the same.
+    bench.calls.clear();
+    bench.txns_held = Some(Vec::new());
+    bench.offer("a4");
+    let declines = |call: &Call| matches!(call, Call::Decline(_));
+    assert!(!bench.calls.iter().any(declines), "{:?}", bench.calls);
+    for held in bench.txns_held.take().unwrap() {
+        bench.let_through(held);
+    }
+    assert!(bench.slot("a4").is_some(), "{}", bench.text("a4"));
 }
