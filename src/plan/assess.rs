@@ -244,19 +244,16 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
         if let Some(held) = unlaunched(host, now) {
             return Some(held);
         }
-        let failed = progress.filter(|progress| progress.failures > 0);
+        let has_failed = progress.is_some_and(|progress| progress.failures > 0);
         let is_over = !open && !journal.is_some_and(|it| it.state == JournalState::Done);
         // Failed or not, as after `retry`, and for a new target: the next attempt is due.
-        if is_over && (failed.is_some() || !reserved) {
-            let holds = || paused(host).or_else(|| undisturbed(host, now));
-            if progress.is_none_or(|progress| progress.retry_at <= now)
-                && let Some(held) = holds()
-            {
-                return Some(held);
-            }
-            if let Some(progress) = failed {
-                let why = progress.why.clone();
-                return Some(Reason::BackingOff { until: progress.retry_at, why });
+        if is_over && (has_failed || !reserved) {
+            let until = progress.map_or(Time(0), |progress| progress.retry_at);
+            let held = paused(host).or_else(|| undisturbed(host, now)).filter(|_| until <= now);
+            let has_ended = has_failed || journal.is_some();
+            if held.is_some() || has_ended {
+                let why = progress.map(|progress| progress.why.clone()).unwrap_or_default();
+                return held.or(Some(Reason::BackingOff { until, why }));
             }
         }
     }

@@ -166,6 +166,29 @@ fn s47_a_retry_gives_a_failed_host_a_clean_sheet_and_the_halted_rollout_goes_on(
 }
 
 #[test]
+fn a_host_that_is_tried_again_while_its_edit_waits_for_approval_says_so() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.write(Some(
+        &CLUSTER
+            .replace("rollout: {", "rollout: {start: approved, attempts: 1, ")
+            .replace(", attempts: 2", ""),
+    ));
+    bench.wait(5_000);
+    bench.undone(&task, "a1", attempt, hash);
+    assert_eq!(bench.reason("a1"), "failed");
+    bench.retry("a1");
+    bench.offer("a1");
+    bench.wait(10_000);
+    assert_eq!((bench.launched(), bench.reason("a1")), (vec![], "waiting-for-approval".into()));
+    bench.approve(bench.machine.generation().0);
+    assert_eq!(bench.reason("a1"), "waiting-for-offer");
+    bench.offer("a1");
+    bench.wait(10_000);
+    assert_eq!(bench.launched().len(), 1, "{}", bench.text("a1"));
+}
+
+#[test]
 fn a_release_gives_back_the_slot_of_the_attempt_that_was_seen_and_no_later_one() {
     let mut bench = Bench::new(&["a1", "a2"]);
     bench.observe("a2");
