@@ -101,6 +101,7 @@ pub struct World {
     converged_at: Option<Time>,
     suppressed_writes: u64,
     calls_since_suppress: u64,
+    calls_under_way: usize,
     operator_calls: u64,
     notes: bool,
     limit_ms: u64,
@@ -156,6 +157,7 @@ impl World {
             converged_at: None,
             suppressed_writes: 0,
             calls_since_suppress: 0,
+            calls_under_way: 0,
             operator_calls: 0,
             notes: options.notes,
             limit_ms: options.limit_ms,
@@ -316,12 +318,17 @@ impl World {
     }
 
     fn look_for_convergence(&mut self) {
-        let quiet = self.ahead == 0
-            && self.processes.iter().any(|process| {
-                process.leads() && process.machine.is_quiet(process.clock(self.now))
-            });
-        // What an agent will say again is yet to be acknowledged.
-        if quiet && self.converged_at.is_none() && !self.town.cluster.mesos.has_unacknowledged() {
+        let leader = self
+            .processes
+            .iter()
+            .find(|process| process.leads() && process.machine.is_quiet(process.clock(self.now)));
+        let quiet = self.ahead == 0 && leader.is_some();
+        // What people wrote is yet to be heard of, what was called to arrive, and what an agent will
+        // say again to be acknowledged.
+        let is_over = leader.is_some_and(|leader| leader.knows(self.etcd.revision()))
+            && self.calls_under_way == 0
+            && !self.town.cluster.mesos.has_unacknowledged();
+        if quiet && is_over && self.converged_at.is_none() {
             self.converged_at = Some(self.now);
             self.suppressed_writes = 0;
             self.calls_since_suppress = 0;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::process::Act;
 use super::{START, World};
+use crate::desired::{Desired, Promote, Start};
 use crate::plan::control::Scope;
 use crate::rollout::event::Event;
 use crate::rollout::records::{Author, HistoryEntry, RECORDS_VERSION, history_number};
@@ -113,6 +114,10 @@ impl World {
     pub(super) fn look_in(&mut self) {
         let Some(every) = self.people.approves else { return };
         self.later(self.now.plus_ms(every.ms), Act::LookIn);
+        // Most documents leave nothing to be approved: nobody has to plan for that.
+        if !self.declared.iter().any(|(_, desired)| asks_for_people(desired)) {
+            return;
+        }
         let newest = self.newest_decision();
         if std::mem::replace(&mut self.approver_saw, newest) == newest {
             return;
@@ -174,6 +179,13 @@ impl World {
         let entries = accepted.into_iter().chain(others);
         entries.map(|entry| entry.mod_revision).max().unwrap_or_default()
     }
+}
+
+/// Whether something may wait for an approval.
+fn asks_for_people(desired: &Desired) -> bool {
+    let rollout = &desired.cluster.spec.rollout;
+    let canary = rollout.canary.as_ref();
+    rollout.start == Start::Approved || canary.is_some_and(|it| it.promote == Promote::Manual)
 }
 
 fn named(scope: Scope) -> ScopeName {

@@ -319,6 +319,7 @@ impl World {
             Effect::Call(call) => {
                 if let Some((conn, ..)) = &self.processes[at].conn {
                     let conn = *conn;
+                    self.calls_under_way += 1;
                     self.later(soon, Act::Call(at, incarnation, conn, call));
                 }
             }
@@ -546,6 +547,7 @@ impl World {
     }
 
     fn call(&mut self, at: usize, incarnation: u64, conn: ConnId, call: Call) {
+        self.calls_under_way -= 1;
         let process = &self.processes[at];
         let Some((current, id, stream)) = &process.conn else { return };
         if process.incarnation != incarnation || *current != conn {

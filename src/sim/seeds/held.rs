@@ -267,7 +267,7 @@ impl Held {
 
     /// Whether a host that holds a slot is held back for good: others may wait for it.
     pub(super) fn keeps_a_slot(&self) -> bool {
-        self.slots.keys().any(|host| self.rests(host))
+        self.slots.keys().any(|host| self.rests(host) || self.waits_for_approval())
     }
 
     /// Whether the budget of the cluster, or of the host's pool, starts none.
@@ -281,7 +281,10 @@ impl Held {
 
     /// Whether nobody is there who would approve.
     pub(super) fn waits_for_approval(&self) -> bool {
-        self.people.approves.is_none() && !self.controls.approves(self.generation)
+        let rollout = self.desired.as_ref().map(|desired| &desired.cluster.spec.rollout);
+        rollout.is_some_and(|rollout| rollout.start == Start::Approved)
+            && self.people.approves.is_none()
+            && !self.controls.approves(self.generation)
     }
 
     /// Whether the others wait for canaries for good: nobody is there who would promote them, or one

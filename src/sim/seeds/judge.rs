@@ -35,8 +35,8 @@ pub(super) fn judge(
             _ => {}
         }
     }
-    // A host whose changes fail holds its slot and is looked after for ever; one that is paused
-    // while it holds one is waited for, and so is one that cannot be announced.
+    // A host whose changes fail holds its slot and is looked after for ever; one that people hold
+    // back while it holds one is waited for, and so is one that cannot be announced.
     let failing = report.hosts.values().filter_map(|host| host.reason.as_deref()).any(may_fail);
     let stuck = failing || end.held.keeps_a_slot() || end.is_kept_out();
     if let Some(why) = world.unrest().filter(|_| !stuck) {
