@@ -35,12 +35,10 @@ pub fn fleet(scenario: &Scenario) -> (MesosConfig, Vec<Member>) {
     let restarts = restart_times(scenario, &mut rng);
     let mesos = mesos_config(scenario, &restarts);
     let reregister_ms = mesos.timings.executor_reregistration + mesos.timings.registration_backoff;
-    let named = scenario.hosts.iter().flat_map(|group| {
-        let name = |n: u32| group.name.replace("{n}", &n.to_string());
-        (1..=group.count).map(move |n| (group, name(n)))
-    });
+    let named =
+        scenario.hosts.iter().flat_map(|group| group.names().map(move |name| (group, name)));
     let members = named.zip(restarts).zip(FIRST_ADDRESS..).map(|(((group, name), ms), ip)| {
-        let mut member = member(group, &name, Ipv4Addr::from(ip));
+        let mut member = member(group, name.as_str(), Ipv4Addr::from(ip));
         member.host.seed = scenario.seed;
         member.host.mesos_version = scenario.mesos.version.0.to_string();
         member.host.restart_ms = ms;

@@ -116,6 +116,13 @@ pub struct HostGroup {
     pub observed: ObservedAs,
 }
 
+impl HostGroup {
+    /// The names of its hosts, in order.
+    pub fn names(&self) -> impl Iterator<Item = HostName> {
+        (1..=self.count).map(|n| HostName(self.name.replace("{n}", &n.to_string())))
+    }
+}
+
 fn one() -> u32 {
     1
 }
@@ -291,11 +298,7 @@ impl Scenario {
     /// The names of all hosts, in order.
     #[must_use]
     pub fn host_names(&self) -> Vec<HostName> {
-        let names = |group: &HostGroup| -> Vec<HostName> {
-            let name = |n: u32| HostName(group.name.replace("{n}", &n.to_string()));
-            (1..=group.count).map(name).collect()
-        };
-        self.hosts.iter().flat_map(names).collect()
+        self.hosts.iter().flat_map(HostGroup::names).collect()
     }
 
     /// The documents as texts, by label: files are read by `file`, from paths relative to `base`.

@@ -30,7 +30,7 @@ const EDIT_PAUSE_MS: u64 = 25_000;
 pub(super) fn draw(seed: u64) -> History {
     let mut dice = Dice { rng: SmallRng::seed_from_u64(seed) };
     let hosts = dice.hosts();
-    let names = names(&hosts);
+    let names: Vec<HostName> = hosts.iter().flat_map(HostGroup::names).collect();
     let documents = dice.documents(&names);
     let pooled = documents.len() > 1;
     let mut faults = dice.faults(&names);
@@ -55,14 +55,6 @@ pub(super) fn draw(seed: u64) -> History {
         History { seed, scenario, documents, steered: false, people: People::default() };
     steer::steer(&mut history);
     history
-}
-
-fn names(groups: &[HostGroup]) -> Vec<HostName> {
-    let of = |group: &HostGroup| {
-        let name = group.name.clone();
-        (1..=group.count).map(move |n| HostName(name.replace("{n}", &n.to_string())))
-    };
-    groups.iter().flat_map(of).collect()
 }
 
 /// From when to when what is written to etcd is lost.
