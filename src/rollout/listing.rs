@@ -107,7 +107,10 @@ impl Controller {
     }
 
     fn load_hosts(&mut self, mut loaded: Loaded, now: Time) {
-        self.notices.load(std::mem::take(&mut loaded.notices), now);
+        for (name, notice) in self.notices.load(std::mem::take(&mut loaded.notices), now) {
+            self.ledger.put(Key::Notice(name.clone()), to_json(&notice));
+            self.ledger.after(After::Notice(name));
+        }
         let mut before = std::mem::take(&mut self.hosts).all;
         let mut hosts = Hosts::default();
         self.task_index.clear();

@@ -98,8 +98,13 @@ impl Notices {
         self.known.is_empty()
     }
 
-    /// What a listing of the store says. What this process knows of the same ones is kept.
-    pub(super) fn load(&mut self, stored: BTreeMap<HostName, Notice>, now: Time) {
+    /// What a listing of the store says. What this process knows of the same ones is kept. Gives those
+    /// that were written and are not there any more, as after a restore: nobody else could take them back.
+    pub(super) fn load(
+        &mut self,
+        stored: BTreeMap<HostName, Notice>,
+        now: Time,
+    ) -> Vec<(HostName, Notice)> {
         let mut before = std::mem::take(&mut self.known);
         for (name, notice) in stored {
             let same = |known: &Known| known.notice.window == notice.window;
@@ -109,6 +114,15 @@ impl Notices {
             };
             self.known.insert(name, known);
         }
+        let lost = before
+            .into_iter()
+            .filter(|(name, known)| known.written && !self.known.contains_key(name));
+        let lost: Vec<_> = lost.collect();
+        for (name, known) in &lost {
+            let known = Known { written: false, ends: true, ..known.clone() };
+            self.known.insert(name.clone(), known);
+        }
+        lost.into_iter().map(|(name, known)| (name, known.notice)).collect()
     }
 
     /// The host's notice, unless it is being taken back.

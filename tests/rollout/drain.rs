@@ -4,7 +4,9 @@ use calico_dcos::mesos::v1::scheduler::{Call, Event as MesosEvent};
 use calico_dcos::mesos::v1::{FrameworkId, InverseOffer, OfferId, TaskState, Unavailability};
 use calico_dcos::plan::control::Scope;
 use calico_dcos::plan::notice::{Notice, ScheduleEdit};
-use calico_dcos::store::keys::Key;
+use calico_dcos::rollout::event::Event;
+use calico_dcos::store::StoreEvent;
+use calico_dcos::store::keys::{Key, Space};
 use calico_dcos::words::{HostName, SpecHash};
 use serde_json::{Value, json};
 
@@ -63,7 +65,7 @@ impl Bench {
     }
 
     fn rescinded(&mut self) {
-        self.event(calico_dcos::rollout::event::Event::Disconnected);
+        self.event(Event::Disconnected);
         self.wait(2_100);
     }
 }
@@ -278,7 +280,7 @@ fn s82_it_is_taken_back_when_the_host_is_paused_halted_released_or_forgotten() {
         match how {
             "paused" => bench.pause(Scope::Host("a1".into())),
             "forgotten" => {
-                bench.event(calico_dcos::rollout::event::Event::Agents(vec![]));
+                bench.event(Event::Agents(vec![]));
                 bench.hosts.clear();
                 bench.forget("a1");
             }
@@ -343,6 +345,21 @@ fn an_announcement_of_others_that_is_over_is_waited_for_with_pauses_and_holds_up
     bench.schedule.remove(0);
     bench.wait(31_000);
     assert!(given(&bench, "a1"), "{}", bench.text("a1"));
+}
+
+#[test]
+fn s82_what_a_backup_does_not_know_is_taken_back_by_the_leader_that_announced_it() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.observe("a1");
+    let backup = bench.etcd.clone();
+    bench.drains("{mode: maintenance, waitSeconds: 60}", 1);
+    assert_eq!(bench.announced(), ["a1"]);
+    bench.etcd = backup;
+    let snapshot = bench.etcd.list(Space::All);
+    bench.watched = snapshot.revision;
+    bench.event(Event::Store(StoreEvent::Listed(snapshot)));
+    bench.wait(10_000);
+    assert_eq!((bench.announced(), bench.notice("a1")), (vec![], None));
 }
 
 #[test]
