@@ -10,9 +10,11 @@ use super::History;
 use super::laws::{Breach, Law};
 use crate::budget::slot::{Slot, SlotState};
 use crate::desired::{Desired, DrainMode, HostSpec, Promote, Start};
+use crate::mesos::agents::away;
 use crate::observed::tasks::HostTasks;
 use crate::plan::canary::{Canaries, CanaryPhase, due};
 use crate::plan::control::{Control, Controls, Scope};
+use crate::plan::notice::{Notice, Window};
 use crate::plan::window::{Opening, opening};
 use crate::rollout::records::{RolloutState, Stage};
 use crate::sim::run::World;
@@ -42,6 +44,9 @@ pub(super) struct Held {
     slots: BTreeMap<HostName, Slot>,
     /// The newest attempt that was ordered.
     newest: Attempt,
+    notices: BTreeMap<HostName, Window>,
+    /// Notices that a backup does not know: whoever leads next cannot tell whose they are.
+    lost_notices: BTreeMap<HostName, Window>,
     /// What was ordered before etcd was put back is not judged: not before this.
     judged_from: Time,
 }
@@ -68,7 +73,9 @@ impl Held {
         let (steered, skew_ms) = (self.steered, self.skew_ms);
         let people = std::mem::take(&mut self.people);
         let judged_from = now.plus_ms(UNDER_WAY_MS);
-        *self = Self { steered, people, skew_ms, judged_from, ..Self::default() };
+        let mut lost_notices = std::mem::take(&mut self.lost_notices);
+        lost_notices.append(&mut self.notices);
+        *self = Self { steered, people, skew_ms, lost_notices, judged_from, ..Self::default() };
     }
 
     pub(super) fn in_force(
@@ -85,6 +92,7 @@ impl Held {
     pub(super) fn deleted(&mut self, key: &Key) {
         match key {
             Key::Slot(host) => drop(self.slots.remove(host)),
+            Key::Notice(host) => drop(self.notices.remove(host)),
             Key::Control(path) => {
                 self.pauses.remove(path);
                 if let Some(control) = Control::parse(path) {
@@ -104,6 +112,12 @@ impl Held {
             Key::Slot(host) => {
                 if let Ok(slot) = serde_json::from_str(&entry.value) {
                     self.slots.insert(host.clone(), slot);
+                }
+            }
+            Key::Notice(host) => {
+                if let Ok(notice) = serde_json::from_str::<Notice>(&entry.value) {
+                    self.lost_notices.retain(|_, lost| *lost != notice.window);
+                    self.notices.insert(host.clone(), notice.window);
                 }
             }
             Key::Control(path) => {
@@ -265,9 +279,22 @@ impl Held {
         self.is_paused(host, |_| true)
     }
 
+    /// Whether the documents leave a host out.
+    pub(super) fn excludes(&self, host: &HostName) -> bool {
+        self.desired.as_ref().is_some_and(|desired| desired.excludes(host))
+    }
+
+    /// Whether the frameworks are told of the host by a notice that a restore has lost.
+    pub(super) fn is_told_by_nobody(&self, world: &World, host: &HostName) -> bool {
+        let lost = self.lost_notices.get(host).map(Window::away);
+        lost.is_some_and(|lost| world.cluster().announced(host).map(away) == Some(lost))
+    }
+
     /// Whether a host that holds a slot is held back for good: others may wait for it.
-    pub(super) fn keeps_a_slot(&self) -> bool {
-        self.slots.keys().any(|host| self.rests(host) || self.waits_for_approval())
+    pub(super) fn keeps_a_slot(&self, world: &World) -> bool {
+        self.slots.keys().any(|host| {
+            self.rests(host) || self.waits_for_approval() || self.is_told_by_nobody(world, host)
+        })
     }
 
     /// Whether the budget of the cluster, or of the host's pool, starts none.

@@ -4,7 +4,7 @@ use super::History;
 use super::held::Held;
 use super::laws::{Breach, Law};
 use super::watch::Watch;
-use crate::sim::report::{HostEnd, Report, rests};
+use crate::sim::report::{HostEnd, Report};
 use crate::sim::run::World;
 use crate::sim::scenario::Fault;
 use crate::store::Key;
@@ -36,9 +36,11 @@ pub(super) fn judge(
         }
     }
     // A host whose changes fail holds its slot and is looked after for ever; one that people hold
-    // back while it holds one is waited for, and so is one that cannot be announced.
+    // back while it holds one is waited for, and so is one that cannot be announced or is announced
+    // by a notice that a backup does not know.
     let failing = report.hosts.values().filter_map(|host| host.reason.as_deref()).any(may_fail);
-    let stuck = failing || end.held.keeps_a_slot() || end.is_kept_out();
+    let lost = || report.hosts.keys().any(|name| end.is_told_by_nobody(name));
+    let stuck = failing || end.held.keeps_a_slot(world) || end.anybody_is_kept_out() || lost();
     if let Some(why) = world.unrest().filter(|_| !stuck) {
         return broken(Law::Settles, format!("it never comes to rest: {why}"));
     }
@@ -74,25 +76,36 @@ struct End<'a> {
 impl End<'_> {
     /// Whether a host may be left with this reason.
     fn may_be(&self, name: &HostName, reason: &str) -> bool {
-        if rests(reason) || self.is_gone_untold(name, reason) {
+        if self.is_gone_untold(name, reason) {
             return true;
         }
-        let fails = || self.history.befalls(|fault| matches!(fault, Fault::RestartFails(..)));
-        let kept = || fails() || self.held.keeps_a_slot();
+        let kept = || self.anybody_fails() || self.held.keeps_a_slot(self.world);
         match reason {
-            "failed" => fails(),
+            "gone" => self.world.cluster().is_gone(name),
+            "excluded" => self.held.excludes(name),
+            "blocked" => self.history.blocks(name),
+            "failed" => self.fails(name),
             "halted" => kept(),
             "too-many-unavailable" => kept() || self.anybody_is_gone_untold(),
             "waiting-for-slot" => kept() || self.held.starts_none(name),
             "paused" => self.held.rests(name),
+            "waiting-for-window" => self.is_told_by_nobody(name),
             "waiting-for-approval" => self.held.waits_for_approval(),
             "waiting-for-canary" => self.held.waits_for_canaries(|canary| self.is_well(canary)),
             // An operator's announcement that is over and was not taken off keeps out ours.
-            "waiting-for-gate" => {
-                self.held.waits_for_gates() || self.is_announced_by_operator(name)
-            }
+            "waiting-for-gate" => self.held.waits_for_gates() || self.is_kept_out(name),
             _ => false,
         }
+    }
+
+    /// Whether restarts of the host were made to fail.
+    fn fails(&self, name: &HostName) -> bool {
+        self.history.befalls(|fault| matches!(fault, Fault::RestartFails(host, _) if host == name))
+    }
+
+    /// Whether such a host is not well: others may wait for it.
+    fn anybody_fails(&self) -> bool {
+        self.report.hosts.keys().any(|name| self.fails(name) && !self.is_well(name))
     }
 
     /// Where no task of ours ran, nobody tells that a machine is gone for good, and it counts as
@@ -119,15 +132,25 @@ impl End<'_> {
         let ours = |name: &&HostName| {
             let recorded = self.world.etcd().get(&Key::Notice((*name).clone())).is_some();
             let announced = self.world.cluster().announced(name).is_some() && !recorded;
-            announced && !self.is_announced_by_operator(name)
+            announced && !self.is_announced_by_operator(name) && !self.is_told_by_nobody(name)
         };
         self.report.hosts.keys().find(ours)
     }
 
+    /// Whether a notice stays that a restore has lost with who gave it. It is waited for like anybody
+    /// else's maintenance.
+    fn is_told_by_nobody(&self, name: &HostName) -> bool {
+        self.held.is_told_by_nobody(self.world, name)
+    }
+
     /// Whether a host waits for an operator to take an announcement off that is over.
-    fn is_kept_out(&self) -> bool {
+    fn is_kept_out(&self, name: &HostName) -> bool {
+        self.is_announced_by_operator(name) && self.world.cluster().announced(name).is_some()
+    }
+
+    fn anybody_is_kept_out(&self) -> bool {
         self.report.hosts.iter().any(|(name, end)| {
-            end.reason.as_deref() == Some("waiting-for-gate") && self.is_announced_by_operator(name)
+            end.reason.as_deref() == Some("waiting-for-gate") && self.is_kept_out(name)
         })
     }
 

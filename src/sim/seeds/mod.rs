@@ -24,6 +24,7 @@ use crate::sim::run::people::People;
 use crate::sim::run::plant::Plant;
 use crate::sim::run::{Options, World};
 use crate::sim::scenario::{Fault, Scenario, TimedFault};
+use crate::words::HostName;
 use draw::draw;
 use judge::judge;
 use laws::{Breach, Law};
@@ -155,6 +156,17 @@ impl History {
     fn befalls(&self, which: impl Fn(&Fault) -> bool) -> bool {
         let faults = self.scenario.faults.iter();
         faults.filter_map(TimedFault::fault).any(|fault| which(&fault))
+    }
+
+    /// Whether a host has a Docker that takes no cluster store, or is out of reach for the one role that
+    /// an old Mesos gives us.
+    fn blocks(&self, host: &HostName) -> bool {
+        let one_role = self.scenario.mesos.version.0 < semver::Version::new(1, 3, 0);
+        let own = self.scenario.hosts.iter().find(|group| group.names().any(|name| name == *host));
+        own.is_some_and(|group| {
+            let swarm = group.observed.docker.as_ref().is_some_and(|docker| docker.swarm);
+            swarm || (one_role && group.role != "*")
+        })
     }
 
     /// Everything that happens, line by line, up to the breach if there is one.

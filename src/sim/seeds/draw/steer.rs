@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 
-use super::{ACT_MS, Dice, History, names, restore_of};
+use super::{ACT_MS, Dice, History, restore_of};
 use crate::plan::control::Scope;
 use crate::sim::run::people::{Request, Says};
 use crate::sim::scenario::{Fault, Span, TimedEdit, TimedFault};
@@ -30,7 +30,7 @@ pub(super) fn steer(history: &mut History) {
     }
     history.steered = true;
     let pooled = history.documents.len() > 1;
-    let names = names(&history.scenario.hosts);
+    let names = history.scenario.host_names();
     dice.rules(history);
     let lost = restore_of(&history.scenario.faults);
     if lost.is_none() {
@@ -61,8 +61,7 @@ impl Dice {
         if self.percent(25) {
             rollout["windows"] = self.windows();
         }
-        // After a restore nobody knows whose announcements are in Mesos' schedule.
-        let drains = self.percent(20) && restore_of(&history.scenario.faults).is_none();
+        let drains = self.percent(20);
         if drains {
             let seconds = [0, 1, 10, 30][self.below(4)];
             rollout["drain"] = json!({"mode": "maintenance", "waitSeconds": seconds});
