@@ -1,8 +1,7 @@
 //! The page, as a browser shows it and as people use it.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::browser::{Browser, ENTER, ESCAPE, TAB};
 use crate::site::{CLUSTER, Site, TOKEN};
