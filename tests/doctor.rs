@@ -71,8 +71,36 @@ async fn etcd_and_mesos_are_examined_and_the_predecessor_is_found() {
     has(&findings, "clocks good", "that of the master and the one here agree");
     has(&findings, "predecessor good", "not there");
 
-    let old = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {
-        "user": "root", "name": "calico", "role": "slave_public", "failover_timeout": 604_800.0,
+    for name in ["calico", "calico-dcos"] {
+        subscribe(&master, name).await;
+    }
+    let (code, findings) = examined(&all).await;
+    assert_eq!(code, 4);
+    has(&findings, "predecessor problem", "its framework `calico` is there, with the ID ");
+    assert!(
+        !findings.iter().any(|one| one.contains("calico-dcos` are there")),
+        "one is as it should be"
+    );
+}
+
+/// As one with an etcd of another prefix would be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_framework_of_ours_is_a_problem() {
+    let (etcd, mesos) = (Etcd::start(), mesos("1.11.0").await);
+    let master = format!("http://{}", mesos.address());
+    for _ in 0..2 {
+        subscribe(&master, "calico-dcos").await;
+    }
+    let all = ["--etcd-endpoints", &etcd.endpoint(), "--mesos-master", &master];
+    let (code, findings) = examined(&all).await;
+    assert_eq!(code, 4);
+    has(&findings, "mesos problem", "2 frameworks `calico-dcos` are there: ");
+}
+
+/// A framework of that name comes, and keeps its place when its stream has ended.
+async fn subscribe(master: &str, name: &str) {
+    let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {
+        "user": "root", "name": name, "role": "slave_public", "failover_timeout": 604_800.0,
     }}});
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
@@ -80,14 +108,11 @@ async fn etcd_and_mesos_are_examined_and_the_predecessor_is_found() {
     let subscribed = request
         .header("Content-Type", "application/json")
         .header("Accept", "application/json")
-        .body(old.to_string())
+        .body(call.to_string())
         .send()
         .await
         .unwrap();
     assert_eq!(subscribed.status(), 200);
-    let (code, findings) = examined(&all).await;
-    assert_eq!(code, 4);
-    has(&findings, "predecessor problem", "its framework `calico` is there, with the ID ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use super::{Finding, clocks};
 use crate::mesos::features::Features;
 use crate::mesos::operator::OperatorClient;
+use crate::mesos::workload::FrameworkSeen;
 use crate::store::in_one_line;
 use crate::surface::text::count;
 
@@ -10,6 +11,9 @@ const AREA: &str = "mesos";
 
 /// The name that every version of the predecessor has.
 const PREDECESSOR: &str = "calico";
+
+/// The name that we have unless somebody gives another one.
+const OURS: &str = "calico-dcos";
 
 /// Looks at the leading master.
 pub(super) async fn look(operator: &OperatorClient) -> Vec<Finding> {
@@ -28,23 +32,42 @@ pub(super) async fn look(operator: &OperatorClient) -> Vec<Finding> {
             .advice("without the right to list agents they are learned from offers, more slowly"),
     });
     findings.extend(clocks::hosts(operator).await);
-    findings.push(match operator.frameworks().await {
+    match operator.frameworks().await {
         Ok(frameworks) => {
-            let old = frameworks.iter().find(|one| one.name == PREDECESSOR);
-            match old {
-                Some(old) => Finding::problem(
-                    "predecessor",
-                    format!("its framework `{PREDECESSOR}` is there, with the ID {}", old.id),
-                )
-                .advice(
-                    "both would change the same hosts: end its app in Marathon, then its framework \
-                     by the master's /teardown; what it installed stays and is taken over",
-                ),
-                None => Finding::good("predecessor", "its framework is not there"),
-            }
+            findings.push(predecessor(&frameworks));
+            findings.extend(twice(&frameworks));
         }
-        Err(error) => Finding::notice("predecessor", in_one_line(&error))
-            .advice("whether its framework is there could not be seen"),
-    });
+        Err(error) => findings.push(
+            Finding::notice("predecessor", in_one_line(&error))
+                .advice("whether its framework is there could not be seen"),
+        ),
+    }
     findings
+}
+
+fn predecessor(frameworks: &[FrameworkSeen]) -> Finding {
+    let Some(old) = frameworks.iter().find(|one| one.name == PREDECESSOR) else {
+        return Finding::good("predecessor", "its framework is not there");
+    };
+    Finding::problem(
+        "predecessor",
+        format!("its framework `{PREDECESSOR}` is there, with the ID {}", old.id),
+    )
+    .advice(
+        "both would change the same hosts: end its app in Marathon, then its framework \
+         by the master's /teardown; what it installed stays and is taken over",
+    )
+}
+
+/// Two of us know nothing of each other's slots.
+fn twice(frameworks: &[FrameworkSeen]) -> Option<Finding> {
+    let ours = frameworks.iter().filter(|one| one.name == OURS);
+    let ids: Vec<&str> = ours.map(|one| one.id.as_str()).collect();
+    (ids.len() > 1).then(|| {
+        let (count, ids) = (ids.len(), ids.join(", "));
+        Finding::problem(AREA, format!("{count} frameworks `{OURS}` are there: {ids}")).advice(
+            "each changes the same hosts within a budget of its own: all controllers of a cluster need one \
+             etcd and one --etcd-prefix; end the others, and then their frameworks by the master's /teardown",
+        )
+    })
 }
