@@ -1,8 +1,9 @@
 //! The controllers: what they may send to etcd, and what comes of it.
 //!
-//! They share nothing but etcd, and nothing here asks who leads: any number of them may work side
-//! by side, each with what it has read, and crash at any instant. So the fence on the leader's
-//! key is not needed for what is shown, and is left out.
+//! They share nothing but etcd, and nothing here asks who leads: each transaction may be of another controller, which
+//! knows what it has read and nothing since, as after an election that nobody noticed. So the fence on the leader's key
+//! is not needed for what is shown, and is left out. One that answers from memory says what was true when it was
+//! committed: that is an answer which comes late.
 
 use calico_dcos::budget::slot::{self, Guard, SLOT_VERSION, Slot, SlotState};
 use calico_dcos::job::protocol::{Entry, Stage};
@@ -36,7 +37,7 @@ pub(crate) fn decide(
     let (attempt, _) = names::newest(host);
     let mut guard = Guard { held: world.held, attempt, ..Guard::new(String::new()) };
     let current = host.slot.map(product);
-    let next = transition(&mut guard, current.as_ref(), decision)?;
+    let next = transition(protocol, &mut guard, current.as_ref(), decision)?;
     let next = next.as_ref().map(record);
     let guarded = !matches!(decision, Decision::Admit(_));
     Some(Txn {
@@ -55,6 +56,7 @@ pub(crate) fn decide(
 /// The product's transition: the slot to be written, none to delete it; nothing if it is refused.
 #[expect(clippy::option_option, reason = "the outer one is a refusal, the inner one a deletion")]
 fn transition(
+    protocol: Protocol,
     guard: &mut Guard,
     current: Option<&Slot>,
     decision: Decision,
@@ -73,6 +75,8 @@ fn transition(
             Some(None)
         }
         Decision::Conclude(entry) => {
+            let any = protocol == Protocol::TakesAnyEvidence;
+            let entry = if any { Entry { attempt: current?.attempt, ..entry } } else { entry };
             slot::conclude(guard, current?, &facts(entry)).ok().map(|()| None)
         }
         Decision::Admit(Ticket { attempt, run }) => {
@@ -120,6 +124,14 @@ pub(crate) fn crash(protocol: Protocol, world: &mut World) {
     }
     for host in &mut world.hosts {
         host.sent.rename(|txn| txn.awaited = false);
+    }
+}
+
+/// Another controller is elected, and the one before does not notice: it goes on, and waits for what it has sent.
+/// That matters only to those who think that they are alone.
+pub(crate) fn elect(protocol: Protocol, world: &mut World) {
+    if protocol == Protocol::CountsInMemory {
+        world.held = 0;
     }
 }
 

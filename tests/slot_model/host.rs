@@ -71,9 +71,10 @@ fn open(protocol: Protocol, host: &mut Host, attempt: Attempt) {
 
 /// The unit that is to be started for the journal on disk: right after it was opened, and by
 /// whoever finds it open.
-pub(crate) fn to_start(host: &Host) -> Option<Ticket> {
+pub(crate) fn to_start(protocol: Protocol, host: &Host) -> Option<Ticket> {
     let (attempt, run) = protocol::carry_on(host.journal.as_ref())?;
-    Some(Ticket { attempt, run: *run })
+    let opened = host.executor.is_some_and(|executor| executor.run == *run);
+    (opened || protocol != Protocol::CarriesNothingOn).then_some(Ticket { attempt, run: *run })
 }
 
 /// A unit gets the host's lock, and looks at the journal.
@@ -118,11 +119,11 @@ fn close(host: &mut Host, done: bool) {
 }
 
 /// All processes end; what was written stays. The boot unit carries an open journal on.
-pub(crate) fn reboot(host: &mut Host) {
+pub(crate) fn reboot(protocol: Protocol, host: &mut Host) {
     host.executor = None;
     host.unit = None;
     host.waiting = Post::default();
-    if let Some(unit) = to_start(host) {
+    if let Some(unit) = to_start(protocol, host) {
         host.waiting.put(unit);
     }
 }

@@ -1,5 +1,6 @@
 //! The slot protocol at its smallest, in every order in which things can happen: two hosts, one
-//! slot, controllers that crash or work side by side, messages that are lost, late and repeated.
+//! slot, controllers that crash or work side by side and know nothing of each other, messages that are lost, late
+//! and repeated.
 //!
 //! Every change of guard, slot and journal is made by the functions of `budget::slot` and
 //! `job::protocol` that the product runs, so the model cannot drift away from the code. What is
@@ -59,9 +60,15 @@ fn long_slot_model_a_new_target_and_a_process_that_dies_keep_the_budget() {
 }
 
 #[test]
-#[ignore = "long: millions of states"]
+#[ignore = "long: nearly a million states"]
 fn long_slot_model_a_new_target_a_drift_and_a_machine_that_vanishes_keep_the_budget() {
     keeps(Faults { drifts: 1, edits: 1, gone: 1, ..Faults::NONE });
+}
+
+#[test]
+#[ignore = "long: half a million states"]
+fn long_slot_model_a_machine_that_vanishes_a_drift_and_a_process_that_dies_keep_the_budget() {
+    keeps(Faults { failures: 1, drifts: 1, gone: 1, ..Faults::NONE });
 }
 
 #[test]
@@ -99,8 +106,26 @@ fn slot_model_finds_the_slot_that_nobody_can_free() {
 }
 
 #[test]
+fn slot_model_finds_the_slot_that_nobody_can_free_if_an_open_journal_is_not_carried_on() {
+    let model = SlotModel::new(Protocol::CarriesNothingOn, Faults { failures: 1, ..Faults::NONE });
+    let stuck = stuck::search(model);
+    println!("{:?}: {} states, {} of them stuck", model.protocol, stuck.states, stuck.stuck);
+    assert!(stuck.first.is_some(), "an executor that dies after it opened the journal");
+}
+
+#[test]
 fn slot_model_finds_the_breach_if_slots_are_counted_in_memory() {
     breaks(Protocol::CountsInMemory, Faults { failures: 1, ..Faults::NONE }, model::BUDGET_KEPT);
+}
+
+#[test]
+fn slot_model_finds_the_breach_if_a_leader_trusts_its_election() {
+    breaks(Protocol::CountsInMemory, Faults { elections: 1, ..Faults::NONE }, model::BUDGET_KEPT);
+}
+
+#[test]
+fn slot_model_finds_the_breach_if_evidence_of_any_attempt_frees_a_slot() {
+    breaks(Protocol::TakesAnyEvidence, Faults { drifts: 1, ..Faults::NONE }, model::BUDGET_KEPT);
 }
 
 #[test]

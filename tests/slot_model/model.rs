@@ -40,8 +40,12 @@ pub(crate) enum Protocol {
     FreesOnHealthy,
     /// A launch is run although the journal has its attempt.
     RunsOldLaunches,
+    /// A slot is freed by a journal that is closed, whichever attempt it is of.
+    TakesAnyEvidence,
     /// A held slot gets no other attempt.
     NeverTriesAgain,
+    /// Only the process that opened a journal starts the unit for it.
+    CarriesNothingOn,
 }
 
 /// How much may go wrong in one history.
@@ -55,10 +59,13 @@ pub(crate) struct Faults {
     pub(crate) edits: u8,
     /// Machines that are gone for good; a blank one comes back in their place.
     pub(crate) gone: u8,
+    /// Elections that the leader before does not notice. Only who counts in memory has any to notice: all
+    /// others let every controller act at any time.
+    pub(crate) elections: u8,
 }
 
 impl Faults {
-    pub(crate) const NONE: Self = Self { failures: 0, drifts: 0, edits: 0, gone: 0 };
+    pub(crate) const NONE: Self = Self { failures: 0, drifts: 0, edits: 0, gone: 0, elections: 0 };
 }
 
 /// The one thing that happens next.
@@ -67,6 +74,8 @@ pub(crate) enum Step {
     Decide(usize, Decision, Txn),
     Commit(usize, Txn),
     ControllersCrash,
+    /// A controller leads, and the one that led before does not know.
+    Elect,
     /// The operator edits what is wanted.
     Edit,
     /// All messages from and to the host are lost.
@@ -100,7 +109,10 @@ impl Step {
     pub(crate) fn is_progress(self) -> bool {
         let fault = matches!(
             self,
-            Self::Lose(_) | Self::Edit | Self::OnHost(_, HostStep::Drifts | HostStep::Vanishes)
+            Self::Lose(_)
+                | Self::Edit
+                | Self::Elect
+                | Self::OnHost(_, HostStep::Drifts | HostStep::Vanishes)
         );
         !fault && !self.is_failure()
     }
@@ -156,7 +168,8 @@ impl SlotModel {
                     add(HostStep::AsksAgain);
                 }
             }
-            if let Some(unit) = host::to_start(host).filter(|unit| !host.waiting.has(*unit)) {
+            let unit = host::to_start(self.protocol, host);
+            if let Some(unit) = unit.filter(|unit| !host.waiting.has(*unit)) {
                 add(HostStep::StartsUnit(unit));
             }
             let told = host::told(self.protocol, host).filter(|told| !host.reports.has(*told));
@@ -210,7 +223,7 @@ impl SlotModel {
             HostStep::UnitWorks => host::work(host, repeated, turned_back),
             HostStep::ChangeFails => host::fail(host),
             HostStep::UnitDies => host.unit = None,
-            HostStep::Reboots => host::reboot(host),
+            HostStep::Reboots => host::reboot(protocol, host),
             HostStep::Reports(_) => host::report(protocol, host),
             HostStep::Drifts => {
                 host.in_force = InForce::Other;
@@ -252,6 +265,9 @@ impl Model for SlotModel {
         if loses && world.faults.failures > 0 {
             steps.push(Step::ControllersCrash);
         }
+        if world.faults.elections > 0 {
+            steps.push(Step::Elect);
+        }
         if world.faults.edits > 0 {
             steps.push(Step::Edit);
         }
@@ -266,6 +282,10 @@ impl Model for SlotModel {
             }
             Step::Commit(index, txn) => controller::commit(self.protocol, &mut next, index, txn),
             Step::ControllersCrash => controller::crash(self.protocol, &mut next),
+            Step::Elect => {
+                next.faults.elections -= 1;
+                controller::elect(self.protocol, &mut next);
+            }
             Step::Edit => {
                 next.faults.edits -= 1;
                 next.hosts.iter_mut().for_each(host::outdate);
