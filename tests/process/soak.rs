@@ -6,6 +6,7 @@ use std::time::Duration;
 use calico_dcos::rollout::records::Stage;
 use calico_dcos::sim::cluster::Cluster;
 use calico_dcos::sim::host::HostModel;
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -26,6 +27,7 @@ enum Fault {
     HandOver,
     KillEtcd,
     FreezeEtcd,
+    FillEtcd,
     EtcdCut,
     EtcdDeaf,
     EtcdSlow,
@@ -33,12 +35,13 @@ enum Fault {
     MasterDeaf,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 11] = [
     Fault::Kill,
     Fault::Stop,
     Fault::HandOver,
     Fault::KillEtcd,
     Fault::FreezeEtcd,
+    Fault::FillEtcd,
     Fault::EtcdCut,
     Fault::EtcdDeaf,
     Fault::EtcdSlow,
@@ -54,6 +57,15 @@ impl Bench {
             (cluster.peak().peak, witnesses.map(|witness| witness.restarts.len()).sum())
         };
         self.hosts(witness).await
+    }
+
+    /// etcd takes no writes for want of space, or takes them again.
+    async fn etcd_is_full(&self, action: AlarmAction) {
+        let mut outsider = Client::connect([self.etcd.endpoint()], None).await.unwrap();
+        let status = outsider.status().await.unwrap();
+        let mut here = AlarmOptions::new();
+        here.with_member(status.header().unwrap().member_id());
+        outsider.alarm(action, AlarmType::Nospace, Some(here)).await.unwrap();
     }
 }
 
@@ -95,6 +107,11 @@ impl Soak {
                 self.bench.etcd.freeze();
                 sleep(lasts / 4).await;
                 self.bench.etcd.thaw();
+            }
+            Fault::FillEtcd => {
+                self.bench.etcd_is_full(AlarmAction::Activate).await;
+                sleep(lasts).await;
+                self.bench.etcd_is_full(AlarmAction::Deactivate).await;
             }
             Fault::EtcdCut => it.etcd.during(Mode::Cut, lasts).await,
             Fault::EtcdDeaf => it.etcd.during(Mode::NoAnswers, lasts).await,
