@@ -45,7 +45,9 @@ impl Controller {
         self.stop_at(unreadable);
         self.cluster = snapshot.cluster_id.to_string();
         let went_back = snapshot.revision < self.newest;
-        self.newest = snapshot.revision;
+        if self.unreadable.is_none() {
+            self.newest = snapshot.revision;
+        }
         let subscribed_as = self.framework.take();
         self.framework = loaded.framework.take();
         self.framework_saved = self.framework.is_some();

@@ -7,11 +7,11 @@ use calico_dcos::observed::facts::{JournalFacts, JournalState};
 use calico_dcos::observed::fleet::{Part, Share};
 use calico_dcos::rollout::event::Event;
 use calico_dcos::sim::etcd::EtcdModel;
-use calico_dcos::store::keys::Key;
-use calico_dcos::store::txn::Txn;
+use calico_dcos::store::keys::{Key, Space};
+use calico_dcos::store::txn::{StoreEvent, Txn};
 use calico_dcos::words::{Attempt, SpecHash, TaskId, TaskKind};
 
-use super::bench::{Bench, attempt_of};
+use super::bench::{Bench, CLUSTER, attempt_of};
 
 const OLD: SpecHash = SpecHash([9; 32]);
 
@@ -77,6 +77,27 @@ impl Restored {
         let asked = self.bench.ask("a1", self.lost, "r2");
         assert_eq!(asked, [], "nobody is told yes, or no for good");
     }
+}
+
+/// With no attempt on any host, only who was there before can tell that etcd went back.
+#[test]
+fn a_backup_with_a_record_that_cannot_be_read_is_still_known_for_one_when_it_can() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.observe("a1");
+    let (backup, key) = (bench.etcd.clone(), Key::RolloutState);
+    for word in 1..9 {
+        bench.write(Some(&format!("# {word}\n{CLUSTER}")));
+    }
+    bench.etcd = backup;
+    let good = bench.etcd.get(&key).unwrap().value;
+    for value in ["no json", &good] {
+        let _ = bench.etcd.txn(&Txn::new().put(key.clone(), value), None).unwrap();
+        let snapshot = bench.etcd.list(Space::All);
+        bench.watched = snapshot.revision;
+        bench.event(Event::Store(StoreEvent::Listed(snapshot)));
+        assert_eq!(bench.reason("a1"), "halted");
+    }
+    assert!(bench.text("a1").contains("store-restored"), "{}", bench.text("a1"));
 }
 
 #[test]
