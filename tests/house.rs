@@ -94,11 +94,11 @@ fn no_file_is_too_long() {
     }
 }
 
-/// The acceptance scenarios, but for those that are for knowledge only, those that nothing shows yet
-/// (80, 81, 83), and the properties of all histories ([`PROPERTIES`]).
+/// The acceptance scenarios, but for those that are for knowledge only, and the properties of all histories
+/// ([`PROPERTIES`]).
 const SCENARIOS: &str = "1 2 3 5 7 8 9 10 12 14 16 18 19 21 22 23 24 25 26 28 29 30 31 32 33 34 35 \
     36 37 39 41 42 43b 44 47 48 49 50 51 52 54 55 56 57 58 59 60 62 63 64 65 67 68 69 70 71 72 73 \
-    74 76 77 78 79 82";
+    74 76 77 78 79 80 81 82 83";
 
 /// Held to together in all histories that are drawn, by tests that a macro makes.
 const PROPERTIES: &str = "s86_to_s91_hold_in_every_history_part_1_of_8 ";

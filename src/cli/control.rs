@@ -1,6 +1,7 @@
 //! What `pause`, `resume`, `approve`, `retry`, `release` and `forget` share: they look at what is in etcd, ask, and
 //! write what is asked for.
 
+use super::format::print;
 use super::publish::who;
 use super::{Connection, Exit, Failure};
 use crate::clock;
@@ -20,6 +21,20 @@ impl Desk {
         let store = connection.connect().await?;
         let state = State::of(&store.list(Space::All).await?, clock::now());
         Ok(Self { store, state })
+    }
+
+    /// Does what is asked for, if it is not so already, and says so.
+    pub(super) async fn settle(&self, asked: Result<Asked, Refused>) -> Result<Exit, Failure> {
+        let said = match asked {
+            Err(Refused::Already(text)) => text,
+            asked => {
+                let asked = asked?;
+                self.carry_out(&asked).await?;
+                asked.done
+            }
+        };
+        print(&format!("{said}\n"))?;
+        Ok(Exit::Good)
     }
 
     pub(super) async fn carry_out(&self, asked: &Asked) -> Result<(), Failure> {

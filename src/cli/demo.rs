@@ -54,7 +54,7 @@ const NEXT_IMAGE: &str = "calico/node:v2.6.13";
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_FOR_REPORT: Duration = Duration::from_mins(1);
 
-/// Bring a whole cluster in sync on this machine: etcd, a simulated Mesos, the controller
+/// Bring a whole cluster in sync on this machine: etcd, a simulated Mesos, a controller
 ///
 /// Everything is in a temporary directory and gone afterwards. Nothing outside it is touched.
 #[derive(Debug, Args)]

@@ -173,7 +173,8 @@ impl Draft {
 }
 
 fn hint(path: &Path) -> String {
-    format!("your text is kept in {}; `calico-dcos apply -f` takes it", path.display())
+    let path = path.display();
+    format!("your text is kept in {path}; `calico-dcos apply -f {path}` takes it")
 }
 
 fn with_comments(findings: &Findings, text: &str) -> String {

@@ -1,9 +1,11 @@
 //! `explain FIELD`: the documentation of a field of the documents. It needs no connection.
 
-use clap::Args;
-use serde_json::json;
+use std::fmt::Write as _;
 
-use super::format::{BOLD, CYAN, DIM, Output, print, structured};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::format::{BOLD, CYAN, DIM, Output, print, structured, width, wrapped};
 use super::{Exit, Failure};
 use crate::desired::{self, Allowed, Field};
 
@@ -34,11 +36,11 @@ impl Explain {
     /// Prints it.
     pub(super) fn execute(&self) -> Result<Exit, Failure> {
         let text = match (&self.field, self.output) {
-            (None, Output::Text) => list(desired::fields()),
+            (None, Output::Text) => list(desired::fields(), width()),
             (None, form) => structured(&desired::fields(), form)?,
             (Some(name), form) => {
                 let field = desired::explain(name).map_err(Failure::input)?;
-                if form == Output::Text { page(field)? } else { structured(field, form)? }
+                if form == Output::Text { page(field, width())? } else { structured(field, form)? }
             }
         };
         print(&text)?;
@@ -46,10 +48,28 @@ impl Explain {
     }
 }
 
-fn list(fields: &[Field]) -> String {
+/// Between the name of a row and what it says.
+const NAME: usize = 9;
+
+/// A line for each field, or more where `columns` are too few.
+fn list(fields: &[Field], columns: usize) -> String {
     let width = fields.iter().map(|field| field.path.len()).max().unwrap_or_default();
-    let line = |field: &Field| format!("{CYAN}{:width$}{CYAN:#}  {}\n", field.path, first(field));
-    fields.iter().map(line).collect()
+    let mut text = String::new();
+    for field in fields {
+        let mut path = field.path.as_str();
+        for line in beside(width + 2, first(field), columns) {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(text, "{CYAN}{path:width$}{CYAN:#}  {line}");
+            path = "";
+        }
+    }
+    text
+}
+
+/// The lines of a text beside something of that width.
+fn beside(width: usize, text: &str, columns: usize) -> Vec<String> {
+    // Where nothing would be left, the terminal breaks the lines.
+    wrapped(text, columns.saturating_sub(width).max(24))
 }
 
 /// The first sentence of what it is for.
@@ -57,27 +77,28 @@ fn first(field: &Field) -> &str {
     field.description.split_inclusive(". ").next().unwrap_or_default().trim_end()
 }
 
-fn page(field: &Field) -> Result<String, Failure> {
+fn page(field: &Field, columns: usize) -> Result<String, Failure> {
     let Field { path, description, takes, .. } = field;
     let documents = field.documents.join(" and ");
     let mut parts = vec![format!("{BOLD}{path}{BOLD:#}  {DIM}in {documents}{DIM:#}\n\n")];
     if description != takes {
-        parts.push(format!("{description}\n\n"));
+        parts.push(format!("{}\n\n", wrapped(description, columns).join("\n")));
     }
     let mut row = |name: &str, what: &str| {
         let mut name = name;
         for line in what.lines() {
-            parts.push(format!("{DIM}{name:<9}{DIM:#}{line}\n"));
+            parts.push(format!("{DIM}{name:<NAME$}{DIM:#}{line}\n"));
             name = "";
         }
     };
-    row("type", takes);
+    row("type", &beside(NAME, takes, columns).join("\n"));
     match &field.default {
+        Some(Value::Object(map)) => row("default", &structured(map, Output::Yaml)?),
         Some(default) => row("default", &default.to_string()),
         None if field.required => row("default", "none, it must be given"),
         None => {}
     }
-    row("allowed", &words(&field.allowed));
+    row("allowed", &words(&field.allowed, columns - NAME));
     if let Some(example) = &field.example {
         let name = path.rsplit('.').next().unwrap_or_default().trim_end_matches("[]");
         let name = if name == "*" { "NAME" } else { name };
@@ -91,19 +112,25 @@ fn page(field: &Field) -> Result<String, Failure> {
     let direct: Vec<Field> =
         known.filter(|one| field.fields.contains(&one.path)).cloned().collect();
     if !direct.is_empty() {
-        row("fields", &list(&direct));
+        row("fields", &list(&direct, columns - NAME));
     }
     Ok(parts.concat())
 }
 
 /// The words, one under the other, with what they mean.
-fn words(allowed: &[Allowed]) -> String {
+fn words(allowed: &[Allowed], columns: usize) -> String {
     let width = allowed.iter().map(|word| word.value.len()).max().unwrap_or_default();
-    let line = |Allowed { value, description }: &Allowed| match description.as_str() {
-        "" => format!("{value}\n"),
-        meaning => format!("{value:width$}  {meaning}\n"),
-    };
-    allowed.iter().map(line).collect()
+    let mut text = String::new();
+    for Allowed { value, description } in allowed {
+        let mut value = value.as_str();
+        for line in beside(width + 2, description, columns) {
+            let line = format!("{value:width$}  {line}");
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(text, "{}", line.trim_end());
+            value = "";
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -111,7 +138,7 @@ mod tests {
     use super::*;
 
     fn plain(name: &str) -> String {
-        let page = page(desired::explain(name).unwrap()).unwrap();
+        let page = page(desired::explain(name).unwrap(), 100).unwrap();
         anstream::adapter::strip_str(&page).to_string()
     }
 
@@ -123,9 +150,28 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_a_line_for_every_field() {
-        let list = list(desired::fields());
-        assert_eq!(list.lines().count(), desired::fields().len());
-        assert!(list.lines().all(|line| line.contains("  ")), "{list}");
+    fn the_list_has_every_field() {
+        let list = anstream::adapter::strip_str(&list(desired::fields(), 100)).to_string();
+        let named = list.lines().filter(|line| !line.starts_with(' ')).count();
+        assert_eq!(named, desired::fields().len(), "{list}");
+    }
+
+    #[test]
+    fn no_page_and_no_list_is_wider_than_the_terminal() {
+        for columns in [80, 100, 200] {
+            let mut texts = vec![list(desired::fields(), columns)];
+            texts.extend(desired::fields().iter().map(|field| page(field, columns).unwrap()));
+            for text in texts {
+                let text = anstream::adapter::strip_str(&text).to_string();
+                // An example is a document, and is shown as it is written.
+                let lines = text.lines().take_while(|line| !line.starts_with("example"));
+                // One long word cannot be broken.
+                let breaks =
+                    |line: &&str| line.rsplit("  ").next().is_some_and(|it| it.contains(' '));
+                let wide = lines.filter(|line| line.chars().count() > columns).filter(breaks);
+                let wide: Vec<&str> = wide.collect();
+                assert!(wide.is_empty(), "{columns}: {wide:#?}");
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod export;
 mod forget;
 mod format;
 pub mod get;
+mod groups;
 mod history;
 mod initial;
 mod input;
@@ -36,7 +37,7 @@ pub mod validate;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser};
 
 pub use connection::Connection;
 pub use exit::{Exit, Failure};
@@ -44,70 +45,16 @@ pub use exit::{Exit, Failure};
 /// Keeps the Calico network stack on every agent of a Mesos or DC/OS cluster at the state
 /// declared in YAML.
 #[derive(Debug, Parser)]
-#[command(name = "calico-dcos", version, propagate_version = true, after_help = exit::TABLE)]
+#[command(
+    name = "calico-dcos",
+    version,
+    propagate_version = true,
+    help_template = groups::template(),
+    after_help = exit::TABLE
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Run(Box<run::Run>),
-    Validate(validate::Validate),
-    Explain(explain::Explain),
-    Diff(diff::Diff),
-    Apply(apply::Apply),
-    Edit(edit::Edit),
-    Get(get::Get),
-    Status(status::Status),
-    Pause(pause::Pause),
-    Resume(pause::Resume),
-    Approve(approve::Approve),
-    Retry(retry::Retry),
-    Release(release::Release),
-    Forget(forget::Forget),
-    History(history::History),
-    Rollback(rollback::Rollback),
-    Export(export::Export),
-    Teardown(teardown::Teardown),
-    Simulate(simulate::Simulate),
-    Demo(demo::Demo),
-    Doctor(doctor::Doctor),
-    Completions(completions::Completions),
-    #[command(hide = true)]
-    Sim(sim::Sim),
-    Node(node::Node),
-}
-
-impl Command {
-    async fn execute(self) -> Result<Exit, Failure> {
-        match self {
-            Self::Run(run) => run.execute().await,
-            Self::Validate(validate) => validate.execute(),
-            Self::Explain(explain) => explain.execute(),
-            Self::Diff(diff) => diff.execute().await,
-            Self::Apply(apply) => apply.execute().await,
-            Self::Edit(edit) => edit.execute().await,
-            Self::Get(get) => get.execute().await,
-            Self::Status(status) => status.execute().await,
-            Self::Pause(pause) => pause.execute().await,
-            Self::Resume(resume) => resume.execute().await,
-            Self::Approve(approve) => approve.execute().await,
-            Self::Retry(retry) => retry.execute().await,
-            Self::Release(release) => release.execute().await,
-            Self::Forget(forget) => forget.execute().await,
-            Self::History(history) => history.execute().await,
-            Self::Rollback(rollback) => rollback.execute().await,
-            Self::Export(export) => export.execute().await,
-            Self::Teardown(teardown) => teardown.execute().await,
-            Self::Simulate(simulate) => simulate.execute(),
-            Self::Demo(demo) => demo.execute().await,
-            Self::Doctor(doctor) => doctor.execute().await,
-            Self::Completions(completions) => completions.execute(),
-            Self::Sim(sim) => sim.execute().await,
-            Self::Node(node) => node.execute().await,
-        }
-    }
+    command: groups::Command,
 }
 
 /// All commands and their options, to check a command line without running it.
@@ -151,6 +98,21 @@ mod tests {
     #[test]
     fn the_options_of_all_commands_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_shows_every_command_once_in_a_group() {
+        let mut program = Cli::command();
+        let help = program.render_help().to_string();
+        // clap's own is what the last line of the help is about.
+        for command in program.get_subcommands().filter(|it| it.get_name() != "help") {
+            let line = format!("\n  {} ", command.get_name());
+            let shown = usize::from(!command.is_hide_set());
+            assert_eq!(help.matches(&line).count(), shown, "{}: {help}", command.get_name());
+        }
+        let widest = help.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "{help}");
+        insta::assert_snapshot!(help);
     }
 
     /// A line of an example up to what explains it, as a shell would take it apart.

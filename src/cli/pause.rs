@@ -3,9 +3,8 @@
 use clap::Args;
 
 use super::control::{Desk, me};
-use super::format::print;
 use super::{Connection, Exit, Failure};
-use crate::surface::ask::{self, Refused, ScopeName};
+use crate::surface::ask::{self, ScopeName};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,26 +61,14 @@ struct ScopeArgs {
 impl Pause {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.connection).await?;
-        match ask::pause(&desk.state, &self.scope.name(), self.why, &me()) {
-            // Nothing is wrong with asking twice.
-            Err(Refused::Already(text)) => print(&format!("{text}\n"))?,
-            asked => {
-                let asked = asked?;
-                desk.carry_out(&asked).await?;
-                print(&format!("{}\n", asked.done))?;
-            }
-        }
-        Ok(Exit::Good)
+        desk.settle(ask::pause(&desk.state, &self.scope.name(), self.why, &me())).await
     }
 }
 
 impl Resume {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.connection).await?;
-        let asked = ask::resume(&desk.state, &self.scope.name())?;
-        desk.carry_out(&asked).await?;
-        print(&format!("{}\n", asked.done))?;
-        Ok(Exit::Good)
+        desk.settle(ask::resume(&desk.state, &self.scope.name())).await
     }
 }
 

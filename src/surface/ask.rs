@@ -2,7 +2,7 @@
 //! does it. What makes no sense is refused with what would. Commands, page and API ask the same.
 
 use super::state::{HostState, State};
-use super::text::{ago, first_names};
+use super::text::{ago, capital, first_names};
 use super::view::View;
 use crate::desired::{Start, did_you_mean};
 use crate::observed::fleet::Condition;
@@ -33,7 +33,7 @@ pub(crate) enum Refused {
     /// There is no such host or pool.
     #[error("{0}")]
     Unknown(String),
-    /// It is so already.
+    /// It is so already: nothing is wrong with asking twice, and nothing is to be done.
     #[error("{0}")]
     Already(String),
     /// Something else would.
@@ -80,7 +80,7 @@ pub(crate) fn pause(
     let scope = scope.find(state)?;
     if let Some(held) = pause_at(state, &scope) {
         let held = told(held, by.at);
-        return Err(Refused::Already(format!("{scope} is paused already, {held}.")));
+        return Err(Refused::Already(capital(&format!("{scope} is paused already, {held}."))));
     }
     let what = match &why {
         Some(why) => format!("pause of {scope}: {why}"),
@@ -98,9 +98,9 @@ pub(crate) fn pause(
 pub(crate) fn resume(state: &State, scope: &ScopeName) -> Result<Asked, Refused> {
     let scope = scope.find(state)?;
     if pause_at(state, &scope).is_none() {
-        return Err(Refused::Senseless(not_paused(&scope, state)));
+        return Err(Refused::Already(not_paused(&scope, state)));
     }
-    let (what, done) = (format!("resume of {scope}"), format!("{scope} goes on."));
+    let (what, done) = (format!("resume of {scope}"), capital(&format!("{scope} goes on.")));
     let txn = Txn::new().delete(key(&Control::Paused(scope)));
     Ok(Asked { txn, what, question: None, done })
 }
@@ -309,7 +309,7 @@ fn find_host<'a>(state: &'a State, name: &str) -> Result<(&'a HostName, &'a Host
 fn or_else(name: &str, names: &[&str]) -> String {
     match did_you_mean(name, names) {
         Some(meant) => format!("; {meant}"),
-        None => "; `calico-dcos status --hosts` and `calico-dcos get` list all".to_owned(),
+        None => "; `calico-dcos diff --hosts` and `calico-dcos get` list all".to_owned(),
     }
 }
 
@@ -340,12 +340,12 @@ fn not_paused(scope: &Scope, state: &State) -> String {
     let hosts = controls.paused_hosts.keys().cloned().map(Scope::Host);
     let paused: Vec<String> = cluster.chain(pools).chain(hosts).map(|it| it.to_string()).collect();
     if paused.is_empty() {
-        return format!(
+        return capital(&format!(
             "{scope} is not paused, and nothing else is; what `rollout.paused` in a document holds is \
-             ended by editing it"
-        );
+             ended by editing it."
+        ));
     }
-    format!("{scope} is not paused; paused: {}", paused.join(", "))
+    capital(&format!("{scope} is not paused; paused: {}.", paused.join(", ")))
 }
 
 #[cfg(test)]

@@ -56,6 +56,12 @@ pub(crate) fn ago(then: Time, now: Time) -> String {
     }
 }
 
+/// With a capital at its beginning, as the sentence that it is.
+pub(crate) fn capital(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// `2026-11-23 01:02:03Z`.
 pub(crate) fn clock(at: Time) -> String {
     let ms = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());

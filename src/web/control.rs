@@ -62,12 +62,12 @@ pub(super) struct Request {
     attempt: Option<u64>,
 }
 
-/// What was done.
+/// What was done, or that there was nothing to do as it is so already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Done {
     /// A sentence.
     done: String,
-    /// The etcd revision that it was written at.
+    /// The etcd revision that it was written at, or seen.
     revision: Revision,
 }
 
@@ -89,7 +89,10 @@ pub(super) async fn control(
     let state = Stored::of(&state, clock::now());
     let by = Person { who: who(&request, peer), at: clock::now() };
     let what = uri.path().rsplit('/').next().unwrap_or_default();
-    let asked = asked(what, request, &state, &by)?;
+    let asked = match asked(what, request, &state, &by)? {
+        Order::New(asked) => asked,
+        Order::AsItIs(done) => return Ok(Made::of(&Done { done, revision: state.revision })),
+    };
     let entry = (by.who.as_str(), asked.what.as_str());
     let revision = carry_out(&site.store, &state, &asked.txn, entry).await;
     let revision = revision.map_err(|error| match error {
@@ -153,7 +156,15 @@ fn read(body: Result<Bytes, BytesRejection>) -> Result<Request, Problem> {
     })
 }
 
-fn asked(what: &str, request: Request, state: &Stored, by: &Person) -> Result<Asked, Problem> {
+/// What is to become of a request.
+enum Order {
+    /// It is to be written down.
+    New(Asked),
+    /// It is so already, as a sentence.
+    AsItIs(String),
+}
+
+fn asked(what: &str, request: Request, state: &Stored, by: &Person) -> Result<Order, Problem> {
     let lacks =
         |field: &str| Problem::new(Kind::BadRequest, format!("`{what}` needs the field `{field}`"));
     let Request { why, pool, host, generation, attempt, .. } = request;
@@ -186,13 +197,16 @@ fn asked(what: &str, request: Request, state: &Stored, by: &Person) -> Result<As
             return Err(Problem::new(Kind::NotFound, text));
         }
     };
-    asked.map_err(|refused| {
-        let kind = match &refused {
-            Refused::Unknown(_) => Kind::NotFound,
-            Refused::Already(_) | Refused::Senseless(_) | Refused::Halted(_) => Kind::Conflict,
-        };
-        Problem::new(kind, refused.to_string())
-    })
+    match asked {
+        Ok(asked) => Ok(Order::New(asked)),
+        Err(Refused::Already(text)) => Ok(Order::AsItIs(text)),
+        Err(refused @ Refused::Unknown(_)) => {
+            Err(Problem::new(Kind::NotFound, refused.to_string()))
+        }
+        Err(refused @ (Refused::Senseless(_) | Refused::Halted(_))) => {
+            Err(Problem::new(Kind::Conflict, refused.to_string()))
+        }
+    }
 }
 
 /// `alice, by token from 10.0.0.7`: the token proves only that whoever asks has it.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use clap::error::ErrorKind::{DisplayHelp, MissingRequiredArgument};
+
 use super::{path, text, words};
 
 /// The words of all reasons, as the product has them.
@@ -82,4 +84,33 @@ fn commands_in_the_guides_are_understood() {
         }
     }
     assert!(seen > 20, "{seen}");
+}
+
+/// Sentences name the next thing to do: `calico-dcos …` between backticks, in all that people are told.
+#[test]
+fn commands_in_sentences_are_understood() {
+    let usage = calico_dcos::cli::usage();
+    let mut all = String::new();
+    sources(&path("src"), &mut all);
+    // A sentence may be broken over lines of its source.
+    let lines: Vec<&str> = all.split("\\\n").map(str::trim_start).collect();
+    let all = lines.concat();
+    let mut seen = 0;
+    for line in all.lines() {
+        for named in line.split('`').skip(1).step_by(2) {
+            let parts = named.split(['|', '>']).map(str::trim);
+            for part in parts.filter(|part| part.starts_with("calico-dcos ")) {
+                // What stands for something: any of its kind is as good.
+                let part = part.replace("GENERATION", "1").replace("COMMAND", "diff");
+                let known = match usage.clone().try_get_matches_from(part.split(' ')) {
+                    Ok(_) => true,
+                    // The name of a command alone stands for it, whatever it needs.
+                    Err(error) => matches!(error.kind(), MissingRequiredArgument | DisplayHelp),
+                };
+                assert!(known, "`{part}` is no command of ours");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 30, "{seen}");
 }

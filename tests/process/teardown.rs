@@ -39,10 +39,10 @@ async fn in_sync_at(bench: &Bench, generation: u64) {
         .await;
 }
 
-/// The command is started, the controller is stopped when asked for, and the command ends well.
-async fn taken_off(bench: &Bench, controller: Controller) {
+/// The command is started, the controller is stopped when asked for, and the command ends well; what it said.
+async fn taken_off(bench: &Bench, controller: Controller, arguments: &[&str]) -> String {
     let mut process =
-        teardown(bench, &["--yes"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        teardown(bench, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let ended = async {
         while !bench.store.list(Space::Desired).await.unwrap().entries.is_empty() {
             assert!(process.try_wait().unwrap().is_none(), "it waits for the controllers");
@@ -60,6 +60,7 @@ async fn taken_off(bench: &Bench, controller: Controller) {
     }
     let left = bench.store.list(Space::All).await.unwrap().entries;
     assert!(left.is_empty(), "{left:?}");
+    said
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +70,7 @@ async fn all_of_it_is_taken_off_within_the_budget_and_installed_again() {
         bench.put(&document("calico/node:v1")).await;
         let controller = bench.start();
         in_sync_at(&bench, 1).await;
-        taken_off(&bench, controller).await;
+        taken_off(&bench, controller, &["--yes"]).await;
         bench.no_breach().await;
         nothing_is_left(&bench).await;
     }
@@ -78,25 +79,34 @@ async fn all_of_it_is_taken_off_within_the_budget_and_installed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_away_is_left_behind_only_if_that_is_asked_for() {
+async fn s83_a_teardown_with_a_host_away_names_it_ends_and_is_over_and_the_next_framework_is_a_new_one()
+ {
     let bench = Bench::new(Setting { restart_seconds: 0.2, ..Setting::default() }).await;
     // With one of three down nothing else would start.
     let text = document("calico/node:v1").replace("rollout: {", "rollout: {maxUnavailable: 3, ");
     bench.put(&text).await;
-    let _controller = bench.start();
+    let controller = bench.start();
     in_sync_at(&bench, 1).await;
+    let framework = async || bench.store.get(&Key::FrameworkId).await.unwrap().map(|it| it.value);
+    let first = framework().await;
     bench.hosts(|cluster, now| cluster.power_cut(now, &"a3".into(), 3_600_000)).await;
     bench.until("a host away", |state| in_sync(state) == 2).await;
 
     let (code, said) = ends(teardown(&bench, &["--yes"]));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("a3: ") && said.contains("--leave-behind"), "{said}");
-    assert!(bench.store.get(&Key::FrameworkId).await.unwrap().is_some());
+    assert!(first.is_some() && framework().await == first);
 
-    let mut process = teardown(&bench, &["--yes", "--leave-behind"]).spawn().unwrap();
-    bench.until("the framework to end", |state| !state.framework).await;
-    process.kill().unwrap();
-    process.wait().unwrap();
+    let said = taken_off(&bench, controller, &["--yes", "--leave-behind"]).await;
+    assert!(said.contains("a3: "), "{said}");
+    let (code, said) = ends(teardown(&bench, &["--yes"]));
+    assert_eq!((code, said.contains("Nothing of ours")), (Some(0), true), "{said}");
+
+    bench.put(&text).await;
+    let _controller = bench.start();
+    bench.until("two hosts again", |state| in_sync(state) == 2).await;
+    let second = framework().await;
+    assert!(second.is_some() && second != first, "{first:?} {second:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,8 +18,10 @@ mod page;
 mod pictures;
 mod site;
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
+use calico_dcos::plan::reason::CODES;
 use calico_dcos::store::{Key, Txn};
 use calico_dcos::words::SpecHash;
 use futures_util::StreamExt;
@@ -254,12 +256,21 @@ async fn who_has_the_token_pauses_and_resumes_and_it_is_written_down() {
 
     let said = controller.done("pause", json!({"who": "alice\n", "why": "disk swap"})).await;
     assert!(said.starts_with("Nothing new starts for the cluster."), "{said}");
-    let history = controller.json("/api/v1/history?last=1").await;
+    // What is served follows etcd.
+    let told = async {
+        loop {
+            let history = controller.json("/api/v1/history?last=1").await;
+            if history["entries"][0]["who"] != "one" {
+                return history;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let history = tokio::time::timeout(PATIENCE, told).await.expect("it is written down");
     assert_eq!(history["entries"][0]["who"], "alice, by token from 127.0.0.1");
     assert_eq!(history["entries"][0]["what"], "pause of the cluster: disk swap");
     alike(history, site.command(&["history", "-o", "json", "--last", "1"]));
     for (what, body, status, words) in [
-        ("pause", "{}", 409, "is paused already"),
         ("pause", "{", 400, "not understood"),
         ("pause", "[null, null]", 400, "send a JSON object"),
         ("pause", "{\"wy\": 1}", 400, "unknown field `wy`"),
@@ -272,7 +283,6 @@ async fn who_has_the_token_pauses_and_resumes_and_it_is_written_down() {
         ("release", "{\"host\": \"a4\"}", 400, "needs the field `attempt`"),
         ("release", "{\"host\": \"a4\", \"attempt\": 1}", 409, "holds no slot"),
         ("forget", "{\"host\": \"a4\"}", 409, "is active"),
-        ("resume", "{\"host\": \"a4\"}", 409, "paused: the cluster"),
     ] {
         let response = controller.ask(what, Some(TOKEN), body).await;
         Controller::refused(response, status, words).await;
@@ -280,7 +290,110 @@ async fn who_has_the_token_pauses_and_resumes_and_it_is_written_down() {
     let long = "x".repeat(100_000);
     let response = controller.ask("pause", Some(TOKEN), long).await;
     Controller::refused(response, 413, "no request is as long").await;
-    assert_eq!(controller.done("resume", json!({})).await, "the cluster goes on.");
+    assert_eq!(controller.done("resume", json!({})).await, "The cluster goes on.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s80_an_unknown_name_is_not_found_and_what_is_so_already_is_said_and_changes_nothing() {
+    let site = Site::start().await;
+    let controller = site.run("one", true);
+    controller.until_done().await;
+    for (scope, near) in [
+        (json!({"host": "a44"}), "there is no host `a44`; did you mean `a4`?"),
+        (json!({"pool": "gpu"}), "there is no pool `gpu`"),
+    ] {
+        for what in ["pause", "resume"] {
+            let answer = controller.ask(what, Some(TOKEN), scope.to_string()).await;
+            Controller::refused(answer, 404, near).await;
+        }
+    }
+    let ask = async |what: &str, scope: &Value| {
+        let answer = controller.ask(what, Some(TOKEN), scope.to_string()).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let done: Value = answer.json().await.unwrap();
+        (done["done"].as_str().unwrap().to_owned(), done["revision"].as_u64().unwrap())
+    };
+    for (scope, name) in [(json!({}), "the cluster"), (json!({"host": "a4"}), "host `a4`")] {
+        let (said, before) = ask("resume", &scope).await;
+        assert!(said.contains("is not paused, and nothing else is"), "{said}");
+        let (said, paused) = ask("pause", &scope).await;
+        assert!(said.starts_with(&format!("Nothing new starts for {name}.")), "{said}");
+        assert!(paused > before, "it is written down");
+        let (said, seen) = ask("pause", &scope).await;
+        assert!(said.contains("is paused already") && seen == paused, "{said} {seen} {paused}");
+        let (said, resumed) = ask("resume", &scope).await;
+        assert!(said.ends_with("goes on.") && resumed > paused, "{said}");
+    }
+    // What changed nothing is in no history.
+    let history = site.command(&["history", "-o", "json", "--last", "4"]);
+    let what: Vec<_> =
+        history["entries"].as_array().unwrap().iter().map(|it| &it["what"]).collect();
+    let [cluster, host] = ["the cluster", "host `a4`"];
+    let expected = [cluster, cluster, host, host].into_iter().zip(["pause", "resume"].repeat(2));
+    let expected: Vec<_> =
+        expected.map(|(scope, ask)| json!(format!("{ask} of {scope}"))).collect();
+    assert_eq!(what, expected.iter().collect::<Vec<_>>());
+}
+
+/// `NAME N` of each reason on the page.
+fn chips(page: &str) -> BTreeMap<String, u64> {
+    let list = page.split_once("<ul class=\"chips\">").unwrap().1.split_once("</ul>").unwrap().0;
+    let chips = list.split("<li>").skip(1).map(|chip| {
+        let (head, number) = chip.split_once(" <b>").unwrap();
+        let name = head.rsplit('>').next().unwrap().to_owned();
+        (name, number.split_once('<').unwrap().0.parse().unwrap())
+    });
+    chips.collect()
+}
+
+/// `calico_dcos_hosts{reason="NAME"} N` of each reason that there is.
+fn measured(metrics: &str) -> BTreeMap<String, u64> {
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix("calico_dcos_hosts{reason=\""));
+    let all = lines.map(|line| {
+        let (name, number) = line.split_once("\"} ").unwrap();
+        (name.to_owned(), number.trim_end_matches(".0").parse().unwrap())
+    });
+    all.filter(|(_, number)| *number > 0).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s81_each_host_not_at_its_target_has_one_reason_and_page_api_and_metrics_agree() {
+    let hosts = json!([
+        {"count": 6, "name": "a{n}", "restartSeconds": {"median": 0.2}},
+        {"count": 2, "name": "swarm-{n}", "observed": {"docker": {"version": "20.10.24", "swarm": true}}},
+    ]);
+    let cluster = CLUSTER.replace("rollout: {", "rollout: {maxUnavailable: 9, exclude: [a5], ");
+    let site = Site::of(hosts, &cluster, |_, _| {}).await;
+    let controller = site.run("one", true);
+    controller.until(|data| data["inSync"].as_u64() == Some(5)).await;
+    controller.done("pause", json!({"host": "a1"})).await;
+    let edited = cluster.replace("rollout: {", "rollout: {start: approved, ");
+    site.declare(&edited.replace("calico/node:v1", "calico/node:v2")).await;
+
+    let expected = json!({"blocked": 2, "excluded": 1, "paused": 1, "waiting-for-approval": 4});
+    let settled = async {
+        while controller.json("/api/v1/status").await["summary"]["reasons"] != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let settled = tokio::time::timeout(PATIENCE, settled).await;
+    let status = controller.json("/api/v1/status").await;
+    assert!(settled.is_ok(), "{}", status["summary"]["reasons"]);
+    assert_eq!((&status["summary"]["hosts"], &status["summary"]["inSync"]), (&json!(8), &json!(0)));
+    let expected: BTreeMap<String, u64> = serde_json::from_value(expected).unwrap();
+    assert_eq!(expected.values().sum::<u64>(), 8);
+    assert!(expected.keys().all(|code| CODES.contains(&code.as_str())));
+
+    let mut by_host: BTreeMap<String, u64> = BTreeMap::new();
+    for host in controller.json("/api/v1/hosts").await["hosts"].as_array().unwrap() {
+        let code = host["reason"]["code"].as_str().unwrap().to_owned();
+        *by_host.entry(code).or_default() += 1;
+    }
+    assert_eq!(by_host, expected);
+    assert_eq!(chips(&controller.get("/").await.text().await.unwrap()), expected);
+    assert_eq!(measured(&controller.get("/metrics").await.text().await.unwrap()), expected);
+    let plan = site.command(&["diff", "-o", "json"]);
+    assert_eq!(plan["summary"]["reasons"], json!(expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]

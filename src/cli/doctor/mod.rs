@@ -12,7 +12,7 @@ mod this_host;
 use clap::Args;
 use serde::Serialize;
 
-use super::format::{BOLD, GREEN, Output, RED, YELLOW, print, structured};
+use super::format::{BOLD, GREEN, Output, RED, YELLOW, print, structured, width, wrapped};
 use super::mesos::{Given, Looking};
 use super::{Connection, Exit, Failure};
 use crate::clock;
@@ -161,7 +161,7 @@ impl Doctor {
         let report =
             Report { api_version: "calico-dcos/v1", kind: "Diagnosis", findings, documents };
         print(&match self.output {
-            Output::Text => text(&report),
+            Output::Text => text(&report, width()),
             form => structured(&report, form)?,
         })?;
         Ok(match worst {
@@ -183,7 +183,10 @@ async fn listed(store: &EtcdStore, findings: &mut Vec<Finding>) -> Option<State>
     }
 }
 
-fn text(Report { findings, documents, .. }: &Report) -> String {
+/// Where the sentences begin.
+const MARGIN: usize = 22;
+
+fn text(Report { findings, documents, .. }: &Report, columns: usize) -> String {
     let mut parts = Vec::new();
     for finding in findings {
         let (colour, sign) = match finding.level {
@@ -192,9 +195,13 @@ fn text(Report { findings, documents, .. }: &Report) -> String {
             Level::Problem => (RED, "PROBLEM"),
         };
         let Finding { area, found, .. } = finding;
+        let column = columns.saturating_sub(MARGIN).max(40);
+        let next_line = format!("\n{:MARGIN$}", "");
+        let found = wrapped(found, column).join(&next_line);
         parts.push(format!("{colour}{sign:<7}{colour:#}  {area:<11}  {found}\n"));
         if let Some(advice) = &finding.advice {
-            parts.push(format!("{:22}→ {advice}\n", ""));
+            let advice = wrapped(advice, column - 2).join(&format!("{next_line}  "));
+            parts.push(format!("{:MARGIN$}→ {advice}\n", ""));
         }
     }
     let number = |level| findings.iter().filter(|finding| finding.level == level).count();
@@ -216,17 +223,19 @@ mod tests {
     fn findings_read_one_a_line_with_what_to_do_below() {
         let findings = [
             Finding::good("etcd", "etcd 3.4.23 lets us in"),
-            Finding::notice("mesos", "Mesos was not looked at").advice("give --mesos-master"),
+            Finding::notice("mesos", "Mesos was not looked at")
+                .advice("give --mesos-master, and credentials as the controller has them"),
             Finding::problem("documents", "they are not valid"),
         ];
         let documents = Some("apiVersion: calico-dcos/v1\n".to_owned());
         let (api_version, kind) = ("calico-dcos/v1", "Diagnosis");
         let report = Report { api_version, kind, findings: findings.into(), documents };
-        let text = anstream::adapter::strip_str(&text(&report)).to_string();
+        let text = anstream::adapter::strip_str(&text(&report, 60)).to_string();
         insta::assert_snapshot!(text, @r"
         ok       etcd         etcd 3.4.23 lets us in
         note     mesos        Mesos was not looked at
-                              → give --mesos-master
+                              → give --mesos-master, and credentials
+                                as the controller has them
         PROBLEM  documents    they are not valid
 
         1 thing to mend, 1 to know

@@ -76,5 +76,5 @@ fn what_is_not_paused_is_answered_with_what_is() {
     let asked = alice().ask(Some("disk swap".to_owned()));
     assert!(told(&asked, NOW).ends_with("by alice@desk: disk swap"));
     state.controls.paused_pools.insert("gpu".to_owned(), asked);
-    assert!(not_paused(&Scope::Cluster, &state).ends_with("paused: pool `gpu`"));
+    assert!(not_paused(&Scope::Cluster, &state).ends_with("paused: pool `gpu`."));
 }
