@@ -63,6 +63,7 @@ fn host(n: usize, spec: &HostSpec, in_sync: bool) -> Host {
             version: None,
             health: Health::Healthy,
             running: true,
+            recorded: true,
         };
         (*component, facts)
     };

@@ -65,7 +65,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
     let found = has.components.iter().map(|(component, wanted)| {
         let hash = Some(wanted.hash);
         let health = Health::Healthy;
-        (*component, ComponentFacts { hash, version: None, health, running: true })
+        (*component, ComponentFacts { hash, version: None, health, running: true, recorded: true })
     });
     let facts = Facts {
         version: FACTS_VERSION,

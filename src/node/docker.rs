@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use super::watch::Sign;
 
 /// For an answer that costs the daemon nothing.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_mins(1);
+/// A question is answered within this. One look at a host asks five: a daemon that hangs is told of long before the
+/// executor would be taken to hang.
+const QUESTION: Duration = Duration::from_secs(20);
 /// A pull without any progress for so long has failed.
 const PULL_SILENCE: Duration = Duration::from_mins(3);
 /// An answer is no larger, in bytes; `inspect` of a large image has some 100 KiB.
@@ -234,7 +237,8 @@ impl Docker {
         body: Option<&Value>,
         what: &'static str,
     ) -> Result<Response, DockerError> {
-        let mut request = self.http.request(method, url(path)).timeout(ANSWER * 2);
+        let patience = if method == Method::GET { QUESTION } else { ANSWER };
+        let mut request = self.http.request(method, url(path)).timeout(patience);
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -37,6 +37,9 @@ pub enum FileError {
     /// A folder in the path that everybody can write.
     #[error("{path} is in {folder}, which everybody can write; take that permission away")]
     OpenFolder { path: String, folder: String },
+    /// It is of another encoding.
+    #[error("{path} is not UTF-8, so that it could not be written back as it is; make it UTF-8")]
+    NotText { path: String },
     /// It does not fit.
     #[error("{path} is larger than {} MiB, which no file of its kind is", LARGEST >> 20)]
     TooLarge { path: String },
@@ -149,7 +152,14 @@ impl Root {
         }
     }
 
-    /// The text of a file; what is not UTF-8 is replaced, as nothing of ours depends on it.
+    /// The text of a file that is written back: what is not UTF-8 would not come back as it was, and is an error.
+    pub fn exact_text(&self, path: &str) -> Result<Option<String>, FileError> {
+        let Some(found) = self.read(path)? else { return Ok(None) };
+        let text = String::from_utf8(found.bytes);
+        text.map(Some).map_err(|_| FileError::NotText { path: path.to_owned() })
+    }
+
+    /// The text of a file; what is not UTF-8 is replaced.
     pub fn text(&self, path: &str) -> Result<Option<String>, FileError> {
         let found = self.read(path)?;
         Ok(found.map(|found| String::from_utf8_lossy(&found.bytes).into_owned()))

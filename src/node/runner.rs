@@ -9,7 +9,7 @@ use super::boot;
 use super::host::{Host, HostError};
 use super::service::Transient;
 use super::state::Lock;
-use super::steps;
+use super::steps::{self, Turn};
 use crate::job::Uptime;
 use crate::job::journal::{Journal, Progress};
 use crate::job::runner::{Answer, Command, Outcome, Runner};
@@ -78,7 +78,8 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
             Command::Apply(order) => {
                 let step = step(attempt, order.component);
                 step.in_scope(|| tracing::info!("applies"));
-                Answer::Did(said(steps::apply(host, attempt, &order).instrument(step).await))
+                let turn = turn(attempt, journal.as_ref());
+                Answer::Did(said(steps::apply(host, turn, &order).instrument(step).await))
             }
             Command::Verify(order) => {
                 let step = step(attempt, order.component);
@@ -91,9 +92,8 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
             Command::Undo(order) => {
                 let step = step(attempt, order.component);
                 step.in_scope(|| tracing::warn!("puts back"));
-                Answer::Did(said(
-                    steps::undo(host, attempt, order.component).instrument(step).await,
-                ))
+                let turn = turn(attempt, journal.as_ref());
+                Answer::Did(said(steps::undo(host, turn, order.component).instrument(step).await))
             }
         };
         debug_assert!(lock.is_some(), "nothing is done without the lock");
@@ -101,6 +101,11 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
         answers += 1;
         command = runner.handle(uptime(), answer);
     }
+}
+
+fn turn(attempt: Attempt, journal: Option<&Journal>) -> Turn {
+    let may_disrupt = journal.is_some_and(|journal| journal.change.may_disrupt);
+    Turn { attempt, may_disrupt }
 }
 
 /// What is logged within it names the step.

@@ -257,16 +257,19 @@ impl State {
     }
 
     /// Puts back the files and the record that were kept. The record comes first: without it what
-    /// is found is not taken as ours.
+    /// is found is not taken as ours. A file that cannot be put back keeps neither the others nor the record from it:
+    /// without that it would be forgotten that something of ours is there.
     pub fn put_back(&self, component: Component, kept: &Kept) -> Result<(), StateError> {
         self.set_record(component, None)?;
-        for (file, found) in &kept.files {
+        let files = kept.files.iter().map(|(file, found)| {
             // From above, as there are folders in which every file counts; that does not work if
             // the folder is mounted.
             let from = |staging| self.root.restore(file, found.as_ref(), staging);
-            from(Staging::Above).or_else(|_| from(Staging::Beside))?;
-        }
-        self.set_record(component, kept.record.as_ref())
+            from(Staging::Above).or_else(|_| from(Staging::Beside))
+        });
+        let failed = files.filter_map(Result::err).next_back();
+        self.set_record(component, kept.record.as_ref())?;
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Forgets what was kept for attempts before this one.

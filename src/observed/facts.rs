@@ -134,6 +134,10 @@ pub struct ComponentFacts {
     /// Something runs that a change of this component would stop.
     #[serde(default)]
     pub running: bool,
+    /// The host remembers having put it in force, whatever is left of it: there is something to take
+    /// off. Versions before said nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
 }
 
 /// What a component answered when it was asked. Silence is never health.

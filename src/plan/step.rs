@@ -127,7 +127,9 @@ enum Verdict {
 fn action(wanted: &ComponentSpec, found: Option<&ComponentFacts>) -> Verdict {
     let hash = found.and_then(|found| found.hash);
     if wanted.spec == Spec::Off {
-        return if hash.is_none() { Verdict::AsWanted } else { Verdict::Do(Action::Remove) };
+        // What has drifted is not in force, and still ours to take off.
+        let ours = hash.is_some() || found.is_some_and(|found| found.recorded);
+        return if ours { Verdict::Do(Action::Remove) } else { Verdict::AsWanted };
     }
     match (hash, found.map(|found| &found.health)) {
         (None, _) => Verdict::Do(Action::Install),

@@ -75,7 +75,9 @@ impl Controller {
             ) => teardown.leave_behind,
             _ => false,
         };
-        self.hosts.busy.is_empty() && self.hosts.all.values().all(rests)
+        // An announcement that nobody remembers would stay in Mesos' schedule for ever.
+        let announced = !self.notices.is_empty() && !teardown.leave_behind;
+        !announced && self.hosts.busy.is_empty() && self.hosts.all.values().all(rests)
     }
 
     /// What a host says to the order to forget us.

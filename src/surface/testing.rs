@@ -91,6 +91,7 @@ pub(crate) fn predecessors(hosts: usize) -> State {
             version: Some("v0.22.0".to_owned()),
             health: Health::Healthy,
             running: true,
+            recorded: false,
         };
         facts.components.insert(Component::CalicoNode, node);
         let remains = serde_json::json!({
@@ -165,6 +166,7 @@ pub(crate) fn sync(state: &mut State, name: &str) {
             version: label(&wanted.spec),
             health: Health::Healthy,
             running: true,
+            recorded: true,
         };
         facts.components.insert(*component, found);
         if let Some(kind) = component.supervisor() {
@@ -212,6 +214,7 @@ fn fresh(name: &HostName) -> Facts {
         version: Some(version.to_owned()),
         health: Health::Healthy,
         running: true,
+        recorded: false,
     };
     Facts {
         version: FACTS_VERSION,

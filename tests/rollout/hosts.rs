@@ -63,6 +63,7 @@ impl Bench {
             version: None,
             health: Health::Healthy,
             running: true,
+            recorded: true,
         });
         Facts {
             version: FACTS_VERSION,

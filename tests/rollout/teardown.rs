@@ -3,12 +3,13 @@
 use calico_dcos::job::order::{FromHost, ToHost};
 use calico_dcos::mesos::v1::scheduler::{Call, Event as MesosEvent, Message};
 use calico_dcos::mesos::v1::{Blob, ExecutorId, TaskState};
+use calico_dcos::observed::facts::{ComponentFacts, Health};
 use calico_dcos::plan::control::{Control, Teardown};
 use calico_dcos::rollout::event::Event;
 use calico_dcos::rollout::records::to_json;
 use calico_dcos::store::keys::Key;
 use calico_dcos::store::txn::Txn;
-use calico_dcos::words::{HostName, TaskId, Time};
+use calico_dcos::words::{Component, HostName, TaskId, Time};
 
 use super::bench::{Bench, CLUSTER, agent};
 
@@ -166,6 +167,32 @@ fn a_host_with_a_component_of_ours_is_not_told_to_leave() {
     bench.ask_for_teardown(true);
     bench.wait(30_000);
     assert_eq!(bench.told_to_leave(), Vec::<String>::new());
+    assert!(!bench.has_ended());
+}
+
+/// Somebody has removed the container by hand: the host still remembers it, and is asked to take it off.
+#[test]
+fn what_has_drifted_is_taken_off_before_a_host_is_told_to_leave() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.offer("a1");
+    let observer = bench.launched().pop().expect("an observer is launched");
+    let mut facts = Box::new(bench.facts("a1", None, None));
+    let node = ComponentFacts {
+        hash: None,
+        version: None,
+        health: Health::Unknown,
+        running: false,
+        recorded: true,
+    };
+    facts.components.insert(Component::CalicoNode, node);
+    let facts = FromHost::Facts { facts };
+    bench.update(&observer.task_id, "a1", TaskState::Running, Some(&facts));
+    bench.ask_for_teardown(true);
+    bench.wait(3_000);
+    assert_eq!(bench.told_to_leave(), Vec::<String>::new());
+    bench.offer("a1");
+    let change = bench.launched().pop().expect("a change is launched");
+    assert!(change.task_id.to_string().starts_with("change."), "{}", change.task_id);
     assert!(!bench.has_ended());
 }
 

@@ -111,6 +111,7 @@ async fn a_process_cut_off_anywhere_is_carried_on_to_the_same_end() {
 async fn cut_off_after(host: &Host, answers: usize) {
     let (mut runner, mut command) = Runner::start(Attempt(5), Run::from("r"));
     let mut journal = None;
+    let turn = Turn { attempt: Attempt(5), may_disrupt: true };
     for _ in 0..answers {
         let answer = match command {
             Command::Exit(_) => return,
@@ -125,13 +126,11 @@ async fn cut_off_after(host: &Host, answers: usize) {
                 journal = Some(next);
                 Answer::Did(Ok(()))
             }
-            Command::Apply(order) => {
-                Answer::Did(said(steps::apply(host, Attempt(5), &order).await))
-            }
+            Command::Apply(order) => Answer::Did(said(steps::apply(host, turn, &order).await)),
             Command::Verify(order) => Answer::Did(steps::verify(host, &order).await),
             Command::Probe(_) => Answer::Did(probe(host, journal.as_ref()).await),
             Command::Undo(order) => {
-                Answer::Did(said(steps::undo(host, Attempt(5), order.component).await))
+                Answer::Did(said(steps::undo(host, turn, order.component).await))
             }
         };
         command = runner.handle(uptime(), answer);

@@ -79,6 +79,27 @@ fn what_was_kept_first_is_put_back_with_its_record() {
     assert_eq!(state.kept(Attempt(2), Component::EtcdProxy).unwrap(), None);
 }
 
+/// What can be put back is, and it is not forgotten whose the rest is.
+#[test]
+fn a_file_that_cannot_be_put_back_keeps_neither_the_others_nor_the_record_from_it() {
+    let (_folder, root, state) = state();
+    let docker = Component::Docker;
+    let files = ["/etc/a".to_owned(), "/etc/b".to_owned()];
+    let old = Record::new(Attempt(1), &target(docker, 1), None, Value::Null);
+    state.set_record(docker, Some(&old)).unwrap();
+    for file in &files {
+        root.write(file, b"before", 0o640, Staging::Beside).unwrap();
+    }
+    let kept = state.keep(Attempt(2), docker, &files, Value::Null).unwrap();
+    root.write("/etc/b", b"after", 0o600, Staging::Beside).unwrap();
+    // A folder has come into its place.
+    root.remove("/etc/a").unwrap();
+    std::fs::create_dir(root.place("/etc/a")).unwrap();
+    assert!(state.put_back(docker, &kept).is_err());
+    assert_eq!(root.read("/etc/b").unwrap().unwrap().bytes, b"before");
+    assert_eq!(state.record(docker).unwrap(), Some(old));
+}
+
 #[test]
 fn what_was_kept_for_old_attempts_is_forgotten() {
     let (_folder, root, state) = state();

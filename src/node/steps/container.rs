@@ -14,14 +14,14 @@ use std::net::{IpAddr, UdpSocket};
 
 use serde_json::{Value, json};
 
-use super::{Seen, Step};
+use super::{Seen, Step, Turn};
 use crate::desired::{ComponentSpec, EnvValue};
 use crate::job::Finding;
 use crate::node::agent::Agent;
 use crate::node::host::{Host, HostError};
 use crate::node::state::{Kept, Record};
 use crate::observed::facts::Health;
-use crate::words::{Attempt, Component};
+use crate::words::Component;
 pub(super) use plan::name;
 use plan::{DIGEST, Plan, Resolved};
 
@@ -95,19 +95,19 @@ impl Step for Container {
     async fn apply(
         &self,
         host: &Host,
-        attempt: Attempt,
+        turn: Turn,
         target: &ComponentSpec,
     ) -> Result<(), HostError> {
         let found = host.docker.container(self.name()).await?;
-        let kept = host.state.keep(attempt, self.0, &[], json!({"container": found}))?;
+        let kept = host.state.keep(turn.attempt, self.0, &[], json!({"container": found}))?;
         let Some(plan) = Plan::of(self.0, target) else { return self.take_off(host).await };
         let image_id = image(host, plan.image).await?;
         let resolved = self.resolve(host, &plan).await?;
         let before = kept.notes["container"].clone();
-        let mut record = Record::new(attempt, target, kept.record.as_ref(), before);
+        let mut record = Record::new(turn.attempt, target, kept.record.as_ref(), before);
         record.notes = json!({"imageId": image_id, "digest": plan.digest(&resolved)});
         host.state.set_record(self.0, Some(&record))?;
-        // One that this attempt made before it was cut off is as good as a new one.
+        // One that this turn.attempt made before it was cut off is as good as a new one.
         let is_made = found.is_some_and(|found| {
             found["Config"]["Labels"][DIGEST] == plan.digest(&resolved)
                 && found["Image"] == image_id
@@ -126,7 +126,7 @@ impl Step for Container {
         values.filter_map(file).collect()
     }
 
-    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError> {
+    async fn undo(&self, host: &Host, _: Turn, kept: &Kept) -> Result<(), HostError> {
         host.state.put_back(self.0, kept)?;
         self.make_again(host, &kept.notes["container"]).await
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Patience, Seen, Step};
+use super::{Patience, Seen, Step, Turn};
 use crate::desired::{ComponentSpec, Docker as Wanted, Spec};
 use crate::job::Finding;
 use crate::node::dns;
@@ -22,7 +22,7 @@ use crate::node::host::{Host, HostError};
 use crate::node::service::{Activity, Service, ServiceError};
 use crate::node::state::{Kept, Record};
 use crate::observed::facts::{DockerFacts, Health};
-use crate::words::{Attempt, Component};
+use crate::words::Component;
 use rules::{CommandLine, View, Way};
 
 /// The unit of every package of Docker, and of DC/OS.
@@ -96,18 +96,21 @@ impl Step for Docker {
     async fn apply(
         &self,
         host: &Host,
-        attempt: Attempt,
+        turn: Turn,
         target: &ComponentSpec,
     ) -> Result<(), HostError> {
         let Some(sight) = look_settled(host).await? else {
             return Err(HostError::Found("there is no docker.service on this host".to_owned()));
         };
+        let known = host.state.record(Component::Docker)?;
+        let way = sight.view.way(target, known.as_ref()).map_err(HostError::Found)?;
+        if way == Way::Restart && sight.unit.is_up() {
+            turn.may_stop("Docker")?;
+        }
         let file = sight.view.line.config_file.clone();
         let notes = json!({"startedUs": sight.unit.started_us, "up": sight.unit.is_up()});
         let kept =
-            host.state.keep(attempt, Component::Docker, std::slice::from_ref(&file), notes)?;
-        let known = host.state.record(Component::Docker)?;
-        let way = sight.view.way(target, known.as_ref()).map_err(HostError::Found)?;
+            host.state.keep(turn.attempt, Component::Docker, std::slice::from_ref(&file), notes)?;
         let text = sight.view.text(target, known.as_ref()).map_err(HostError::Found)?;
         if way == Way::Restart {
             trial::run(host, &sight.unit, &sight.view.line, &text).await?;
@@ -116,7 +119,7 @@ impl Step for Docker {
         // without a record would be taken as somebody else's.
         if target.spec != Spec::Off {
             let before = rules::ours_in(original(&kept, &file).as_deref());
-            let record = Record::new(attempt, target, kept.record.as_ref(), before);
+            let record = Record::new(turn.attempt, target, kept.record.as_ref(), before);
             host.state.set_record(Component::Docker, Some(&record))?;
         }
         if target.spec == Spec::Off && View::is_needless(&text, known.as_ref()) {
@@ -140,8 +143,9 @@ impl Step for Docker {
     }
 
     /// Files first. The daemon is restarted only if it was restarted for this attempt, or does
-    /// not answer: one that took a store by reload keeps it until its next start, harmlessly.
-    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError> {
+    /// not answer: one that took a store by reload keeps it until its next start, harmlessly. Without a
+    /// slot one that runs is let run, however it answers.
+    async fn undo(&self, host: &Host, turn: Turn, kept: &Kept) -> Result<(), HostError> {
         host.state.put_back(Component::Docker, kept)?;
         let Some(unit) = host.services.look(UNIT).await? else { return Ok(()) };
         let was_up = kept.notes["up"].as_bool().unwrap_or(true);
@@ -149,6 +153,7 @@ impl Step for Docker {
         let well = unit.activity == Activity::Active && host.docker.info().await.is_ok();
         match (was_up, restarted, well) {
             (true, false, true) => Ok(()),
+            (true, ..) if unit.is_up() && !turn.may_disrupt => Ok(()),
             (true, ..) => restart(host).await,
             (false, ..) => Ok(host.services.stop(UNIT).await?),
         }
@@ -168,7 +173,7 @@ async fn look(host: &Host) -> Result<Option<Sight>, HostError> {
     let Some(unit) = host.services.look(UNIT).await? else { return Ok(None) };
     let line = host.command_line(UNIT, &unit).await?;
     let line = line.map_or_else(CommandLine::default, CommandLine::read);
-    let file = host.root.text(&line.config_file)?;
+    let file = host.root.exact_text(&line.config_file)?;
     let (info, silence) = match host.docker.info().await {
         Ok(info) => (Some(info), None),
         Err(error) => (None, Some(HostError::from(error).sentence())),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::{Patience, Seen, Step};
+use super::{Patience, Seen, Step, Turn};
 use crate::clock;
 use crate::desired::{ComponentSpec, EtcdProxy as Wanted, Spec, Upstream};
 use crate::job::Finding;
@@ -26,7 +26,7 @@ use crate::node::host::{Host, HostError};
 use crate::node::service::{Activity, Service};
 use crate::node::state::{Kept, Record};
 use crate::observed::facts::Health;
-use crate::words::{Attempt, Component};
+use crate::words::Component;
 
 /// Our unit, and its file.
 pub(super) const UNIT: &str = "calico-dcos-etcd-proxy.service";
@@ -90,17 +90,17 @@ impl Step for EtcdProxy {
     async fn apply(
         &self,
         host: &Host,
-        attempt: Attempt,
+        turn: Turn,
         target: &ComponentSpec,
     ) -> Result<(), HostError> {
         let kept =
-            host.state.keep(attempt, Component::EtcdProxy, &[FILE.to_owned()], Value::Null)?;
+            host.state.keep(turn.attempt, Component::EtcdProxy, &[FILE.to_owned()], Value::Null)?;
         let Some(wanted) = wanted(target) else { return take_off(host).await };
         let program = host.downloads.program(&wanted.binary, "etcd").await?;
         let program = host.root.place(&program).display().to_string();
         let members = members(host, wanted).await?;
         let command = command::of(wanted, &program, &members);
-        let mut record = Record::new(attempt, target, kept.record.as_ref(), Value::Null);
+        let mut record = Record::new(turn.attempt, target, kept.record.as_ref(), Value::Null);
         record.notes = json!({"members": members, "command": command});
         host.state.set_record(Component::EtcdProxy, Some(&record))?;
         host.root.write(FILE, command::unit_file(&command).as_bytes(), 0o644, Staging::Beside)?;
@@ -112,7 +112,7 @@ impl Step for EtcdProxy {
         vec![FILE.to_owned()]
     }
 
-    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError> {
+    async fn undo(&self, host: &Host, _: Turn, kept: &Kept) -> Result<(), HostError> {
         let Some(before) = &kept.record else {
             take_off(host).await?;
             return Ok(host.state.put_back(Component::EtcdProxy, kept)?);

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{Seen, Step};
+use super::{Seen, Step, Turn};
 use crate::desired::ComponentSpec;
 use crate::job::Finding;
 use crate::node::files::{Root, Staging};
@@ -151,9 +151,19 @@ impl Fake {
         super::find(step, &self.host, target).await.unwrap()
     }
 
-    pub(super) async fn undo(&self, step: &impl Step, attempt: Attempt) {
-        super::put_back(step, &self.host, attempt).await.unwrap();
+    pub(super) async fn undo(&self, step: &impl Step, attempt: u64) {
+        super::put_back(step, &self.host, turn(attempt)).await.unwrap();
     }
+}
+
+/// An attempt that holds a slot.
+pub(super) fn turn(attempt: u64) -> Turn {
+    Turn { attempt: Attempt(attempt), may_disrupt: true }
+}
+
+/// One that holds none.
+pub(super) fn without_slot(attempt: u64) -> Turn {
+    Turn { may_disrupt: false, ..turn(attempt) }
 }
 
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Patience, Seen, Step};
+use super::{Patience, Seen, Step, Turn};
 use crate::desired::{ComponentSpec, MesosAgent as Wanted, Spec};
 use crate::job::Finding;
 use crate::node::files::{Found, Staging};
@@ -87,7 +87,7 @@ impl Step for MesosAgent {
     async fn apply(
         &self,
         host: &Host,
-        attempt: Attempt,
+        turn: Turn,
         target: &ComponentSpec,
     ) -> Result<(), HostError> {
         let found = |why: &str| HostError::Found(why.to_owned());
@@ -98,7 +98,10 @@ impl Step for MesosAgent {
         }
         let notes = Notes::of(record.as_ref());
         let work = Work::of(host, &sight, target, &notes)?.map_err(|why| found(&why))?;
-        let kept = keep(host, attempt, &sight, &work, &notes)?;
+        if work.restart && sight.unit.is_up() {
+            turn.may_stop("the agent")?;
+        }
+        let kept = keep(host, turn.attempt, &sight, &work, &notes)?;
         // All that is to be fetched is there before anything is changed.
         let mut contents = Vec::new();
         for part in &work.plan.parts {
@@ -108,7 +111,7 @@ impl Step for MesosAgent {
         let mut new = match (&target.spec, record) {
             // Until it is taken off, what is there is what the record says.
             (Spec::Off, Some(record)) => record,
-            _ => Record::new(attempt, target, None, before.to_value()),
+            _ => Record::new(turn.attempt, target, None, before.to_value()),
         };
         let mut told = work.notes(&sight, &contents, &before, &notes);
         new.notes = told.to_value();
@@ -160,12 +163,14 @@ impl Step for MesosAgent {
         sight::files().map(str::to_owned).chain(theirs).chain(networks).chain(written).collect()
     }
 
-    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError> {
+    async fn undo(&self, host: &Host, turn: Turn, kept: &Kept) -> Result<(), HostError> {
         host.state.put_back(Component::MesosAgent, kept)?;
         let Some(sight) = look(host).await? else { return Ok(()) };
         let restarted = kept.notes["startedUs"].as_u64() != Some(sight.unit.started_us);
         let well = sight.unit.activity == Activity::Active && sight.version.is_some();
-        if restarted || !well { restart(host, &sight).await } else { Ok(()) }
+        // Without a slot one that runs is let run, however it answers.
+        let may = turn.may_disrupt || !sight.unit.is_up();
+        if may && (restarted || !well) { restart(host, &sight).await } else { Ok(()) }
     }
 }
 

@@ -49,6 +49,24 @@ struct Seen {
     blocked: Option<String>,
 }
 
+/// What a step is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// What is kept is kept for this one.
+    pub attempt: Attempt,
+    /// It holds a slot: Docker and agent may be restarted. What the check found may have changed since,
+    /// so that each step minds it again, also on its way back.
+    pub may_disrupt: bool,
+}
+
+impl Turn {
+    /// Refuses to stop something without a slot.
+    fn may_stop(self, what: &str) -> Result<(), HostError> {
+        let why = || format!("{what} would have to be stopped, which this change may not");
+        if self.may_disrupt { Ok(()) } else { Err(HostError::Found(why())) }
+    }
+}
+
 /// One component. What all have in common (the record, what is in force already, what was kept) is
 /// looked up before a step is asked.
 trait Step {
@@ -73,18 +91,14 @@ trait Step {
     ) -> Result<Finding, HostError>;
 
     /// Keeps what is there, once for the attempt, and makes it what the target says.
-    async fn apply(
-        &self,
-        host: &Host,
-        attempt: Attempt,
-        target: &ComponentSpec,
-    ) -> Result<(), HostError>;
+    async fn apply(&self, host: &Host, turn: Turn, target: &ComponentSpec)
+    -> Result<(), HostError>;
 
     /// The files of which a change is to be noticed; of a path with `/` at its end all in it.
     fn files(&self, record: Option<&Record>) -> Vec<String>;
 
     /// Puts back what was kept.
-    async fn undo(&self, host: &Host, kept: &Kept) -> Result<(), HostError>;
+    async fn undo(&self, host: &Host, turn: Turn, kept: &Kept) -> Result<(), HostError>;
 }
 
 /// Calls the step of a component. There is no `dyn`: these futures need no box.
@@ -124,19 +138,24 @@ pub(super) struct Overview {
 pub(super) async fn observe_all(host: &Host) -> Overview {
     let mut overview = Overview::default();
     for component in Component::ALL {
-        match observe(host, component).await {
-            Ok(None) => {}
+        // One that cannot be read is an error of the look as well.
+        let recorded = host.state.record(component).is_ok_and(|record| record.is_some());
+        let facts = match observe(host, component).await {
+            Ok(None) if !recorded => continue,
+            Ok(None) => {
+                let (hash, version, health) = (None, None, Health::Unknown);
+                ComponentFacts { hash, version, health, running: false, recorded }
+            }
             Ok(Some(Seen { hash, version, health, running, blocked })) => {
-                let facts = ComponentFacts { hash, version, health, running };
-                overview.components.insert(component, facts);
                 overview.blocked.extend(blocked.map(|why| (component, why)));
+                ComponentFacts { hash, version, health, running, recorded }
             }
             Err(error) => {
                 let health = Health::Unhealthy { why: error.sentence() };
-                let facts = ComponentFacts { hash: None, version: None, health, running: true };
-                overview.components.insert(component, facts);
+                ComponentFacts { hash: None, version: None, health, running: true, recorded }
             }
-        }
+        };
+        overview.components.insert(component, facts);
     }
     overview
 }
@@ -162,9 +181,9 @@ async fn find(step: &impl Step, host: &Host, target: &ComponentSpec) -> Result<F
     step.check(host, target, record.as_ref()).await
 }
 
-async fn put_back(step: &impl Step, host: &Host, attempt: Attempt) -> Result<(), HostError> {
-    match host.state.kept(attempt, step.component())? {
-        Some(kept) => step.undo(host, &kept).await,
+async fn put_back(step: &impl Step, host: &Host, turn: Turn) -> Result<(), HostError> {
+    match host.state.kept(turn.attempt, step.component())? {
+        Some(kept) => step.undo(host, turn, &kept).await,
         // It was not begun.
         None => Ok(()),
     }
@@ -181,15 +200,16 @@ pub(super) fn containers() -> Vec<&'static str> {
     [Component::CalicoNode, Component::CalicoLibnetwork].map(container::name).to_vec()
 }
 
-/// The files of which a change is to be noticed, as far as records say which.
-pub(super) fn files(host: &Host) -> Result<Vec<String>, HostError> {
+/// The files of which a change is to be noticed, as far as records say which. One that cannot be read is
+/// told with its component.
+pub(super) fn files(host: &Host) -> Vec<String> {
     // A record is written by each step.
     let mut files = vec![format!("{FOLDER}/in-force/")];
     for component in Component::ALL {
-        let record = host.state.record(component)?;
+        let record = host.state.record(component).ok().flatten();
         files.extend(with_step!(component, step => step.files(record.as_ref())));
     }
-    Ok(files)
+    files
 }
 
 /// What keeps us from changing anything on this host.
@@ -234,21 +254,13 @@ pub(super) async fn check_all(host: Host, change: Change) -> Vec<Finding> {
 }
 
 /// Takes a step.
-pub(super) async fn apply(
-    host: &Host,
-    attempt: Attempt,
-    order: &StepOrder,
-) -> Result<(), HostError> {
-    with_step!(order.component, step => step.apply(host, attempt, &order.target).await)
+pub(super) async fn apply(host: &Host, turn: Turn, order: &StepOrder) -> Result<(), HostError> {
+    with_step!(order.component, step => step.apply(host, turn, &order.target).await)
 }
 
 /// Puts a step back.
-pub(super) async fn undo(
-    host: &Host,
-    attempt: Attempt,
-    component: Component,
-) -> Result<(), HostError> {
-    with_step!(component, step => put_back(&step, host, attempt).await)
+pub(super) async fn undo(host: &Host, turn: Turn, component: Component) -> Result<(), HostError> {
+    with_step!(component, step => put_back(&step, host, turn).await)
 }
 
 /// Waits until a step is in force, by what is found on the machine.

@@ -238,7 +238,8 @@ impl Machine {
                 Some(why) => Health::Unhealthy { why: why.clone() },
             };
             let Setting { hash, version, .. } = service.in_force.clone();
-            (component, ComponentFacts { hash, version, health, running: true })
+            let recorded = hash.is_some();
+            (component, ComponentFacts { hash, version, health, running: true, recorded })
         };
         Component::ALL.into_iter().filter(found).map(facts).collect()
     }

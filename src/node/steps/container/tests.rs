@@ -1,7 +1,7 @@
 use super::*;
 use crate::desired::Spec;
 use crate::job::samples;
-use crate::node::steps::fakes::Fake;
+use crate::node::steps::fakes::{Fake, turn};
 use crate::words::SpecHash;
 
 const NODE: Container = Container(Component::CalicoNode);
@@ -38,7 +38,7 @@ async fn a_container_is_made_as_declared_and_a_second_run_changes_nothing() {
     let fake = fake();
     assert_eq!(fake.observe(&NODE).await, None);
     assert_eq!(fake.check(&NODE, &node("v1")).await, Finding::Ready { disrupts: false });
-    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    NODE.apply(&fake.host, turn(1), &node("v1")).await.unwrap();
     let made = fake.machine().containers["calico-node"].clone();
     assert_eq!(made["Config"]["Env"], json!(["A=b", "IP=127.0.0.1", "PASSWORD=secret"]));
     let binds = made["HostConfig"]["Binds"].as_array().unwrap();
@@ -47,7 +47,7 @@ async fn a_container_is_made_as_declared_and_a_second_run_changes_nothing() {
     assert_eq!(hash(&fake).await, Some(node("v1").hash));
     assert_eq!(fake.check(&NODE, &node("v1")).await, Finding::InForce);
     let done = fake.machine().done.len();
-    NODE.apply(&fake.host, Attempt(2), &node("v1")).await.unwrap();
+    NODE.apply(&fake.host, turn(2), &node("v1")).await.unwrap();
     assert_eq!(fake.machine().done.len(), done);
     // The secret is in the container, and nowhere in what we keep.
     let record =
@@ -58,11 +58,11 @@ async fn a_container_is_made_as_declared_and_a_second_run_changes_nothing() {
 #[tokio::test]
 async fn an_image_that_cannot_be_had_stops_nothing() {
     let fake = fake();
-    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    NODE.apply(&fake.host, turn(1), &node("v1")).await.unwrap();
     fake.machine().registry.remove("calico/node:v2");
-    let error = NODE.apply(&fake.host, Attempt(2), &node("v2")).await.unwrap_err();
+    let error = NODE.apply(&fake.host, turn(2), &node("v2")).await.unwrap_err();
     assert!(error.to_string().contains("manifest unknown"), "{error}");
-    fake.undo(&NODE, Attempt(2)).await;
+    fake.undo(&NODE, 2).await;
     assert_eq!(fake.machine().count("remove"), 0);
     assert_eq!(hash(&fake).await, Some(node("v1").hash));
 }
@@ -70,12 +70,12 @@ async fn an_image_that_cannot_be_had_stops_nothing() {
 #[tokio::test]
 async fn the_new_container_is_made_before_the_old_one_stops() {
     let fake = fake();
-    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    NODE.apply(&fake.host, turn(1), &node("v1")).await.unwrap();
     // Left by a process that was cut off.
     let left = fake.machine().containers["calico-node"].clone();
     fake.machine().containers.insert("calico-node.successor".to_owned(), left);
     fake.machine().done.clear();
-    NODE.apply(&fake.host, Attempt(2), &node("v2")).await.unwrap();
+    NODE.apply(&fake.host, turn(2), &node("v2")).await.unwrap();
     assert_eq!(
         fake.machine().done,
         [
@@ -102,9 +102,9 @@ async fn the_old_container_comes_back_from_its_own_image() {
     fake.machine().containers.insert("calico-node".to_owned(), theirs.clone());
     assert_eq!(fake.check(&NODE, &node("v1")).await, Finding::Ready { disrupts: true });
     fake.machine().broken.push("run calico-node".to_owned());
-    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap_err();
+    NODE.apply(&fake.host, turn(1), &node("v1")).await.unwrap_err();
     fake.machine().broken.clear();
-    fake.undo(&NODE, Attempt(1)).await;
+    fake.undo(&NODE, 1).await;
     let back = fake.machine().containers["calico-node"].clone();
     assert_eq!(
         (&back["Image"], &back["Config"]["Env"]),
@@ -117,7 +117,7 @@ async fn the_old_container_comes_back_from_its_own_image() {
 #[tokio::test]
 async fn what_differs_in_anything_is_not_in_force() {
     let fake = fake();
-    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    NODE.apply(&fake.host, turn(1), &node("v1")).await.unwrap();
     // The file on the host changed: the container runs with the old password.
     fake.put("/etc/calico/password", "other\n");
     assert_eq!(hash(&fake).await, None);
@@ -140,17 +140,33 @@ async fn a_value_that_is_not_there_is_said_before_anything_stops() {
     );
 }
 
+/// There is something to take off, also of what somebody has removed by hand.
+#[tokio::test]
+async fn what_was_put_in_force_is_remembered_until_it_is_taken_off() {
+    let fake = fake();
+    let off = samples::spec(Component::CalicoNode, Spec::Off);
+    NODE.apply(&fake.host, turn(1), &node("v1")).await.unwrap();
+    fake.machine().containers.clear();
+    let found = crate::node::steps::observe_all(&fake.host).await.components;
+    let found = &found[&Component::CalicoNode];
+    assert_eq!((found.hash, found.recorded, found.running), (None, true, false));
+    NODE.apply(&fake.host, turn(2), &off).await.unwrap();
+    let found = crate::node::steps::observe_all(&fake.host).await.components;
+    assert_eq!(found.get(&Component::CalicoNode), None);
+    fake.host.state.forget_all().unwrap();
+}
+
 #[tokio::test]
 async fn taking_it_off_removes_ours_alone() {
     let fake = fake();
     let off = samples::spec(Component::CalicoNode, Spec::Off);
     assert_eq!(fake.check(&NODE, &off).await, Finding::InForce);
-    NODE.apply(&fake.host, Attempt(1), &node("v1")).await.unwrap();
+    NODE.apply(&fake.host, turn(1), &node("v1")).await.unwrap();
     assert_eq!(fake.check(&NODE, &off).await, Finding::Ready { disrupts: true });
-    NODE.apply(&fake.host, Attempt(2), &off).await.unwrap();
+    NODE.apply(&fake.host, turn(2), &off).await.unwrap();
     assert!(fake.machine().containers.is_empty());
     assert_eq!(fake.check(&NODE, &off).await, Finding::InForce);
-    fake.undo(&NODE, Attempt(2)).await;
+    fake.undo(&NODE, 2).await;
     assert_eq!(hash(&fake).await, Some(node("v1").hash));
 }
 

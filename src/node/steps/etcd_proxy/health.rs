@@ -20,6 +20,10 @@ use crate::node::dns;
 const ANSWER: Duration = Duration::from_secs(3);
 /// A gateway without any member that it reaches closes a connection at once.
 const STAYS_OPEN: Duration = Duration::from_millis(300);
+/// An answer is no larger, in bytes.
+const LARGEST: usize = 64 * 1024;
+/// So much is repeated of what was answered, in characters.
+const SAID: usize = 300;
 const NO_V2: &str = "there is no v2 API behind it";
 /// Asked for, whether it is there or not.
 const KEY: &str = "calico-dcos";
@@ -38,7 +42,11 @@ pub(super) async fn ask(wanted: &Wanted) -> Result<(), String> {
         },
         ProxyMode::GrpcProxy => v3(address).await,
     };
-    asked.map_err(|what| format!("etcd does not answer through the proxy at {address}: {what}"))
+    asked.map_err(|what| {
+        // Somebody else may listen there, and the reason becomes a fact, which etcd keeps.
+        let what: String = what.chars().take(SAID).collect();
+        format!("etcd does not answer through the proxy at {address}: {what}")
+    })
 }
 
 /// All that the cluster has: etcd before 3.0 has v2 alone, etcd 3.6 v3 alone.
@@ -101,9 +109,16 @@ fn is_answer(error: &Error) -> bool {
 async fn get(address: &str, path: &str) -> Result<(StatusCode, String), String> {
     let failed = |error: reqwest::Error| format!("/{path}: {}", error.without_url());
     let http = dns::http(ANSWER).map_err(failed)?;
-    let answer = http.get(format!("http://{address}/{path}")).send().await.map_err(failed)?;
+    let mut answer = http.get(format!("http://{address}/{path}")).send().await.map_err(failed)?;
     let status = answer.status();
-    let text = answer.text().await.map_err(failed)?;
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(failed)? {
+        body.extend_from_slice(&piece);
+        if body.len() > LARGEST {
+            return Err(format!("/{path}: {status}, and more than etcd would say"));
+        }
+    }
+    let text = String::from_utf8_lossy(&body).into_owned();
     if status.is_server_error() {
         return Err(format!("/{path}: {status} {}", text.trim()));
     }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::desired::ProxyMode;
 use crate::job::samples;
-use crate::node::steps::fakes::Fake;
+use crate::node::steps::fakes::{Fake, turn};
+use crate::words::Attempt;
 
 fn spec(declared: Value) -> Wanted {
     serde_json::from_value(declared).unwrap()
@@ -39,6 +40,20 @@ const UNAVAILABLE: u8 = 14;
 /// One that is well, and has both interfaces.
 async fn etcd() -> SocketAddr {
     etcd_that("3.4.23", NO_KEY, NOBODY).await
+}
+
+/// Somebody else listens there, and says a lot: it becomes a fact, which etcd keeps.
+#[tokio::test]
+async fn what_a_stranger_answers_is_cut() {
+    for times in [5_000, 500_000] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap().to_string();
+        let page = axum::routing::get(move || std::future::ready("<p>é</p>".repeat(times)));
+        let router = axum::Router::new().route("/health", page);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let why = health::ask(&spec(json!({"listen": listen}))).await.unwrap_err();
+        assert!(why.contains("/health") && why.len() < 1_000, "{} bytes", why.len());
+    }
 }
 
 /// The unit is there once its file is, and its process has the words of the file.
@@ -106,14 +121,14 @@ async fn a_proxy_comes_as_a_unit_and_a_second_run_changes_nothing() {
     let target = gateway(etcd().await, "http://10.0.0.1:2379");
     assert_eq!(fake.observe(&EtcdProxy).await, None);
     fake.add_unit(UNIT, false);
-    EtcdProxy.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    EtcdProxy.apply(&fake.host, turn(1), &target).await.unwrap();
     // It was started with something else: written is not in force.
     assert_eq!(fake.observe(&EtcdProxy).await.unwrap().hash, None);
     run_unit(&fake);
     let seen = fake.observe(&EtcdProxy).await.unwrap();
     assert_eq!((seen.hash, seen.health), (Some(target.hash), Health::Healthy));
     assert_eq!(fake.check(&EtcdProxy, &target).await, Finding::InForce);
-    EtcdProxy.apply(&fake.host, Attempt(2), &target).await.unwrap();
+    EtcdProxy.apply(&fake.host, turn(2), &target).await.unwrap();
     assert_eq!(fake.machine().count("restart"), 1);
     // Other members: what runs is not in force any more.
     let other =
@@ -152,13 +167,13 @@ async fn what_was_not_there_before_is_gone_after_an_undo_and_after_taking_it_off
     let target = gateway(etcd().await, "http://10.0.0.1:2379");
     for off in [false, true] {
         fake.add_unit(UNIT, false);
-        EtcdProxy.apply(&fake.host, Attempt(1), &target).await.unwrap();
+        EtcdProxy.apply(&fake.host, turn(1), &target).await.unwrap();
         if off {
             let off = samples::spec(Component::EtcdProxy, Spec::Off);
-            EtcdProxy.apply(&fake.host, Attempt(2), &off).await.unwrap();
+            EtcdProxy.apply(&fake.host, turn(2), &off).await.unwrap();
             assert_eq!(fake.check(&EtcdProxy, &off).await, Finding::InForce);
         } else {
-            fake.undo(&EtcdProxy, Attempt(1)).await;
+            fake.undo(&EtcdProxy, 1).await;
         }
         assert_eq!(fake.text(FILE), None);
         assert_eq!(fake.host.state.record(Component::EtcdProxy).unwrap(), None);
@@ -213,7 +228,7 @@ async fn a_proxy_on_its_way_up_is_waited_for() {
     fake.put("/usr/bin/etcd", "program");
     let target = gateway(etcd().await, "http://10.0.0.1:2379");
     fake.add_unit(UNIT, false);
-    EtcdProxy.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    EtcdProxy.apply(&fake.host, turn(1), &target).await.unwrap();
     run_unit(&fake);
     let up = fake.machine().units[UNIT].clone();
     let down = Service { activity: Activity::Changing, main_pid: 0, ..up.clone() };

@@ -90,7 +90,7 @@ pub(super) async fn look(host: &Host) -> Result<Option<Sight>, HostError> {
         }
         let mut files = Vec::new();
         for file in std::iter::once(&of.environment).chain(of.later) {
-            files.push((*file, host.root.text(file)?.unwrap_or_default()));
+            files.push((*file, host.root.exact_text(file)?.unwrap_or_default()));
         }
         let (version, flags) = flags(host, of, &unit, &files).await?;
         return Ok(Some(Sight { of, unit, version, flags, files }));

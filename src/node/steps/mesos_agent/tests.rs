@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::job::samples;
 use crate::node::agent::Agent;
-use crate::node::steps::fakes::Fake;
+use crate::node::steps::fakes::{Fake, turn, without_slot};
 use crate::words::SpecHash;
 
 const UNIT: &str = "dcos-mesos-slave.service";
@@ -98,7 +98,7 @@ async fn a_new_agent_reads_the_network_live() {
     let target = target(&json!({"plugins": [{"name": "calico", "path": "/srv/calico"}]}));
     let ready = Finding::Ready { disrupts: false };
     assert_eq!(fake.check(&MesosAgent, &target).await, ready);
-    MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(1), &target).await.unwrap();
     assert_eq!(fake.machine().done, [""; 0]);
     assert_eq!(hash(&fake).await, Some(target.hash));
     assert_eq!(fake.check(&MesosAgent, &target).await, Finding::InForce);
@@ -119,13 +119,13 @@ async fn an_old_agent_is_restarted_once() {
     let target = target(&json!({}));
     let ready = Finding::Ready { disrupts: true };
     assert_eq!(fake.check(&MesosAgent, &target).await, ready);
-    MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(1), &target).await.unwrap();
     assert_eq!(fake.machine().count("restart"), 1);
     assert_eq!(hash(&fake).await, Some(target.hash));
-    MesosAgent.apply(&fake.host, Attempt(2), &target).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(2), &target).await.unwrap();
     assert_eq!(fake.machine().count("restart"), 1);
     // It would know the network until its next start.
-    MesosAgent.apply(&fake.host, Attempt(3), &off()).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(3), &off()).await.unwrap();
     assert_eq!((fake.machine().count("restart"), fake.text(DOCUMENT)), (2, None));
 }
 
@@ -134,12 +134,12 @@ async fn what_was_written_before_a_crash_is_not_in_force_until_the_restart() {
     let fake = with_folder("1.1.0").await;
     fake.machine().broken.push(format!("restart {UNIT}"));
     let target = target(&json!({}));
-    MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap_err();
+    MesosAgent.apply(&fake.host, turn(1), &target).await.unwrap_err();
     assert_eq!(hash(&fake).await, None);
     // The same attempt carried on.
     fake.machine().broken.clear();
     assert_eq!(fake.check(&MesosAgent, &target).await, Finding::Ready { disrupts: true });
-    MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(1), &target).await.unwrap();
     assert_eq!(hash(&fake).await, Some(target.hash));
 }
 
@@ -158,7 +158,7 @@ async fn missing_flags_go_into_the_override_and_come_out_again() {
     );
     fake.put(OVERRIDE, "# ours\nMESOS_CREDENTIAL=/c\n");
     assert_eq!(fake.check(&MesosAgent, &target).await, Finding::Ready { disrupts: true });
-    MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(1), &target).await.unwrap();
     assert_eq!(
         fake.text(OVERRIDE).unwrap(),
         "# ours\nMESOS_CREDENTIAL=/c\nMESOS_ISOLATION=cgroups/cpu,network/cni\n\
@@ -166,7 +166,7 @@ async fn missing_flags_go_into_the_override_and_come_out_again() {
     );
     assert_eq!(fake.machine().count("restart"), 1);
     assert_eq!(hash(&fake).await, Some(target.hash));
-    MesosAgent.apply(&fake.host, Attempt(2), &off()).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(2), &off()).await.unwrap();
     assert_eq!(fake.text(OVERRIDE).unwrap(), "# ours\nMESOS_CREDENTIAL=/c\n");
     assert_eq!(fake.machine().count("restart"), 2);
     assert_eq!(fake.text(DOCUMENT), None);
@@ -178,11 +178,28 @@ async fn an_undo_puts_files_back_and_restarts_only_what_was_restarted() {
     for (version, restarts) in [("1.11.0", 0), ("1.1.0", 2)] {
         let fake = agent(version, &with_cni()).await;
         fake.put(DOCUMENT, "{\"name\": \"calico\", \"type\": \"theirs\"}");
-        MesosAgent.apply(&fake.host, Attempt(1), &target(&json!({}))).await.unwrap();
-        fake.undo(&MesosAgent, Attempt(1)).await;
+        MesosAgent.apply(&fake.host, turn(1), &target(&json!({}))).await.unwrap();
+        fake.undo(&MesosAgent, 1).await;
         assert_eq!(fake.text(DOCUMENT).unwrap(), "{\"name\": \"calico\", \"type\": \"theirs\"}");
         assert_eq!(fake.machine().count("restart"), restarts, "{version}");
     }
+}
+
+/// The check found that the agent reads it live; by the time of the step another agent runs, or none answers.
+#[tokio::test]
+async fn without_a_slot_the_agent_is_never_restarted() {
+    let fake = agent("1.1.0", &with_cni()).await;
+    let applied = MesosAgent.apply(&fake.host, without_slot(1), &target(&json!({}))).await;
+    let refused = applied.unwrap_err().to_string();
+    assert!(refused.contains("would have to be stopped"), "{refused}");
+    assert_eq!((fake.machine().count("restart"), fake.text(DOCUMENT)), (0, None));
+    let fake = agent("1.11.0", &with_cni()).await;
+    MesosAgent.apply(&fake.host, without_slot(1), &target(&json!({}))).await.unwrap();
+    for unit in fake.machine().units.values_mut() {
+        unit.started_us += 1;
+    }
+    crate::node::steps::put_back(&MesosAgent, &fake.host, without_slot(1)).await.unwrap();
+    assert_eq!((fake.machine().count("restart"), fake.text(DOCUMENT)), (0, None));
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn net_modules_come_with_one_restart_and_go_with_one() {
     fake.put(OVERRIDE, "MESOS_ISOLATION=posix/cpu,posix/mem\n# theirs\n");
     let target = target();
     assert_eq!(fake.check(&MesosAgent, &target).await, Finding::Ready { disrupts: true });
-    MesosAgent.apply(&fake.host, Attempt(1), &target).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(1), &target).await.unwrap();
     assert_eq!(
         fake.text(OVERRIDE).unwrap(),
         "MESOS_ISOLATION=posix/cpu,posix/mem,com_mesosphere_mesos_NetworkIsolator\n# theirs\n\
@@ -81,10 +81,10 @@ async fn net_modules_come_with_one_restart_and_go_with_one() {
     assert_eq!(fake.machine().count("restart"), 1);
     assert_eq!(hash(&fake).await, Some(target.hash));
     assert_eq!(fake.check(&MesosAgent, &target).await, Finding::InForce);
-    MesosAgent.apply(&fake.host, Attempt(2), &target).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(2), &target).await.unwrap();
     assert_eq!(fake.machine().count("restart"), 1);
 
-    MesosAgent.apply(&fake.host, Attempt(3), &off()).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(3), &off()).await.unwrap();
     assert_eq!(fake.text(OVERRIDE).unwrap(), "MESOS_ISOLATION=posix/cpu,posix/mem\n# theirs\n");
     for path in [LIBRARY, PLUGIN, MANIFEST] {
         assert_eq!(fake.text(path), None, "{path}");
@@ -102,7 +102,7 @@ async fn modules_of_others_stay_and_a_change_of_theirs_is_drift() {
     ] {
         let fake = old_agent(&flags).await;
         fake.put(THEIRS, theirs);
-        MesosAgent.apply(&fake.host, Attempt(1), &target()).await.unwrap();
+        MesosAgent.apply(&fake.host, turn(1), &target()).await.unwrap();
         let text = fake.text(OVERRIDE).unwrap();
         assert!(text.contains(&format!("{flag}/var/lib/calico-dcos/modules")), "{text}");
         assert!(text.contains("MESOS_HOOKS=h,com_mesosphere_mesos_NetworkHook"), "{text}");
@@ -115,7 +115,7 @@ async fn modules_of_others_stay_and_a_change_of_theirs_is_drift() {
         // An upgrade of DC/OS brings another list.
         fake.put(THEIRS, &theirs.replace("/lib/a.so", "/lib/b.so"));
         assert_eq!(hash(&fake).await, None);
-        MesosAgent.apply(&fake.host, Attempt(2), &target()).await.unwrap();
+        MesosAgent.apply(&fake.host, turn(2), &target()).await.unwrap();
         assert_eq!(files(&manifest(&fake)), ["/lib/b.so", LIBRARY]);
         assert_eq!(fake.machine().count("restart"), 2);
         assert_eq!(hash(&fake).await, Some(target().hash));
@@ -158,7 +158,7 @@ async fn what_the_agent_would_not_start_with_is_found_before() {
 #[tokio::test]
 async fn drift_of_any_file_or_flag_is_seen() {
     let fake = old_agent(&json!({})).await;
-    MesosAgent.apply(&fake.host, Attempt(1), &target()).await.unwrap();
+    MesosAgent.apply(&fake.host, turn(1), &target()).await.unwrap();
     for path in [LIBRARY, PLUGIN, MANIFEST] {
         let found = fake.host.root.read(path).unwrap().unwrap();
         fake.put(path, "other");
@@ -179,10 +179,10 @@ async fn a_restart_that_fails_is_undone_to_the_last_line() {
     fake.put(THEIRS, r#"{"libraries": []}"#);
     fake.put(OVERRIDE, "# theirs\n");
     fake.machine().broken.push(format!("restart {UNIT}"));
-    MesosAgent.apply(&fake.host, Attempt(1), &target()).await.unwrap_err();
+    MesosAgent.apply(&fake.host, turn(1), &target()).await.unwrap_err();
     fake.machine().broken.clear();
     fake.machine().units.get_mut(UNIT).unwrap().activity = Activity::Failed;
-    fake.undo(&MesosAgent, Attempt(1)).await;
+    fake.undo(&MesosAgent, 1).await;
     assert_eq!(fake.text(OVERRIDE).as_deref(), Some("# theirs\n"));
     for path in [LIBRARY, PLUGIN, MANIFEST] {
         assert_eq!(fake.text(path), None, "{path}");
