@@ -163,7 +163,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_does_not_come_to_its_end_or_is_too_long_ends_the_connection() {
-        let (address, _guard) = start(Router::new(), SHORT).await;
+        // Else the connection's own end would do it.
+        let limits = Limits { lifetime: 2 * PATIENCE, ..SHORT };
+        let (address, _guard) = start(Router::new(), limits).await;
         for silent in ["", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
             let said = answer(address, silent).await;
             assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
