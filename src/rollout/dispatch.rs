@@ -9,7 +9,7 @@ use crate::plan::gate::Phase;
 use crate::words::{Attempt, HostName, TaskId, TaskKind, Time};
 
 use super::event::Effect;
-use super::launch::{Desk, Launch, Order, change, cut, kill, order, untouched};
+use super::launch::{Desk, Launch, Order, change, cut, kill, order, runs, untouched};
 use super::ledger::After;
 use super::{Controller, Launching};
 
@@ -143,11 +143,12 @@ impl Controller {
         let refuse = if more || !host.assessment.work.steps.is_empty() { 0.0 } else { 3600.0 };
         let all = [orders.to_vec(), self.moved_along(name, orders, now)].concat();
         let desk = self.desk(now)?;
+        let runs = runs(desk.delivery, self.hosts.get(name)?);
         let mut lacking = None;
         let mut found = None;
         'sets: for count in (orders.len()..=all.len()).rev() {
             for offer in self.offers.of(name) {
-                match cut(desk, name, offer, &all[..count], refuse) {
+                match cut(desk, name, offer, &all[..count], refuse, runs) {
                     Ok(launch) => {
                         found = Some((launch, &all[..count]));
                         break 'sets;

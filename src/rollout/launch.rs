@@ -158,14 +158,21 @@ fn ask(resources: Resources) -> Ask {
     Ask { milli_cpus: resources.cpus.milli(), mem: resources.mem }
 }
 
-/// What a set of orders asks of an offer.
-pub(super) fn total(delivery: &Delivery, host: &HostName, offer: &Offer, orders: &[Order]) -> Ask {
-    let running = offer.executor_ids.contains(&delivery.executor_id(host));
+/// What a set of orders asks of an offer. The executor that was there when it was made may have ended.
+fn total(delivery: &Delivery, host: &HostName, offer: &Offer, orders: &[Order], runs: bool) -> Ask {
+    let running = runs && offer.executor_ids.contains(&delivery.executor_id(host));
     let first = if running { Ask { milli_cpus: 0, mem: 0 } } else { EXECUTOR };
     orders.iter().fold(first, |sum, order| sum.plus(order.ask))
 }
 
-/// Cuts the orders out of an offer.
+/// Whether a task of this program runs there, and so its executor.
+pub(super) fn runs(delivery: &Delivery, host: &Host) -> bool {
+    let alive = |task: &TaskRecord| matches!(task.seen, Seen::Starting | Seen::Running);
+    let ours = |task: &TaskRecord| task.program == Some(delivery.digest);
+    host.tasks.tasks.values().any(|task| alive(task) && ours(task))
+}
+
+/// Cuts the orders out of an offer. `runs`: a task of this program runs there.
 ///
 /// # Errors
 ///
@@ -176,9 +183,10 @@ pub(super) fn cut(
     offer: &Offer,
     orders: &[Order],
     refuse_seconds: f64,
+    runs: bool,
 ) -> Result<Launch, String> {
     let mut rest = Rest::of(offer);
-    if let Some(lacking) = rest.lacking(total(desk.delivery, host, offer, orders)) {
+    if let Some(lacking) = rest.lacking(total(desk.delivery, host, offer, orders, runs)) {
         return Err(lacking);
     }
     let executor = executor(desk, host, &rest);

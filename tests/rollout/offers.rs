@@ -1,11 +1,13 @@
 //! Offers that do not come, and those that come unasked.
 
-use calico_dcos::mesos::v1::TaskState;
 use calico_dcos::mesos::v1::scheduler::{Call, CallType};
+use calico_dcos::mesos::v1::{ExecutorId, Resource, TaskState};
 use calico_dcos::observed::fleet::{Part, Room, Share};
 use calico_dcos::rollout::event::Event;
 
-use super::bench::Bench;
+use calico_dcos::words::TaskId;
+
+use super::bench::{Bench, config};
 
 impl Bench {
     /// The machine waits, and observers confirm what they said.
@@ -145,4 +147,39 @@ fn what_is_offered_of_a_host_that_has_left_the_line_is_declined_for_an_hour() {
         _ => None,
     });
     assert_eq!(declined.collect::<Vec<_>>(), [3600.0]);
+}
+
+/// Mesos leaves an offer as it is when the executor ends that it names.
+#[test]
+fn an_offer_from_before_the_executor_ended_has_no_room_for_another_one() {
+    let mut bench = Bench::new(&["a1"]);
+    let (supervisor, attempt, hash) = bench.admitted("a1");
+    bench.done(&supervisor, "a1", attempt, hash);
+    let mut tasks: Vec<TaskId> = bench.running.iter().map(|(task, _)| task.clone()).collect();
+    let mut room = 0.0;
+    for tight in [false, true] {
+        for task in &tasks {
+            bench.update(task, "a1", TaskState::Failed, None);
+        }
+        bench.wait(10_000);
+        bench.launched();
+        bench.offer_with("a1", |offer| {
+            let digest = config().delivery.digest;
+            offer.executor_ids = vec![ExecutorId(format!("calico-dcos.a1.{}", digest.short()))];
+            if tight {
+                offer.resources =
+                    vec![Resource::scalar("cpus", 4.0), Resource::scalar("mem", room)];
+            }
+        });
+        bench.wait(10_000);
+        let launched = bench.launched();
+        let mem =
+            |of: &Resource| of.scalar.as_ref().filter(|_| of.name == "mem").map(|it| it.value);
+        room = launched.iter().flat_map(|task| &task.resources).filter_map(mem).sum();
+        tasks = launched.into_iter().map(|task| task.task_id).collect();
+        assert_eq!(tasks.len(), if tight { 0 } else { 2 }, "{}", bench.text("a1"));
+        for task in &tasks {
+            bench.update(task, "a1", TaskState::Running, None);
+        }
+    }
 }
