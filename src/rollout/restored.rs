@@ -122,14 +122,14 @@ impl Controller {
     /// Makes the slots anew, as soon as every host has reported.
     pub(super) fn rebuild_slots(&mut self, restored: Restored, now: Time) {
         if !restored.asked {
-            // Without tasks it asks for all: those that the backup does not know are ended.
-            let all = Call::Reconcile(Reconcile { tasks: Vec::new() });
-            self.effects.push(Effect::Call(Box::new(all)));
+            self.ask_for_all();
             self.restored = Some(Restored { asked: true, ..restored });
         }
         if self.silent(restored).next().is_some() || self.hosts.all.is_empty() {
             return;
         }
+        // Agents may have come back since, to another master too.
+        self.ask_for_all();
         let Some((guard, at)) = self.guard.clone() else { return };
         let held = self.hosts.all.iter().filter_map(|(name, host)| Some((name, host.slot()?)));
         let strays = self.stray_slots.iter().map(|(name, (slot, _))| (name, slot));
@@ -154,6 +154,12 @@ impl Controller {
         let batch = Batch { guard: rebuilt.guard, slots: rebuilt.slots, launches: Vec::new() };
         let effect = self.ledger.send(txn, InFlight::Guarded(Box::new(batch)));
         self.effects.push(effect);
+    }
+
+    /// Without tasks Mesos is asked for all of them: those that the backup does not know are ended.
+    fn ask_for_all(&mut self) {
+        let all = Call::Reconcile(Reconcile { tasks: Vec::new() });
+        self.effects.push(Effect::Call(Box::new(all)));
     }
 
     /// Says now and then who is waited for.

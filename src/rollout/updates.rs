@@ -10,6 +10,7 @@ use crate::words::{AgentId, Attempt, HostName, TaskId, TaskKind, Time};
 
 use super::Controller;
 use super::event::{Effect, Level};
+use super::host::Host;
 use super::launch::kill;
 use super::ledger::After;
 use super::tasks::{Means, acknowledge, means, report};
@@ -48,11 +49,24 @@ impl Controller {
         }
         if matches!(means, Means::Starting | Means::Running) && self.listed {
             if let Some(agent) = &status.agent_id {
+                // Nothing is launched there before it has ended: it may be of the same kind.
+                if let Some(host) =
+                    self.agents.get(agent).and_then(|name| self.hosts.all.get_mut(name))
+                {
+                    host.unanswered.insert(status.task_id.clone());
+                }
                 self.effects.push(Effect::Call(Box::new(kill(&status.task_id, agent))));
                 // Again until it answers that it has ended.
                 self.reconciliation.add(status.task_id.clone(), agent.clone(), now.plus_secs(5));
             }
         } else if !matches!(means, Means::Starting | Means::Running | Means::Nothing) {
+            let awaits = |host: &Host| host.unanswered.contains(&status.task_id);
+            let waiting = self.hosts.all.iter().find(|(_, host)| awaits(host));
+            if let Some(name) = waiting.map(|(name, _)| name.clone())
+                && let Some(host) = self.hosts.touch(&name)
+            {
+                host.unanswered.remove(&status.task_id);
+            }
             let host = status.agent_id.as_ref().and_then(|agent| self.agents.get(agent));
             if let Some(host) = host.and_then(|name| self.hosts.all.get_mut(name))
                 && means != Means::Lost

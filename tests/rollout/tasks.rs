@@ -149,6 +149,9 @@ fn s71_a_task_that_nobody_wrote_down_is_killed_until_it_has_ended_and_a_known_on
     bench.reconciled(&stray, "a1", TaskState::Running);
     assert_eq!(bench.kills(), std::slice::from_ref(&stray), "and again");
     bench.wait(20_000);
+    bench.offer("a1");
+    bench.wait(1_000);
+    assert_eq!(bench.launched(), [], "nothing is launched there before it has ended");
     for end in [TaskState::Killed, TaskState::Lost] {
         bench.calls.clear();
         bench.reconciled(&stray, "a1", end);
