@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::desired::{Desired, Findings, Source, read, set_path};
+use crate::plan::assess::CONFIRM_SECONDS;
 use crate::sim::etcd::EtcdModel;
 use crate::sim::mesos::{ConnId, Outgoing};
 use crate::store::keys::Key;
@@ -31,6 +32,8 @@ const START: Time = Time(1_000_000_000_000);
 const LIMIT_MS: u64 = 24 * 3600 * 1000;
 /// A cluster is looked at for so long after it converged.
 const QUIET_MS: u64 = 60_000;
+/// One that was away confirms its facts within this.
+const CONFIRMS_MS: u64 = 2 * CONFIRM_SECONDS as u64 * 1_000;
 /// The agents have registered before the controller comes.
 const AGENTS_MS: u64 = 5_000;
 /// Controllers come one after the other.
@@ -241,8 +244,19 @@ impl World {
 
     /// The cluster converged and was looked at for long enough after it.
     fn is_over(&self, until: Until, at: Time) -> bool {
-        until == Until::Converged
-            && self.converged_at.is_some_and(|since| at >= since.plus_ms(QUIET_MS))
+        let Some(since) = self.converged_at.filter(|_| until == Until::Converged) else {
+            return false;
+        };
+        // Whoever was cut off for long is heard again with its next confirmation.
+        let end = since.plus_ms(QUIET_MS);
+        at >= end && (at >= end.plus_ms(CONFIRMS_MS) || !self.anybody_is_silent())
+    }
+
+    /// Whether the leader knows nothing, or nothing recent, of a host.
+    fn anybody_is_silent(&self) -> bool {
+        let leader = self.processes.iter().find(|process| process.leads());
+        let plan = leader.and_then(|leader| leader.machine.plan(leader.clock(self.now)));
+        plan.is_some_and(|plan| plan.summary.unknown > 0)
     }
 
     /// When something happens next.

@@ -124,8 +124,8 @@ impl World {
         }
         let Ok(view) = View::new(self.as_seen(), Vec::new(), self.now) else { return };
         let asked = ask::approve(&view, None, &self.person());
-        if asked.is_ok() {
-            // The canaries may wait for the same person.
+        // The canaries may wait for the same person, and a halt may end without a new decision.
+        if matches!(asked, Ok(_) | Err(Refused::Halted(_))) {
             self.look_again();
         }
         self.write_down(asked, &view.state, "an approval");

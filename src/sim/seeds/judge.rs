@@ -79,7 +79,8 @@ impl End<'_> {
         if self.is_gone_untold(name, reason) {
             return true;
         }
-        let kept = || self.anybody_fails() || self.held.keeps_a_slot(self.world);
+        let kept =
+            || self.anybody_fails() || self.held.keeps_a_slot(self.world) || self.anybody_is_lost();
         match reason {
             "gone" => self.world.cluster().is_gone(name),
             "excluded" => self.held.excludes(name),
@@ -118,6 +119,15 @@ impl End<'_> {
         let mut hosts = self.report.hosts.iter();
         hosts.any(|(name, end)| {
             end.reason.as_deref().is_some_and(|it| self.is_gone_untold(name, it))
+        })
+    }
+
+    /// Whether such a host holds a slot: others wait for it until an operator releases that.
+    fn anybody_is_lost(&self) -> bool {
+        let holds = |name: &HostName| self.world.etcd().get(&Key::Slot(name.clone())).is_some();
+        self.report.hosts.iter().any(|(name, end)| {
+            let lost = end.reason.as_deref().is_some_and(|it| self.is_gone_untold(name, it));
+            lost && holds(name)
         })
     }
 
