@@ -7,7 +7,7 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -70,9 +70,15 @@ impl Desk {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_calico-dcos"));
+        let mut command = self.given(env!("CARGO_BIN_EXE_calico-dcos"));
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    /// A program that is told where etcd is.
+    fn given(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.dir.path())
             .env("CALICO_DCOS_ETCD_ENDPOINTS", &self.endpoint)
             .env("TMPDIR", self.dir.path())
@@ -292,6 +298,57 @@ fn etcd_what_is_exported_can_be_looked_at_without_a_connection() {
     assert_eq!((kept.code, &kept.out), (live.code, &live.out));
     let yaml = alone.run(&["diff", "--observed", "now.json", "-o", "yaml"]);
     assert!(yaml.out.starts_with("apiVersion: calico-dcos/v1\nkind: Plan\n"), "{yaml:?}");
+}
+
+/// A command of somebody at a terminal whose standard error goes to a file, and what stands on the terminal. util-linux
+/// makes the terminal.
+fn at_a_terminal(desk: &Desk, arguments: &str, answer: &str) -> (i32, String) {
+    let typed = format!("'{}' {arguments} 2>stderr", env!("CARGO_BIN_EXE_calico-dcos"));
+    let mut command = desk.given("script");
+    command.args(["-qec", &typed, "/dev/null"]).env("SHELL", "/bin/sh");
+    let mut child = command.spawn().unwrap();
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut piece) = (String::new(), [0; 1024]);
+    while !shown.contains("[y/N] ") {
+        let length = screen.read(&mut piece).unwrap();
+        assert!(length > 0, "nothing was asked: {shown}");
+        shown.push_str(&String::from_utf8_lossy(&piece[..length]));
+    }
+    keyboard.write_all(answer.as_bytes()).unwrap();
+    screen.read_to_string(&mut shown).unwrap();
+    (child.wait().unwrap().code().unwrap(), shown)
+}
+
+#[test]
+fn etcd_whoever_sits_at_a_terminal_is_asked_also_where_errors_go_to_a_file() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("cluster.yaml", CLUSTER);
+    let apply = "apply -f cluster.yaml";
+    let (code, shown) = at_a_terminal(&desk, apply, "n\n");
+    assert!(code == 1 && shown.contains("Write cluster (new)? [y/N]"), "{code} {shown}");
+    assert_eq!(desk.run(&["get"]).out, "");
+    let (code, shown) = at_a_terminal(&desk, apply, "y\n");
+    assert!(code == 0 && shown.contains("Write cluster (new)? [y/N]"), "{code} {shown}");
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER);
+
+    // What was typed is kept unless it was written.
+    let mut desk = desk;
+    desk.editor = Some(editor(&desk, "sed -i s/12/13/ \"$1\""));
+    let (code, shown) = at_a_terminal(&desk, "edit", "n\n");
+    assert_eq!(code, 1, "{shown}");
+    let [draft] = &drafts(desk.dir.path())[..] else { panic!("no draft") };
+    assert_eq!(fs::read_to_string(draft).unwrap(), CLUSTER.replace("12", "13"));
+    fs::remove_file(draft).unwrap();
+    // The second time the editor ends badly.
+    let twice = "test -e again && exit 3; touch again; sed -i s/image/imag/ \"$1\"";
+    desk.editor = Some(editor(&desk, twice));
+    let (code, shown) = at_a_terminal(&desk, "edit", "y\n");
+    let told = fs::read_to_string(desk.dir.path().join("stderr")).unwrap();
+    assert!(code == 4 && told.contains("your text is kept in"), "{code} {shown} {told}");
+    let [draft] = &drafts(desk.dir.path())[..] else { panic!("no draft") };
+    assert!(fs::read_to_string(draft).unwrap().contains("imag:"));
+    assert_eq!(desk.run(&["get", "cluster"]).out, CLUSTER);
 }
 
 /// An editor that does what the script says to the file `$1`.

@@ -1,6 +1,7 @@
 //! `apply`: writes documents to etcd, after showing what they would do.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -95,12 +96,28 @@ pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     }
     let failed = |error| Failure::environment(format!("cannot ask on the terminal: {error}"));
     let mut answer = String::new();
-    write!(anstream::stderr(), "{question} [y/N] ").map_err(failed)?;
+    write!(terminal().map_err(failed)?, "{question} [y/N] ").map_err(failed)?;
     io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
+/// Where a question is read: standard error, unless that goes elsewhere.
+fn terminal() -> io::Result<Box<dyn Write>> {
+    if io::stderr().is_terminal() {
+        return Ok(Box::new(io::stderr()));
+    }
+    Ok(Box::new(File::options().write(true).open("/dev/tty")?))
+}
+
 /// Whether there is somebody who can be asked.
 pub(super) fn interactive() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    io::stdin().is_terminal()
+}
+
+/// For what is done only if somebody says yes: on a terminal, or by `--yes`.
+pub(super) fn refuse_unasked(yes: bool) -> Result<(), Failure> {
+    if yes || interactive() {
+        return Ok(());
+    }
+    Err(Failure::input("there is no terminal to ask on; look at it on one, or give --yes"))
 }

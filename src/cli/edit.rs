@@ -12,7 +12,7 @@ use super::format::print;
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::desired::{DocumentName, Findings, Source};
-use crate::store::{EtcdStore, Space};
+use crate::store::Space;
 use crate::surface::state::State;
 use crate::surface::view::{View, ViewError};
 
@@ -92,35 +92,17 @@ impl Edit {
         let stored = state.documents.get(&name.to_string()).map(|stored| stored.text.clone());
         let original = stored.unwrap_or_else(|| template(&name));
         let draft = Draft::new(&original)?;
-        loop {
-            draft.open(&editor)?;
-            let text = draft.text()?;
-            if text == original {
-                print("Nothing was changed.\n")?;
-                return Ok(Exit::Good);
-            }
-            let source = Source::stored(name.clone(), text.clone());
-            let view = match View::new(state.clone(), vec![source], clock::now()) {
-                Ok(view) => view,
-                Err(ViewError::Refused(findings)) => {
-                    print(&format!("{}\n", findings.render(true)))?;
-                    if interactive() && confirmed("\nEdit again?")? {
-                        draft.explain(&findings, &text)?;
-                        continue;
-                    }
-                    return Err(draft.kept(ViewError::Refused(findings).into()));
-                }
-                Err(error) => return Err(draft.kept(error.into())),
-            };
-            return finish(&store, &view, self.yes, draft).await;
+        let ended = match draft.edited(&editor, &original, &name, &state) {
+            Ok(Some(view)) => show_and_write(&store, &view, self.yes, "edit").await,
+            Ok(None) => print("Nothing was changed.\n").map(|()| Exit::Good),
+            Err(failure) => Err(failure),
+        };
+        let differs = draft.text().is_ok_and(|text| text != original);
+        match ended {
+            Ok(Exit::Good) => Ok(Exit::Good),
+            ended if differs => draft.keep(ended),
+            ended => ended,
         }
-    }
-}
-
-async fn finish(store: &EtcdStore, view: &View, yes: bool, draft: Draft) -> Result<Exit, Failure> {
-    match show_and_write(store, view, yes, "edit").await {
-        Ok(exit) => Ok(exit),
-        Err(failure) => Err(draft.kept(failure)),
     }
 }
 
@@ -138,6 +120,34 @@ impl Draft {
 
     fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// Opens it until it is good or given up; gives what it would do, and nothing if it is as it was.
+    fn edited(
+        &self,
+        editor: &[String],
+        original: &str,
+        name: &DocumentName,
+        state: &State,
+    ) -> Result<Option<View>, Failure> {
+        loop {
+            self.open(editor)?;
+            let text = self.text()?;
+            if text == original {
+                return Ok(None);
+            }
+            let source = Source::stored(name.clone(), text.clone());
+            let findings = match View::new(state.clone(), vec![source], clock::now()) {
+                Ok(view) => return Ok(Some(view)),
+                Err(ViewError::Refused(findings)) => findings,
+                Err(error) => return Err(error.into()),
+            };
+            print(&format!("{}\n", findings.render(true)))?;
+            if !interactive() || !confirmed("\nEdit again?")? {
+                return Err(ViewError::Refused(findings).into());
+            }
+            self.explain(&findings, &text)?;
+        }
     }
 
     fn open(&self, editor: &[String]) -> Result<(), EditError> {
@@ -164,17 +174,15 @@ impl Draft {
     }
 
     /// Keeps the text, and tells where.
-    fn kept(self, failure: Failure) -> Failure {
-        match self.0.keep() {
-            Ok((_, path)) => failure.with_hint(hint(&path)),
-            Err(_) => failure,
+    fn keep(self, ended: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        let Ok((_, path)) = self.0.keep() else { return ended };
+        let path = path.display();
+        let text = format!("text is kept in {path}; `calico-dcos apply -f {path}` takes it");
+        match ended {
+            Ok(exit) => print(&format!("Your {text}.\n")).map(|()| exit),
+            Err(failure) => Err(failure.with_hint(format!("your {text}"))),
         }
     }
-}
-
-fn hint(path: &Path) -> String {
-    let path = path.display();
-    format!("your text is kept in {path}; `calico-dcos apply -f {path}` takes it")
 }
 
 fn with_comments(findings: &Findings, text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::apply::confirmed;
+use super::apply::{confirmed, refuse_unasked};
 use super::control::{Desk, me};
 use super::format::print;
 use super::{Connection, Exit, Failure};
@@ -26,7 +26,7 @@ pub(super) struct Release {
     #[arg(value_name = "HOST")]
     host: String,
 
-    /// Do not ask
+    /// Do not ask. Needed where there is no terminal
     #[arg(short, long)]
     yes: bool,
 
@@ -39,6 +39,7 @@ impl Release {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.connection).await?;
         let asked = ask::release(&desk.state, &self.host, None, &me())?;
+        refuse_unasked(self.yes)?;
         if !self.yes && !confirmed(asked.question.as_deref().unwrap_or_default())? {
             print("Nothing was released.\n")?;
             return Ok(Exit::Differs);

@@ -1,9 +1,12 @@
 //! `teardown`: takes Calico off the cluster, has every host forget us, ends the framework, and removes what is in etcd.
 
+use std::time::Duration;
+
 use clap::Args;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, timeout_at};
 
-use super::apply::{confirmed, interactive};
+use super::apply::{confirmed, interactive, refuse_unasked};
 use super::control::me;
 use super::diff::text;
 use super::format::{BOLD, count, print};
@@ -13,12 +16,13 @@ use crate::clock;
 use crate::plan::control::{Control, Teardown as Record};
 use crate::plan::gate::Phase;
 use crate::rollout::records::to_json;
-use crate::store::{EtcdStore, Key, MAX_OPS, Space, StoreEvent, Txn};
+use crate::store::{EtcdStore, Key, MAX_OPS, Outcome, Space, StoreEvent, Txn};
 use crate::surface::entry::carry_out;
 use crate::surface::known::Known;
 use crate::surface::state::State;
 use crate::surface::teardown::{self, Progress};
 use crate::surface::view::View;
+use crate::words::Revision;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,6 +35,9 @@ Then each host forgets us, the framework ends, and what is in etcd is removed on
 more. It can be interrupted, and run again, at any point: a running controller goes on without it.
 
 Exit codes: 0 done · 1 not confirmed, or not finished · 2 input · 3 halted · 4 environment";
+
+/// A controller that stands by leads within a moment after the one before has ended.
+const TAKES_OVER: Duration = Duration::from_secs(5);
 
 /// Take Calico off the cluster, end the framework and remove its records
 #[derive(Debug, Args)]
@@ -87,13 +94,9 @@ impl Teardown {
 
     /// Shows what would happen, asks, and writes it down.
     async fn begin(&self, store: &EtcdStore, state: State) -> Result<bool, Failure> {
-        if !self.yes && !interactive() {
-            return Err(Failure::input(
-                "there is no terminal to ask on; look at it on one, or give --yes",
-            ));
-        }
+        refuse_unasked(self.yes)?;
         let asked = to_json(&teardown::asked(&me()));
-        let control = Key::Control(Control::Teardown.path());
+        let control = record();
         let hosts = state.hosts.len();
         let question =
             format!("\nTake all of it off {}, and end the framework?", count(hosts, "host"));
@@ -141,10 +144,14 @@ impl Teardown {
             }
         }
         print("The framework has ended in Mesos.\n")?;
-        let removed = remove(store, true).await?;
+        let removed = remove_all_but_the_record(store).await?;
         print(&format!("Removed {} of ours from etcd.\n", count(removed, "key")))?;
-        watch.until_nobody_runs().await?;
-        remove(store, false).await?;
+        loop {
+            watch.until_nobody_runs().await?;
+            if remove_the_record(store).await? {
+                break;
+            }
+        }
         print(&format!("{BOLD}Done.{BOLD:#} Nothing of ours is left in etcd.\n"))?;
         Ok(Exit::Good)
     }
@@ -166,7 +173,7 @@ async fn cancel(store: &EtcdStore, state: &State) -> Result<Exit, Failure> {
             "the framework has ended already; run `calico-dcos teardown` to its end, and install anew",
         )),
         Some(_) => {
-            let txn = Txn::new().delete(Key::Control(Control::Teardown.path()));
+            let txn = Txn::new().delete(record());
             carry_out(store, state, &txn, (&who(), "teardown --cancel")).await?;
             print(
                 "It is not taken off any further. `calico-dcos history` lists the generations, and \
@@ -182,22 +189,29 @@ fn stuck(progress: &Progress) -> String {
     format!("\n{progress}:\n{}", lines.collect::<String>())
 }
 
-/// Removes all of ours; with `last` what tells a running controller that it has nothing to do any more stays.
-async fn remove(store: &EtcdStore, last: bool) -> Result<usize, Failure> {
-    let stays = |key: &Key| {
-        let teardown = *key == Key::Control(Control::Teardown.path());
-        // The lease takes it away.
-        *key == Key::Leader || (last && teardown)
-    };
+/// What tells a controller that it has nothing to do any more.
+fn record() -> Key {
+    Key::Control(Control::Teardown.path())
+}
+
+async fn remove_all_but_the_record(store: &EtcdStore) -> Result<usize, Failure> {
+    // The leader's key goes with its lease.
+    let stay = [record(), Key::Leader];
     let snapshot = store.list(Space::All).await?;
-    let keys: Vec<Key> =
-        snapshot.entries.into_iter().map(|entry| entry.key).filter(|key| !stays(key)).collect();
+    let keys = snapshot.entries.into_iter().map(|entry| entry.key);
+    let keys: Vec<Key> = keys.filter(|key| !stay.contains(key)).collect();
     for some in keys.chunks(MAX_OPS) {
         let txn = some.iter().fold(Txn::new(), |txn, key| txn.delete(key.clone()));
         // It compares nothing, so that it is carried out.
         let _ = store.txn(&txn).await?;
     }
     Ok(keys.len())
+}
+
+/// Gives whether it is gone: not while anybody leads, who would install everything anew without it.
+async fn remove_the_record(store: &EtcdStore) -> Result<bool, Failure> {
+    let txn = Txn::new().if_at(Key::Leader, Revision(0)).delete(record());
+    Ok(matches!(store.txn(&txn).await?, Outcome::Committed(_)))
 }
 
 /// What is in etcd, and what was said of it last.
@@ -263,22 +277,43 @@ impl Watch {
         let Some(state) = self.known.state() else { return Ok(()) };
         let Some(teardown) = state.controls.teardown.clone() else { return Ok(()) };
         let record = to_json(&Record { leave_behind: true, ..teardown });
-        let txn = Txn::new().put(Key::Control(Control::Teardown.path()), record);
+        let txn = Txn::new().put(self::record(), record);
         carry_out(store, state, &txn, (&who(), "teardown --leave-behind")).await?;
         Ok(())
     }
 
     async fn until_nobody_runs(&mut self) -> Result<(), Failure> {
-        while let Some(leader) = self.known.state().and_then(|state| state.leader.clone()) {
-            let line = format!(
-                "Stop the controllers now: remove the Marathon app, uninstall the package, or stop the \
-                 unit. {} still runs …",
-                leader.name
-            );
+        loop {
+            while let Some(leader) = self.leader() {
+                let line = format!(
+                    "Stop the controllers now: remove the Marathon app, uninstall the package, or stop the \
+                     unit. {leader} still runs …"
+                );
+                say(&mut self.said, line)?;
+                self.next().await?;
+            }
+            let seconds = TAKES_OVER.as_secs();
+            let line =
+                format!("Nobody leads. Whether another one takes over is seen in {seconds} s …");
             say(&mut self.said, line)?;
-            self.next().await?;
+            let until = Instant::now() + TAKES_OVER;
+            while self.leader().is_none() {
+                let heard = timeout_at(until, self.next()).await.map(|next| next.map(|_| ()));
+                match heard {
+                    Ok(next) => next?,
+                    Err(_) if self.known.lost().is_none() => return Ok(()),
+                    // Who leads is not seen while etcd is lost: it is looked at anew.
+                    Err(_) => {
+                        self.next().await?;
+                        break;
+                    }
+                }
+            }
         }
-        Ok(())
+    }
+
+    fn leader(&self) -> Option<String> {
+        Some(self.known.state()?.leader.as_ref()?.name.clone())
     }
 }
 

@@ -19,7 +19,7 @@ impl Bench {
     }
 
     /// Two of them, the first of which leads, and the second of which stands by.
-    async fn two(&self, lease: u64) -> (Controller, Controller) {
+    pub(crate) async fn two(&self, lease: u64) -> (Controller, Controller) {
         let first = self.start_named("first", lease);
         self.led_by("first").await;
         let second = self.start_named("second", lease);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use calico_dcos::clock;
+use calico_dcos::store::Key;
 use calico_dcos::surface::state::State;
 use calico_dcos::surface::view::View;
 use calico_dcos::words::Generation;
@@ -18,6 +19,20 @@ pub(crate) fn command(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String
     let mut command = Command::new(env!("CARGO_BIN_EXE_calico-dcos"));
     command.args(arguments).args(["--etcd-endpoints", &bench.etcd.endpoint()]);
     ends(command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_released_only_by_who_says_yes() {
+    let bench = Bench::new(Setting { restart_seconds: 600.0, ..Setting::default() }).await;
+    let _controller = bench.start();
+    let (host, _) = bench.held().await;
+    let slot = bench.store.get(&Key::Slot(host.clone())).await.unwrap();
+    let (code, said) = command(&bench, &["release", host.as_str()]);
+    assert_eq!((code, said.contains("give --yes")), (Some(2), true), "{said}");
+    let kept = bench.store.get(&Key::Slot(host.clone())).await.unwrap();
+    assert_eq!(kept.map(|entry| entry.create_revision), slot.map(|entry| entry.create_revision));
+    let (code, said) = command(&bench, &["release", host.as_str(), "--yes"]);
+    assert_eq!((code, said.contains("is given back")), (Some(0), true), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,15 @@
 
 use std::process::{Command, Stdio};
 
+use calico_dcos::plan::control::Control;
 use calico_dcos::store::{Key, Space};
 use calico_dcos::words::{Component, Generation};
+use rustix::process::Signal;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStdout;
 
-use crate::bench::{Bench, Controller, Setting, counts, document, in_sync};
+use crate::bench::{Bench, Controller, LEASE, Setting, counts, document, in_sync};
 use crate::support::PATIENCE;
 use crate::support::binary::ends;
 
@@ -50,7 +54,7 @@ async fn taken_off(bench: &Bench, controller: Controller, arguments: &[&str]) ->
         }
     };
     tokio::time::timeout(PATIENCE, ended).await.unwrap();
-    controller.signal(rustix::process::Signal::TERM);
+    controller.signal(Signal::TERM);
     let out = tokio::task::spawn_blocking(move || process.wait_with_output().unwrap());
     let out = tokio::time::timeout(PATIENCE, out).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -76,6 +80,51 @@ async fn all_of_it_is_taken_off_within_the_budget_and_installed_again() {
     }
     let ended = bench.gate.look(counts).get("TEARDOWN").copied();
     assert!(ended >= Some(2), "each time the framework ended in Mesos: {ended:?}");
+}
+
+/// What it says until these words are in a line.
+async fn until_said(lines: &mut Lines<BufReader<ChildStdout>>, words: &str) {
+    let mut said = String::new();
+    let found = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            said.push_str(&line);
+            said.push('\n');
+            if line.contains(words) {
+                return true;
+            }
+        }
+        false
+    };
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    assert_eq!(found, Ok(true), "never `{words}`: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_takes_over_is_waited_for_too_and_installs_nothing_anew() {
+    let bench = Bench::new(Setting { restart_seconds: 0.2, ..Setting::default() }).await;
+    let (first, second) = bench.two(LEASE).await;
+    in_sync_at(&bench, 1).await;
+    let mut command = tokio::process::Command::from(teardown(&bench, &["--yes"]));
+    let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    until_said(&mut lines, "first still runs").await;
+    let begun = |bench: &Bench| bench.gate.look(counts).get("SUBSCRIBE").copied();
+    let (subscribed, launched) = (begun(&bench), bench.launched().await);
+
+    first.signal(Signal::TERM);
+    until_said(&mut lines, "second still runs").await;
+    assert!(process.try_wait().unwrap().is_none(), "it waits for that one");
+    let record = Key::Control(Control::Teardown.path());
+    assert!(bench.store.get(&record).await.unwrap().is_some(), "by it the other one knows");
+    assert!(bench.store.get(&Key::FrameworkId).await.unwrap().is_none());
+
+    second.signal(Signal::TERM);
+    until_said(&mut lines, "Done.").await;
+    let ended = tokio::time::timeout(PATIENCE, process.wait()).await.unwrap().unwrap();
+    assert!(ended.success(), "{ended}");
+    assert_eq!((begun(&bench), bench.launched().await), (subscribed, launched), "nothing anew");
+    let left = bench.store.list(Space::All).await.unwrap().entries;
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
