@@ -59,8 +59,10 @@ pub struct Leads {
     pub passed: Duration,
     /// Mesos sends it offers and updates.
     pub subscribed: bool,
-    /// When each host was last heard of, as of a few seconds ago.
+    /// When each host that can be heard was last heard of, as of a few seconds ago.
     pub heard: Arc<BTreeMap<HostName, Time>>,
+    /// How many hosts there were then.
+    hosts: usize,
     heard_at: Option<Duration>,
 }
 
@@ -103,7 +105,8 @@ impl Pulse {
 
     pub(super) fn lead(&self) {
         let passed = clock::monotonic();
-        let leads = Leads { passed, subscribed: false, heard: Arc::default(), heard_at: None };
+        let heard = Arc::default();
+        let leads = Leads { passed, subscribed: false, heard, hosts: 0, heard_at: None };
         self.lock().leads = Some(leads);
     }
 
@@ -116,16 +119,17 @@ impl Pulse {
         &self,
         began: Duration,
         subscribed: bool,
-        heard: impl ExactSizeIterator<Item = (&'a HostName, Time)>,
+        heard: impl ExactSizeIterator<Item = (&'a HostName, Option<Time>)>,
     ) {
         let now = clock::monotonic();
         self.passes.observe(now.saturating_sub(began).as_secs_f64());
         let mut beat = self.lock();
         let Some(leads) = &mut beat.leads else { return };
         (leads.passed, leads.subscribed) = (now, subscribed);
-        let pause = if heard.len() == leads.heard.len() { HEARD_EVERY } else { HEARD_NEW };
+        let pause = if heard.len() == leads.hosts { HEARD_EVERY } else { HEARD_NEW };
         if leads.heard_at.is_none_or(|at| now.saturating_sub(at) >= pause) {
-            let heard = heard.map(|(name, at)| (name.clone(), at)).collect();
+            leads.hosts = heard.len();
+            let heard = heard.filter_map(|(name, at)| Some((name.clone(), at?))).collect();
             (leads.heard, leads.heard_at) = (Arc::new(heard), Some(now));
         }
     }
@@ -167,8 +171,8 @@ mod tests {
         let pulse = Pulse::new(Duration::ZERO);
         pulse.lead();
         let host = HostName::from("a1");
-        pulse.pass(clock::monotonic(), false, [(&host, Time(1))].into_iter());
-        pulse.pass(clock::monotonic(), true, [(&host, Time(2))].into_iter());
+        pulse.pass(clock::monotonic(), false, [(&host, Some(Time(1)))].into_iter());
+        pulse.pass(clock::monotonic(), true, [(&host, Some(Time(2)))].into_iter());
         let leads = pulse.beat().leads.expect("it leads");
         assert_eq!((leads.subscribed, leads.heard.values().next()), (true, Some(&Time(1))));
     }

@@ -35,6 +35,10 @@ pub const CODES: [&str; 20] = [
     "unknown",
 ];
 
+/// Those that somebody has to see to.
+pub const TROUBLE: [&str; 6] =
+    ["blocked", "failed", "halted", "insufficient-resources", "unknown", "unreachable"];
+
 /// The one reason of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {

@@ -163,6 +163,15 @@ impl Host {
             || matches!(&self.spec, Some(Ok(spec)) if closed(spec))
     }
 
+    /// Nobody on it will ever say anything: its agent is gone, or it is to be left alone, or is closed to us, and
+    /// has no observer any more.
+    pub(super) fn is_mute(&self) -> bool {
+        let agent = &self.record.agent;
+        let left_out = self.excluded || agent.closed.is_some();
+        let observed = self.tasks.tasks.contains_key(&TaskKind::Observer);
+        agent.condition == Condition::Gone || (left_out && !observed)
+    }
+
     /// Its place in the line, if it is there.
     pub(super) fn place(&self) -> Option<&OrderKey> {
         self.indexed.key.as_ref()

@@ -329,9 +329,10 @@ impl Controller {
         if counted == totals { Ok(()) } else { Err(format!("{counted:?}, planned {totals:?}")) }
     }
 
-    /// When each host was last heard of.
-    pub fn heard(&self) -> impl ExactSizeIterator<Item = (&HostName, Time)> {
-        self.hosts.all.iter().map(|(name, host)| (name, host.heard))
+    /// When each host was last heard of; none for those on which there is nobody to be heard.
+    pub fn heard(&self) -> impl ExactSizeIterator<Item = (&HostName, Option<Time>)> {
+        let hosts = self.hosts.all.iter();
+        hosts.map(|(name, host)| (name, (!host.is_mute()).then_some(host.heard)))
     }
 
     /// Mesos sends offers and updates, and its agents are listed.

@@ -9,7 +9,6 @@ use crate::budget::slot::Slot;
 use crate::job::executor::ASK_FOR_MS;
 use crate::mesos::v1::scheduler::{Call, Reconcile};
 use crate::observed::facts::FactOrder;
-use crate::observed::fleet::Condition;
 use crate::store::keys::Key;
 use crate::words::{HostName, Revision, TaskId, TaskKind, Time};
 
@@ -175,17 +174,10 @@ impl Controller {
         self.note(Level::Warning, None, text);
     }
 
-    /// Hosts that have not reported afresh. One that is gone never will, nor will one that is to be
-    /// left alone, or is closed to us, and has nobody on it who could.
+    /// Hosts that have not reported afresh and still could.
     fn silent(&self, restored: Restored) -> impl Iterator<Item = &HostName> {
         let fresh = move |host: &Host| host.spoke.is_some_and(|at| at >= restored.settled());
-        let mute = |host: &Host| {
-            let observed = host.tasks.tasks.contains_key(&TaskKind::Observer);
-            let agent = &host.record.agent;
-            let left_out = host.excluded || agent.closed.is_some();
-            agent.condition == Condition::Gone || (left_out && !observed)
-        };
         let hosts = self.hosts.all.iter();
-        hosts.filter(move |(_, host)| !mute(host) && !fresh(host)).map(|(name, _)| name)
+        hosts.filter(move |(_, host)| !host.is_mute() && !fresh(host)).map(|(name, _)| name)
     }
 }

@@ -1,6 +1,6 @@
 //! What programs read: the same reports that the commands print with `-o json`.
 
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -59,8 +59,11 @@ pub(super) async fn hosts(
 }
 
 /// `/api/v1/hosts/HOST`
-pub(super) async fn host(State(site): Shared, Path(name): Path<String>) -> Result<Made, Problem> {
-    let name = HostName(name);
+pub(super) async fn host(
+    State(site): Shared,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Made, Problem> {
+    let name = HostName(named(name)?);
     let answer = site.board.answer(move |_, view, plan| {
         let report = OneHostReport::new(view, plan, &name);
         report.map(|report| Made::of(&report)).ok_or_else(|| {
@@ -98,6 +101,13 @@ pub(super) async fn history(
         Some(report) => Ok(Made::of(&report)),
         None => Err(Problem::new(Kind::NotReady, "etcd has not been read yet")),
     }
+}
+
+/// What a path names, or what is wrong with it.
+pub(super) fn named(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    path.map(|Path(name)| name).map_err(|error| {
+        Problem::new(Kind::BadRequest, format!("the path is not understood: {}", error.body_text()))
+    })
 }
 
 /// A query, or what is wrong with it.

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::Shared;
+use super::api::named;
 use super::problem::{Kind, Problem};
 use crate::words::SpecHash;
 
@@ -102,10 +104,10 @@ fn piece(file: &File, at: u64) -> io::Result<Bytes> {
 /// `/artifact/SHA256/calico-dcos`
 pub(super) async fn artifact(
     State(site): Shared,
-    Path(digest): Path<String>,
+    digest: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let artifact = &site.artifact;
-    if digest != artifact.digest.to_string() {
+    if named(digest)? != artifact.digest.to_string() {
         return Err(Problem::new(
             Kind::NotFound,
             "this process is another version, and has no other file than its own; ask the leader",

@@ -23,7 +23,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const REST: u32 = 4;
 
 /// Answers made at a time; the others wait.
-const PENS: usize = 2;
+pub(super) const PENS: usize = 2;
 
 /// For a pen, before it is said that too many ask.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -118,7 +118,7 @@ fn may(site: &Site, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Problem
     tracing::warn!(%peer, "asked for something without the token");
     Err(Problem::new(
         Kind::Unauthorized,
-        "send the token of --token-file as `Authorization: Bearer TOKEN`",
+        "send the token of --token-file as `X-Calico-Dcos-Token: TOKEN` or `Authorization: Bearer TOKEN`",
     ))
 }
 

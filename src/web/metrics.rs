@@ -1,6 +1,7 @@
 //! Metrics for Prometheus, in the `OpenMetrics` format: README names each of them. What is in etcd is the same on every
 //! process; what only the leader knows is absent on the others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::board::Shown;
+use super::board::{Board, Shown};
 use super::problem::{Kind, Problem};
 use super::{Shared, Site};
 use crate::clock;
@@ -21,7 +22,7 @@ use crate::plan::reason::CODES;
 use crate::surface::hosts::IN_SYNC;
 use crate::surface::status::{Standing, ages};
 use crate::surface::view::View;
-use crate::words::{Component, Time};
+use crate::words::{Component, Generation, Time};
 
 /// A number that goes up and down.
 type Number = Gauge<f64, AtomicU64>;
@@ -32,7 +33,24 @@ type Numbers = Family<Vec<(&'static str, String)>, Number>;
 /// `/metrics`
 pub(super) async fn metrics(State(site): Shared) -> Result<Response, Problem> {
     let started_with = Arc::clone(&site.started_with);
-    let seen = site.board.answer(move |shown, view, plan| {
+    let mut registry = in_etcd(&site.board, started_with).await?;
+    of_process(&site, &mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        Problem::new(Kind::Internal, "the metrics cannot be written; the log says more")
+    })?;
+    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(form))], text).into_response())
+}
+
+/// What is in etcd. Without etcd, or without documents to plan for, there is less to tell. Where too many ask, nothing
+/// is told at all: what is absent would be taken for gone.
+async fn in_etcd(
+    board: &Board,
+    started_with: Arc<BTreeMap<String, String>>,
+) -> Result<Registry, Problem> {
+    let seen = board.answer(move |shown, view, plan| {
         let mut registry = of_cluster(shown, view, plan);
         let differing = number_of(float(view.state.differing(&started_with).len() as u64));
         registry.register(
@@ -42,16 +60,21 @@ pub(super) async fn metrics(State(site): Shared) -> Result<Response, Problem> {
         );
         registry
     });
-    // Without etcd, or without documents, the rest is told all the same.
-    let mut registry = seen.await.unwrap_or_else(|_| Registry::with_prefix("calico_dcos"));
-    of_process(&site, &mut registry);
-    let mut text = String::new();
-    encode(&mut text, &registry).map_err(|error| {
-        tracing::error!(%error, "the metrics cannot be written");
-        Problem::new(Kind::Internal, "the metrics cannot be written; the log says more")
-    })?;
-    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(form))], text).into_response())
+    match seen.await {
+        Err(problem) => without_plan(problem),
+        seen => seen,
+    }
+}
+
+fn without_plan(problem: Problem) -> Result<Registry, Problem> {
+    let mut registry = Registry::with_prefix("calico_dcos");
+    match problem.kind() {
+        Kind::Busy => return Err(problem),
+        Kind::Refused => documents(&mut registry, true, Some(false), Generation(0)),
+        Kind::NoDocuments => documents(&mut registry, false, None, Generation(0)),
+        _ => {}
+    }
+    Ok(registry)
 }
 
 /// What this process does.
@@ -94,7 +117,8 @@ fn of_process(site: &Site, registry: &mut Registry) {
 fn of_cluster(shown: &Shown, view: &View, plan: &Plan<'_>) -> Registry {
     let mut all = Registry::with_prefix("calico_dcos");
     let (registry, summary) = (&mut all, &plan.summary);
-    documents(registry, view);
+    let in_force = view.documents_in_force();
+    documents(registry, view.refused.is_some(), Some(in_force), view.generation());
     let rollout = Numbers::default();
     for standing in Standing::EACH {
         let is = Standing::of(view, plan) == standing && shown.lost.is_none();
@@ -156,12 +180,20 @@ fn facts(registry: &mut Registry, view: &View) {
     );
 }
 
-fn documents(registry: &mut Registry, view: &View) {
-    let refused = flag(view.refused.is_some());
+/// Where there are none, nothing is told of their being in force.
+fn documents(
+    registry: &mut Registry,
+    refused: bool,
+    in_force: Option<bool>,
+    generation: Generation,
+) {
+    let refused = flag(refused);
     registry.register("documents_refused", "Whether those in etcd are not good (1)", refused);
-    let in_force = flag(view.documents_in_force());
-    registry.register("documents_in_force", "Whether those in etcd are in force (1)", in_force);
-    let generation = number_of(float(view.generation().0));
+    if let Some(in_force) = in_force.map(flag) {
+        let help = "Whether those in etcd are in force (1)";
+        registry.register("documents_in_force", help, in_force);
+    }
+    let generation = number_of(float(generation.0));
     registry.register(
         "generation",
         "The generation that is in force; 0 before the first",
@@ -194,4 +226,54 @@ fn one(is: bool) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
 fn float(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::pulse::Pulse;
+    use crate::store::{Entry, Key, Snapshot, StoreEvent};
+    use crate::surface::testing::CLUSTER;
+    use crate::web::board::{PATIENCE, PENS};
+    use crate::words::Revision;
+
+    #[tokio::test(start_paused = true)]
+    async fn where_too_many_ask_nothing_is_told_instead_of_less() {
+        let (tell, events) = tokio::sync::mpsc::channel(1);
+        let board = Board::follow(events, Pulse::new(std::time::Duration::ZERO));
+        let (key, revision) = (Key::DesiredCluster, Revision(1));
+        let value = CLUSTER.to_owned();
+        let entry = Entry { key, value, mod_revision: revision, create_revision: revision };
+        let snapshot = Snapshot { revision, cluster_id: 1, entries: vec![entry] };
+        tell.send(StoreEvent::Listed(snapshot)).await.unwrap();
+        board.news().changed().await.unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let (tell_begun, mut begun) = tokio::sync::mpsc::channel(PENS);
+        let slow = (0..PENS).map(|_| {
+            let (board, held, tell) = (Arc::clone(&board), Arc::clone(&held), tell_begun.clone());
+            tokio::spawn(async move {
+                let answer = move |_: &Shown, _: &View, _: &Plan<'_>| {
+                    tell.blocking_send(()).unwrap();
+                    let _ended = held.lock().unwrap().recv();
+                };
+                board.answer(answer).await
+            })
+        });
+        let slow: Vec<_> = slow.collect();
+        for _ in 0..PENS {
+            begun.recv().await.unwrap();
+        }
+        let asked = Arc::clone(&board);
+        let asked = tokio::spawn(async move { in_etcd(&asked, Arc::default()).await });
+        tokio::task::yield_now().await;
+        tokio::time::advance(PATIENCE).await;
+        let problem = asked.await.unwrap().map(|_| "metrics").unwrap_err();
+        assert_eq!(problem.status().as_u16(), 503);
+        drop(release);
+        for slow in slow {
+            slow.await.unwrap().unwrap();
+        }
+        assert!(in_etcd(&board, Arc::default()).await.is_ok());
+    }
 }

@@ -65,6 +65,7 @@ fn document() -> Value {
             "parameters": [parameter("path", "sha256", "The SHA-256 of this program, in hex")],
             "responses": {
                 "200": {"description": "Its bytes", "content": {"application/octet-stream": {}}},
+                "400": refused("The path is not understood", &problem),
                 "404": refused("This process is another program", &problem),
             },
         }}),
@@ -87,7 +88,16 @@ fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "ownHeader": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-Calico-Dcos-Token",
+                    "description": "The same token, for where a proxy keeps `Authorization` for its own; \
+                                    where this is given it alone counts",
+                },
+            },
         },
     })
 }
@@ -108,6 +118,7 @@ fn reads(schemas: &mut SchemaGenerator) -> Vec<Read> {
         ("503", "etcd has not been read, or too many ask"),
     ];
     const ONE: &[(&str, &str)] = &[
+        ("400", "The name is not understood"),
         ("404", "There is no such host"),
         ("409", "There are no documents to plan for"),
         ("503", "etcd has not been read, or too many ask"),
@@ -212,7 +223,7 @@ fn post(what: &str, request: &Schema, done: &Schema, problem: &Schema) -> Value 
     };
     json!({
         "summary": summary,
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"ownHeader": []}],
         "requestBody": {"required": !needs.is_empty(), "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": {"description": "It is done", "content": {"application/json": {"schema": done}}},

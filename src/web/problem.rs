@@ -6,6 +6,9 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// After so many seconds it may work.
+const AGAIN: u32 = 2;
+
 /// Why a request is not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Problem {
@@ -21,9 +24,9 @@ pub(super) struct Problem {
     /// Where the leader's page and API are, if that is where to ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) leader: Option<String>,
-    /// After how many seconds it may work.
+    /// What `kind` is the name of.
     #[serde(skip)]
-    retry: Option<u32>,
+    of: Kind,
 }
 
 /// The kinds, with their status, name and title.
@@ -102,15 +105,19 @@ impl Problem {
     /// With a sentence that says what to do.
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (status, name, title) = kind.of();
-        let retry = matches!(kind, Kind::Busy | Kind::NotReady).then_some(2);
         Self {
             kind: format!("urn:calico-dcos:problem:{name}"),
             title,
             status: status.as_u16(),
             detail: detail.into(),
             leader: None,
-            retry,
+            of: kind,
         }
+    }
+
+    /// The kind.
+    pub(super) fn kind(&self) -> Kind {
+        self.of
     }
 
     /// The kind in words.
@@ -137,8 +144,8 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
-        if let Some(seconds) = self.retry {
-            headers.insert(header::RETRY_AFTER, seconds.into());
+        if matches!(self.of, Kind::Busy | Kind::NotReady) {
+            headers.insert(header::RETRY_AFTER, AGAIN.into());
         }
         if self.status == StatusCode::UNAUTHORIZED.as_u16() {
             let scheme = HeaderValue::from_static("Bearer realm=\"calico-dcos\"");

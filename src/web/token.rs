@@ -4,9 +4,12 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+/// Where the token may be, too: proxies like DC/OS' Admin Router keep `Authorization` for their own.
+pub(super) const OWN_HEADER: HeaderName = HeaderName::from_static("x-calico-dcos-token");
 
 /// In characters; as much as nobody guesses.
 const SHORTEST: usize = 16;
@@ -69,14 +72,20 @@ impl Token {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// Whether a request carries it, as `Authorization: Bearer …`.
+    /// Whether a request carries it: in our own header if that is there, else as `Authorization: Bearer …`.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.split_once(' '));
-        given.is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && Self::of(token.trim()).0.ct_eq(&self.0).into()
-        })
+        let given = match headers.get(OWN_HEADER) {
+            Some(value) => value.to_str().ok(),
+            None => bearer(headers),
+        };
+        given.is_some_and(|token| Self::of(token.trim()).0.ct_eq(&self.0).into())
     }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 impl fmt::Debug for Token {
@@ -109,6 +118,26 @@ mod tests {
             assert_eq!(token.is_in(&headers.into_iter().collect()), taken, "{given}");
         }
         assert!(!token.is_in(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn our_own_header_is_the_only_one_that_counts_where_it_is_given() {
+        const GOOD: &str = "0123456789abcdef";
+        let token = Token::of(GOOD);
+        for (own, authorization, taken) in [
+            (GOOD, "", true),
+            (GOOD, "token=of-somebody-else", true),
+            ("0123456789abcdeg", "Bearer 0123456789abcdef", false),
+            ("", "Bearer 0123456789abcdef", false),
+            ("Bearer 0123456789abcdef", "", false),
+        ] {
+            let headers = [
+                (OWN_HEADER, HeaderValue::from_static(own)),
+                (header::AUTHORIZATION, HeaderValue::from_static(authorization)),
+            ];
+            let headers = headers.into_iter().collect();
+            assert_eq!(token.is_in(&headers), taken, "{own}, {authorization}");
+        }
     }
 
     #[test]

@@ -199,4 +199,7 @@ fn an_excluded_host_whose_observer_has_ended_is_excluded_and_not_unknown() {
         bench.offer("a1");
         assert_eq!((bench.launched(), bench.reason("a1")), (vec![], "excluded".into()));
     }
+    let heard: Vec<_> =
+        bench.machine.heard().map(|(name, at)| (name.as_str(), at.is_some())).collect();
+    assert_eq!(heard, [("a1", false), ("a2", true)], "its silence is no news");
 }

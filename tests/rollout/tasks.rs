@@ -320,6 +320,7 @@ fn a_supervisor_whose_machine_is_gone_for_good_is_not_waited_for() {
     bench.wait(60_000);
     assert_eq!((bench.kills(), bench.launched()), (vec![], vec![]));
     assert!(bench.machine.is_quiet(bench.now), "{:?}", bench.machine.unrest(bench.now));
+    assert!(bench.machine.heard().all(|(_, at)| at.is_none()), "nor listened for");
 }
 
 #[test]

@@ -103,6 +103,33 @@ async fn options_that_differ_from_etcd_are_shown_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn documents_that_were_never_good_are_told_in_the_metrics() {
+    let site = Site::start().await;
+    site.declare("kind: Cluster\n").await;
+    let controller = site.run("one", false);
+    let told = async |wanted: &[&str], absent: &str| {
+        let told = async {
+            loop {
+                let text = controller.get("/metrics").await.text().await.unwrap();
+                if wanted.iter().all(|wanted| text.lines().any(|line| line == *wanted)) {
+                    assert!(!text.contains(absent), "{text}");
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("never {wanted:?}"));
+    };
+    let none = "calico_dcos_generation 0.0";
+    let refused = "calico_dcos_documents_refused 1.0";
+    told(&[refused, "calico_dcos_documents_in_force 0.0", none], "calico_dcos_slots").await;
+    // Without any nothing is refused, and nothing waits to be accepted.
+    let store = site.store().await;
+    let _ = store.txn(&Txn::new().delete(Key::DesiredCluster)).await.unwrap();
+    told(&["calico_dcos_documents_refused 0.0", none], "calico_dcos_documents_in_force").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_pass_is_a_span_of_the_log() {
     let site = Site::start().await;
     let controller = site.run("one", false);
@@ -209,6 +236,8 @@ async fn the_api_says_what_the_commands_say_and_refuses_what_makes_no_sense() {
 
     for (path, status, words) in [
         ("/api/v1/hosts/a44", 404, "did you mean `a4`?"),
+        ("/api/v1/hosts/%FF", 400, "the path is not understood"),
+        ("/artifact/%FF/calico-dcos", 400, "the path is not understood"),
         ("/api/v1/hosts/%3Cscript%3E", 404, "there is no host `<script>`"),
         ("/api/v1/hosts?limit=many", 400, "write `limit` as a whole number"),
         ("/api/v1/hosts?attribute=rack", 400, "NAME:VALUE"),
@@ -253,6 +282,14 @@ async fn who_has_the_token_pauses_and_resumes_and_it_is_written_down() {
     let wrong = controller.ask("pause", Some("another-token-of-some-length"), "").await;
     Controller::refused(wrong, 401, "--token-file").await;
     assert_eq!(controller.json("/api/v1/status").await["status"], "done");
+    // As the page asks, behind a proxy that keeps `Authorization` for its own.
+    let behind = |token| {
+        let request = controller.client.post(format!("{}/api/v1/retry", controller.url));
+        request.header("authorization", "token=of-dcos").header("x-calico-dcos-token", token)
+    };
+    let response = behind("another-token-of-some-length").send().await.unwrap();
+    Controller::refused(response, 401, "X-Calico-Dcos-Token").await;
+    Controller::refused(behind(TOKEN).send().await.unwrap(), 400, "needs the field `host`").await;
 
     let said = controller.done("pause", json!({"who": "alice\n", "why": "disk swap"})).await;
     assert!(said.starts_with("Nothing new starts for the cluster."), "{said}");
@@ -450,6 +487,10 @@ async fn people_get_pages_that_load_nothing_from_elsewhere() {
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     let page = response.text().await.unwrap();
     assert!(page.contains("there is no host `&#60;b&#62;`"), "{page}");
+    let response = controller.get("/hosts/%FF").await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let page = response.text().await.unwrap();
+    assert!(page.contains("<pre>the path is not understood"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, clocks};
-use crate::plan::reason::Reason;
+use crate::plan::reason::TROUBLE;
 use crate::surface::state::State;
 use crate::surface::text::{count, first_names};
 use crate::surface::view::{View, ViewError};
@@ -22,10 +22,9 @@ pub(super) async fn look(state: State) -> Vec<Finding> {
     {
         findings.extend(clocks::leader(&leader.name, url).await);
     }
-    findings.extend(state.unreadable.iter().map(|key| {
-        Finding::problem("controller", format!("the record {key} cannot be read"))
-            .advice("a newer version may have written it; nothing starts until it is mended")
-    }));
+    // Each says what to do about it.
+    let unreadable = state.unreadable.iter();
+    findings.extend(unreadable.map(|sentence| Finding::problem("controller", sentence)));
     match View::new(state, Vec::new(), now) {
         Ok(view) => findings.extend(documents(&view).into_iter().chain(hosts(&view))),
         Err(ViewError::NoDocuments) => findings.push(
@@ -60,7 +59,7 @@ fn hosts(view: &View) -> Vec<Finding> {
     let mut groups: BTreeMap<(&str, String), Vec<&HostName>> = BTreeMap::new();
     for host in &plan.hosts {
         let Some(reason) = &host.reason else { continue };
-        if matters(reason) {
+        if TROUBLE.contains(&reason.code()) {
             groups.entry((reason.code(), reason.to_string())).or_default().push(host.name);
         }
     }
@@ -74,15 +73,4 @@ fn hosts(view: &View) -> Vec<Finding> {
         }
     }));
     findings
-}
-
-fn matters(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Blocked { .. }
-            | Reason::Failed { .. }
-            | Reason::Unknown { .. }
-            | Reason::Unreachable { .. }
-            | Reason::Halted { .. }
-    )
 }

@@ -8,6 +8,10 @@ document.documentElement.classList.add("js");
 // --- live: whatever changes is fetched as the page itself, and the parts that live are put in its place. ---
 
 const EVERY = 2000;
+// Ages go on where nothing changes; a stream that is refused is asked for again.
+const AGES = 15000;
+const AGAIN = 3000;
+let events = null;
 let due = 0;
 let waiting = null;
 
@@ -22,8 +26,9 @@ async function refresh() {
   const from = location.href;
   try {
     const answer = await fetch(from, { cache: "no-store" });
+    if (!answer.ok) return say("off", `not up to date: ${answer.status}`);
     // Meanwhile something else may be looked for.
-    if (!answer.ok || location.href !== from) return;
+    if (location.href !== from) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     document.title = fresh.title;
     document.getElementById("icon").href = fresh.getElementById("icon").href;
@@ -38,6 +43,7 @@ async function refresh() {
         .find((it) => it.id === label || it.getAttribute("href") === label);
       if (again) again.focus({ preventScroll: true });
     }
+    if (events.readyState === EventSource.OPEN) say("on", "live");
   } catch {
     // The stream below says that nothing is heard any more.
   }
@@ -49,10 +55,19 @@ function soon() {
   }
 }
 
-const events = new EventSource(`${root}api/v1/events`);
-events.addEventListener("open", () => say("on", "live"));
-events.addEventListener("changed", soon);
-events.addEventListener("error", () => say("off", "not connected; tries again"));
+function listen() {
+  events = new EventSource(`${root}api/v1/events`);
+  events.addEventListener("open", () => say("on", "live"));
+  events.addEventListener("changed", soon);
+  events.addEventListener("error", () => {
+    say("off", "not connected; tries again");
+    // After an answer other than a stream it does not try again by itself.
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN);
+  });
+}
+
+listen();
+setInterval(soon, AGES);
 document.addEventListener("visibilitychange", soon);
 
 // --- what is looked for applies as it is chosen or typed; its address can be given to others ---
@@ -135,11 +150,13 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   try {
     const answer = await fetch(`${root}api/v1/${asked.what}`, {
       method: "POST",
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      // Not `Authorization`: proxies before us may keep that for their own.
+      headers: { "x-calico-dcos-token": token, "content-type": "application/json" },
       body: JSON.stringify(body),
     });
-    const said = await answer.json();
-    told.textContent = said.done || said.detail || answer.statusText;
+    // A proxy answers as it likes.
+    const said = await answer.json().catch(() => ({}));
+    told.textContent = said.done || said.detail || `The answer was ${answer.status} ${answer.statusText}`;
     if (!answer.ok) return;
     sessionStorage.setItem("token", token);
     sessionStorage.setItem("who", who);

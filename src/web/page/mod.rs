@@ -22,13 +22,13 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::api::{no_host, read};
+use super::api::{named, no_host, read};
 use super::problem::{Kind, Problem};
 use super::query::HostsQuery;
 use super::{Shared, Site};
@@ -101,10 +101,10 @@ fn newest(site: &Site, number: usize) -> Vec<HistoryEntry> {
     site.board.with(|known| known.history().rev().take(number).cloned().collect())
 }
 
-async fn host(State(site): Shared, Path(name): Path<String>) -> Page {
+async fn host(State(site): Shared, name: Result<Path<String>, PathRejection>) -> Page {
     let here = Here::new(&site, "../", "host");
     let refuse = here.refusal();
-    let name = HostName(name);
+    let name = HostName(named(name).map_err(&refuse)?);
     let entries: Vec<_> = site.board.with(|known| {
         let about = known.history().rev().filter(|entry| history::names(&entry.what, &name));
         about.take(history::OF_A_HOST).cloned().collect()

@@ -9,6 +9,7 @@ use super::frame::Frame;
 use super::glance::{Bar, ComponentBar, Map, components};
 use super::history::Line;
 use super::look::{Button, Cell, STANDINGS, colour, encoded, facts_age};
+use crate::plan::reason::TROUBLE;
 use crate::plan::{HostPlan, Plan};
 use crate::surface::ask::{Person, approve};
 use crate::surface::hosts::{HostLine, IN_SYNC, Wanted, page};
@@ -151,9 +152,9 @@ impl Overview {
             components: components(plan),
             map: Map::of(plan),
             recent,
-            shown: match (offset.min(total), end.min(total)) {
-                _ if total == 0 => String::new(),
-                (from, to) => format!("{} to {} of {}", from + 1, to, count(total, "host")),
+            shown: match &lines[..] {
+                [] => String::new(),
+                _ => format!("{} to {end} of {}", offset + 1, count(total, "host")),
             },
             before: (offset > 0).then(|| link(wanted, offset.saturating_sub(ROWS))),
             after: (total > end).then(|| link(wanted, end)),
@@ -182,7 +183,7 @@ fn left(view: &View, plan: &Plan<'_>) -> (String, String) {
 
 /// Hosts that somebody has to look at, and why.
 fn trouble(plan: &Plan<'_>) -> (usize, String) {
-    let bad = plan.summary.reasons.iter().filter(|(code, _)| colour(code) == "bad");
+    let bad = plan.summary.reasons.iter().filter(|(code, _)| TROUBLE.contains(code));
     let bad: Vec<_> = bad.map(|(code, number)| (*number, *code)).collect();
     if bad.is_empty() {
         return (0, "nobody has to look at anything".to_owned());

@@ -8,6 +8,7 @@ use askama::Template;
 use super::frame::{Frame, Here};
 use super::{history, host, overview, plan};
 use crate::clock;
+use crate::observed::fleet::Condition;
 use crate::rollout::records::HistoryEntry;
 use crate::store::LeaderRecord;
 use crate::surface::hosts::{OneHostReport, Wanted};
@@ -111,7 +112,10 @@ fn hosts_are_found_and_turned_over_by_links_that_are_relative() {
     assert!(page.contains(r#"href="./?reason=waiting-for-slot#hosts" rel="prev""#));
     assert!(page.contains("<option selected>waiting-for-slot</option>"));
     let beyond = first(&shown, false, &wanted, 10_000);
-    assert!(beyond.contains("No host is like that."), "{beyond}");
+    assert!(
+        beyond.contains("No host is like that.")
+            && beyond.contains("<p class=\"pages\"><span></span>")
+    );
     for page in [page, of_plan(&shown), of_host(&shown, "a3", true)] {
         let links = page.split("href=\"").chain(page.split("src=\"")).skip(1);
         let absolute = links.filter(|link| link.starts_with('/') || link.starts_with("http"));
@@ -170,4 +174,20 @@ fn a_host_is_shown_as_declared_and_as_found() {
     {
         assert!(page.contains(words), "{words}: {page}");
     }
+}
+
+#[test]
+fn in_trouble_are_those_that_somebody_has_to_see_to() {
+    let tile = |state: State| {
+        let page = first(&shown(state), false, &Wanted::default(), 0);
+        let tile = page.split_once("in trouble</span><em>").unwrap().1;
+        tile.split_once("</em>").unwrap().0.to_owned()
+    };
+    let mut state = fleet(20);
+    accept(&mut state);
+    assert_eq!(tile(state.clone()), "1 blocked, 1 unknown, 1 unreachable");
+    for host in state.hosts.values_mut() {
+        host.observed.as_mut().unwrap().agent.condition = Condition::Gone;
+    }
+    assert_eq!(tile(state), "nobody has to look at anything", "who is gone does not come back");
 }
