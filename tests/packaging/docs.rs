@@ -66,6 +66,21 @@ fn what_is_said_to_go_together_is_shown_by_a_test_or_reported() {
 }
 
 #[test]
+fn every_guide_is_linked_from_the_first_page() {
+    let readme = text("README.md");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(path("docs")).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_some_and(|extension| extension == "md") {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            assert!(readme.contains(&format!("](docs/{name})")), "README does not lead to {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen}");
+}
+
+#[test]
 fn commands_in_the_guides_are_understood() {
     let usage = calico_dcos::cli::usage();
     let mut seen = 0;

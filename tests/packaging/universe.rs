@@ -157,6 +157,20 @@ fn the_package_keeps_the_rules_of_universe() {
         let text = text(&format!("{PACKAGE}/{name}"));
         assert!(text.is_ascii() && !text.contains("\\u"), "{name}");
     }
+    // Who uninstalls it first has nothing any more that takes Calico off.
+    let after = package["postUninstallNotes"].as_str().unwrap();
+    assert!(after.contains("`calico-dcos teardown`"), "{after}");
+    let usage = calico_dcos::cli::usage();
+    assert!(usage.find_subcommand("teardown").is_some());
+    let notes = package["postInstallNotes"].as_str().unwrap();
+    let variables = notes.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+    let variables: BTreeSet<_> =
+        variables.filter(|word| word.starts_with("CALICO_DCOS_")).collect();
+    let status = usage.find_subcommand("status").unwrap();
+    let known: BTreeSet<_> =
+        status.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+    assert!(variables.contains("CALICO_DCOS_ETCD_ENDPOINTS"), "{notes}");
+    assert!(variables.is_subset(&known), "{variables:?} of {known:?}");
     let resource = file("resource.json");
     assert_eq!(resource.as_object().unwrap().keys().collect::<Vec<_>>(), ["assets"]);
     // Nothing else is in there: `command.json` is forbidden since 4.0.
