@@ -188,6 +188,9 @@ impl Standing {
             Self::Refused
         } else if !view.documents_in_force() {
             Self::NotAccepted
+        } else if plan.hosts.is_empty() && view.phase() != Phase::Unapproved {
+            // Right after a first start no host is known yet: that is no end to be waited for.
+            Self::InProgress
         } else if plan.summary.slots_held == 0 && restless().all(rests) {
             Self::Done
         } else if plan.summary.slots_held == 0 && waiting().all(paused) {
