@@ -337,6 +337,11 @@ impl Agent {
                 self.process = Process::Registered;
             }
             ToAgent::Reregistered { missing } => self.reregistered(cx, missing),
+            ToAgent::Subscribed(framework) => {
+                if self.frameworks.contains_key(&framework) {
+                    self.resume_updates(cx);
+                }
+            }
             ToAgent::Gone => {
                 self.gone = true;
                 self.stop(cx);
@@ -369,10 +374,8 @@ impl Agent {
     /// The oldest unacknowledged update of each task goes out again: twice, as recorded.
     fn reregistered(&mut self, cx: &mut Context, missing: Vec<(TaskKey, bool)>) {
         self.process = Process::Registered;
-        for key in self.tasks.keys().cloned().collect::<Vec<_>>() {
-            self.send_first(cx, &key);
-            self.send_first(cx, &key);
-        }
+        self.resume_updates(cx);
+        self.resume_updates(cx);
         for ((framework, id), partition_aware) in missing {
             let state = if partition_aware { TaskState::Dropped } else { TaskState::Lost };
             let mut status = self.status(cx, &id, state);

@@ -124,6 +124,8 @@ pub(super) enum ToAgent {
     Reregistered {
         missing: Vec<(TaskKey, bool)>,
     },
+    /// The framework has subscribed anew (`UpdateFrameworkMessage`).
+    Subscribed(FrameworkId),
     /// The agent was marked gone: its process ends, and everything on it.
     Gone,
     Run(Box<Launch>),

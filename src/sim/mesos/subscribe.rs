@@ -2,7 +2,7 @@
 
 use super::calls::Outcome;
 use super::context::{Context, Job, ToAgent};
-use super::master::{Framework, Master};
+use super::master::{AgentRecord, Framework, Master, Standing};
 use super::{AgentIndex, ConnId};
 use crate::mesos::v1::scheduler::{Event, Subscribe, Subscribed};
 use crate::mesos::v1::{
@@ -29,6 +29,7 @@ impl Master {
             cx.close(conn);
             return stream;
         }
+        let known = id.is_some();
         let id = id.unwrap_or_else(|| {
             self.next_framework += 1;
             FrameworkId(format!("{}-{:04}", self.id, self.next_framework - 1))
@@ -41,6 +42,15 @@ impl Master {
         // its new offers come with the next allocation; any other gets them at once.
         if !was_connected {
             self.consider_all(cx);
+        }
+        // Agents send at once again what nobody has acknowledged (`master.cpp`, `_subscribe`).
+        if known {
+            let connected = |record: &AgentRecord| record.standing == Standing::Connected;
+            for (index, record) in self.agents.iter().enumerate() {
+                if record.as_ref().is_some_and(connected) {
+                    cx.send_to_agent(index, ToAgent::Subscribed(id.clone()));
+                }
+            }
         }
         stream
     }

@@ -61,6 +61,15 @@ impl Agent {
         }
     }
 
+    /// The oldest unacknowledged update of each task goes out again at once, whosever it is: after
+    /// a registration, and when the master tells that a framework has subscribed (`slave.cpp`,
+    /// `updateFramework`).
+    pub(super) fn resume_updates(&mut self, cx: &mut Context) {
+        for key in self.tasks.keys().cloned().collect::<Vec<_>>() {
+            self.send_first(cx, &key);
+        }
+    }
+
     pub(super) fn send_first(&mut self, cx: &mut Context, key: &TaskKey) {
         self.transmit(cx, key, cx.timings.update_retry);
     }
