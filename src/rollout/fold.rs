@@ -165,7 +165,7 @@ impl Controller {
         self.reconciliation.start(all.into_iter(), now);
     }
 
-    /// A confirmation changes nothing but when the host was heard last.
+    /// A confirmation changes nothing but when the host was heard last, and that it is silent no more.
     fn message(&mut self, message: &Message, now: Time) -> bool {
         match serde_json::from_slice::<FromHost>(&message.data.0) {
             Ok(FromHost::Ask { host, attempt, run, .. }) => {

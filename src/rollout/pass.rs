@@ -227,6 +227,7 @@ impl Controller {
         }
         self.next_sweep = now.plus_ms(SWEEP_MS);
         self.name_silent();
+        self.name_silent_hosts(now);
         let mut stale = BTreeSet::new();
         let mut silent = Vec::new();
         for (name, host) in &self.hosts.all {

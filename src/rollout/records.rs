@@ -136,6 +136,9 @@ pub enum Limit {
     AgentsHidden,
     /// The master gives us one role, which does not reach all hosts.
     OneRole,
+    /// Hosts have been silent for so long that their facts are too old to act on. Facts are confirmed without a write,
+    /// so that only a leader notices.
+    HostsSilent,
     /// Mesos' maintenance schedule cannot be edited, which `rollout.drain` needs.
     ScheduleClosed,
 }

@@ -9,6 +9,7 @@ use crate::budget::slot::Slot;
 use crate::job::executor::ASK_FOR_MS;
 use crate::mesos::v1::scheduler::{Call, Reconcile};
 use crate::observed::facts::FactOrder;
+use crate::plan::assess::STALE_SECONDS;
 use crate::store::keys::Key;
 use crate::words::{HostName, Revision, TaskId, TaskKind, Time};
 
@@ -98,10 +99,14 @@ impl Controller {
             return true;
         }
         if host.record.facts().is_some_and(|facts| facts.order == *order) {
+            let was_silent = now.since(host.heard) / 1000 > STALE_SECONDS;
             host.heard = now;
             host.spoke = Some(now);
             host.strange = None;
-            return self.restored.is_some();
+            if was_silent {
+                self.hosts.touch(name);
+            }
+            return was_silent || self.restored.is_some();
         }
         let strange = host.strange.take().filter(|(of, _)| of == order);
         let (_, since) = host.strange.insert(strange.unwrap_or_else(|| (order.clone(), now)));

@@ -7,6 +7,7 @@ use crate::mesos::agents::agent_offered;
 use crate::mesos::v1::Offer;
 use crate::observed::fleet::{AgentSeen, Condition, Folded, HostRecord};
 use crate::observed::tasks::{Seen, TaskRecord};
+use crate::plan::assess::STALE_SECONDS;
 use crate::store::keys::Key;
 use crate::words::{AgentId, HostName, TaskId, Time};
 
@@ -16,7 +17,7 @@ use super::records::{Limit, to_json};
 use super::starving::{closed, out_of_reach};
 use super::{Controller, Session};
 
-/// Hosts out of reach that are named; of more only how many there are.
+/// Hosts out of reach or hearing that are named; of more only how many there are.
 const NAMED: usize = 12;
 
 impl Controller {
@@ -157,18 +158,34 @@ impl Controller {
         let closed = |host: &&Host| host.room.as_ref().is_some_and(|r| out_of_reach(r, given_up));
         let closed = self.hosts.all.iter().filter(|(_, host)| closed(host));
         let closed: Vec<&str> = closed.map(|(name, _)| name.as_str()).collect();
-        let (some, all) = (closed.iter().take(NAMED).copied().collect::<Vec<_>>(), closed.len());
-        let text = (all > 0).then(|| {
-            let more =
-                if all > NAMED { format!(" and {} more", all - NAMED) } else { String::new() };
+        let text = some_of(&closed).map(|closed| {
             format!(
                 "this Mesos gives a framework one role: until it is 1.3 or newer, hosts that are \
-                 reserved for `{}` as a whole are out of reach: {}{more}",
+                 reserved for `{}` as a whole are out of reach: {closed}",
                 self.given_up.join("`, `"),
-                some.join(", ")
             )
         });
         self.limit(Limit::OneRole, text);
+    }
+
+    /// Says of which hosts the facts are too old, where nothing else in their records shows it. No age is in it, so
+    /// that it is written when other hosts fall silent or speak again, and not with each look.
+    pub(super) fn name_silent_hosts(&mut self, now: Time) {
+        let silent = |host: &&Host| {
+            let record = &host.record;
+            let shown = record.agent.condition != Condition::Active || record.facts().is_none();
+            !shown && !host.is_mute() && now.since(host.heard) / 1000 > STALE_SECONDS
+        };
+        let silent = self.hosts.all.iter().filter(|(_, host)| silent(host));
+        let silent: Vec<&str> = silent.map(|(name, _)| name.as_str()).collect();
+        let text = some_of(&silent).map(|silent| {
+            format!(
+                "the observers of these hosts have been silent for {} minutes and more, so that what is shown \
+                 of them may be so no longer: {silent}; look at their tasks in Mesos",
+                STALE_SECONDS / 60
+            )
+        });
+        self.limit(Limit::HostsSilent, text);
     }
 
     /// Something that the leader cannot see or do, for every surface; none if it can.
@@ -209,6 +226,13 @@ impl Controller {
         }
         self.agents.insert(host.record.agent.id.clone(), name.clone());
     }
+}
+
+/// The first of some hosts by name, and how many more there are; nothing of none.
+fn some_of(hosts: &[&str]) -> Option<String> {
+    let (named, more) = hosts.split_at(hosts.len().min(NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
 }
 
 /// Tasks that could not be asked after, of a host that can be.

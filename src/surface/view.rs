@@ -2,7 +2,8 @@
 //!
 //! The plan is made by [`crate::plan::plan`], as the controller's own; this only gathers what goes
 //! into it. When a host was last heard of is known to the leader alone (observers confirm their facts without
-//! a write), so elsewhere all hosts count as heard of now, and surfaces show the age of the facts.
+//! a write), so elsewhere all hosts count as heard of now, and surfaces show the age of the facts; hosts that have
+//! fallen silent are named there too, since the leader writes that down among its measures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

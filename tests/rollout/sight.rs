@@ -28,6 +28,27 @@ impl Bench {
 }
 
 #[test]
+fn a_host_that_has_fallen_silent_is_named_in_etcd_until_it_speaks_again() {
+    let mut bench = Bench::new(&["a1"]);
+    let (task, attempt, hash) = bench.admitted("a1");
+    bench.done(&task, "a1", attempt, hash);
+    bench.wait(5 * 60_000);
+    assert!(!bench.limits().contains("hostsSilent"), "{}", bench.limits());
+    bench.wait(2 * 60_000);
+    assert_eq!(bench.reason("a1"), "unknown");
+    assert!(bench.limits().contains("silent for 6 minutes"), "{}", bench.limits());
+    assert!(bench.limits().contains("no longer: a1;"), "{}", bench.limits());
+    let revision = bench.etcd.revision();
+    bench.wait(10 * 60_000);
+    assert_eq!(bench.etcd.revision(), revision, "nothing is written while nothing changes");
+
+    bench.confirm("a1");
+    assert_eq!(bench.reason("a1"), "in sync", "at once");
+    bench.wait(60_000);
+    assert!(!bench.limits().contains("hostsSilent"), "{}", bench.limits());
+}
+
+#[test]
 fn agents_that_may_not_be_listed_are_known_once_they_are_offered() {
     let mut bench = Bench::without_list(&["a1"]);
     assert_eq!(bench.condition("a1"), None);
