@@ -148,7 +148,7 @@ fn of_the_predecessor(name: &str) -> String {
         "components": {
             "docker": {"version": "1.12.6", "health": {"is": "healthy"}, "running": true},
             "mesosAgent": {"version": "1.2.0", "health": {"is": "healthy"}, "running": true},
-            "calicoNode": {"version": "v0.22.0", "health": {"is": "healthy"}, "running": true},
+            "calicoNode": {"version": "calico/node:v0.22.0", "health": {"is": "healthy"}, "running": true},
         },
         "predecessor": {
             "files": ["/etc/calico/installer/docker"],

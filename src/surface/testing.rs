@@ -88,7 +88,7 @@ pub(crate) fn predecessors(hosts: usize) -> State {
         docker.foreign = serde_json::Map::from_iter([("cluster-store".to_owned(), store.into())]);
         let node = ComponentFacts {
             hash: None,
-            version: Some("v0.22.0".to_owned()),
+            version: Some("calico/node:v0.22.0".to_owned()),
             health: Health::Healthy,
             running: true,
             recorded: false,

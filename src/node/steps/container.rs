@@ -67,7 +67,8 @@ impl Step for Container {
         }
         Ok(Some(Seen {
             hash,
-            version: found["Config"]["Image"].as_str().map(plan::version),
+            // As declared, so that the two compare.
+            version: found["Config"]["Image"].as_str().map(str::to_owned),
             health: health(self.0, &found),
             running: found["State"]["Running"] == true,
             blocked: None,

@@ -185,8 +185,10 @@ impl Machine {
         setting.hash = (target.spec != Spec::Off).then_some(target.hash);
         match &target.spec {
             Spec::Docker(docker) => setting.store = Some(docker.cluster_store.to_string()),
-            Spec::CalicoNode(node) => setting.version = tag(node.image.as_str()),
-            Spec::CalicoLibnetwork(libnetwork) => setting.version = tag(libnetwork.image.as_str()),
+            Spec::CalicoNode(node) => setting.version = Some(node.image.to_string()),
+            Spec::CalicoLibnetwork(libnetwork) => {
+                setting.version = Some(libnetwork.image.to_string());
+            }
             Spec::Off => setting.store = None,
             Spec::EtcdProxy(_) | Spec::MesosAgent(_) => {}
         }
@@ -243,11 +245,6 @@ impl Machine {
         };
         Component::ALL.into_iter().filter(found).map(facts).collect()
     }
-}
-
-/// The version of an image.
-fn tag(image: &str) -> Option<String> {
-    image.rsplit_once(':').map(|(_, tag)| tag.to_owned())
 }
 
 /// The first two numbers of a version; Docker's are not semantic versions (`17.03.2-ce`).

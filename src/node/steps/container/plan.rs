@@ -33,14 +33,6 @@ pub(in crate::node::steps) fn name(component: Component) -> &'static str {
     }
 }
 
-/// The version of an image.
-pub(super) fn version(image: &str) -> String {
-    match image.rsplit_once(':') {
-        Some((_, tag)) if !tag.contains('/') => tag.to_owned(),
-        _ => "latest".to_owned(),
-    }
-}
-
 impl<'a> Plan<'a> {
     /// None if the component is to be taken off.
     pub(super) fn of(component: Component, target: &'a ComponentSpec) -> Option<Self> {
