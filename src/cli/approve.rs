@@ -22,7 +22,7 @@ Where `rollout.start` is `approved`, each new generation waits for it. Repairs o
 generation that was approved. Where `rollout.canary` is set, the other hosts follow the canaries
 once these are stable and that is approved as well.
 
-Exit codes: 0 done · 1 not confirmed · 2 nothing waits, or another generation does · 4 environment";
+Exit codes: 0 done, or done already · 1 not confirmed · 2 nothing waits, or another generation does · 4 environment";
 
 /// Let the generation in force start, or the others follow its canaries
 #[derive(Debug, Args)]
@@ -45,7 +45,10 @@ impl Approve {
     pub(super) async fn execute(self) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.connection).await?;
         let view = View::new(desk.state.clone(), Vec::new(), clock::now())?;
-        let asked = ask::approve(&view, self.generation.map(Generation), &me())?;
+        let asked = match ask::approve(&view, self.generation.map(Generation), &me()) {
+            Ok(asked) => asked,
+            refused => return desk.settle(refused).await,
+        };
         print(&text(&view, &view.plan(), false))?;
         let question = asked.question.as_deref().unwrap_or_default();
         if !self.yes && !confirmed(&format!("\n{question}"))? {

@@ -166,9 +166,11 @@ fn starts(view: &View) -> Result<bool, Refused> {
         }
         (Phase::Running, CanaryPhase::Over) => {}
     }
-    let generation = view.generation();
-    if view.state.controls.approves(generation) {
-        refused(&format!("generation {generation} is approved already"))
+    let (generation, controls) = (view.generation(), &view.state.controls);
+    if controls.promotes(generation) {
+        Err(Refused::Already(format!("Generation {generation} goes on to all hosts already.")))
+    } else if controls.approves(generation) {
+        Err(Refused::Already(format!("Generation {generation} is approved already.")))
     } else if view.rollout().start == Start::Automatic {
         refused("nothing waits for an approval: rollout.start is `automatic`, and no canary waits")
     } else {

@@ -43,6 +43,26 @@ fn before_a_controller_has_accepted_an_edit_nobody_is_told_to_approve_it() {
 }
 
 #[test]
+fn what_was_approved_or_promoted_before_is_said_to_be_so() {
+    let mut state = fleet(1);
+    put(&mut state, "cluster", &CLUSTER.replace("rollout: {", "rollout: {start: approved, "));
+    accept(&mut state);
+    let generation = state.generation();
+    let said = Approval { version: CONTROL_VERSION, who: "bob".to_owned(), at: NOW, generation };
+    for (control, already) in
+        [(Control::Approved, "is approved already."), (Control::Promoted, "to all hosts already.")]
+    {
+        state.controls.put(control, &to_json(&said)).unwrap();
+        let view = View::new(state.clone(), Vec::new(), NOW).unwrap();
+        let refused = approve(&view, Some(generation), &alice()).unwrap_err();
+        assert!(
+            matches!(&refused, Refused::Already(text) if text.ends_with(already)),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
 fn a_retry_of_a_host_that_is_blocked_says_what_that_means() {
     let mut state = fleet(20);
     accept(&mut state);
