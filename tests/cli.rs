@@ -198,8 +198,29 @@ fn without_etcd_each_command_says_so_and_ends_with_4() {
         &["status", "--watch"],
         &["export"],
     ] {
-        fails(&desk.run(command), 4, NOWHERE);
+        let done = desk.run(command);
+        fails(&done, 4, &format!("etcd at {NOWHERE} does not answer; check that it runs"));
+        // In words, and no dump of what failed inside.
+        assert!(done.err.contains("\n  because: Connection refused (os error 111)"), "{done:?}");
+        assert!(!done.err.contains(['{', '"']), "{done:?}");
     }
+}
+
+#[test]
+fn what_answers_in_the_place_of_etcd_is_called_so() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let desk = Desk::new(&format!("http://{}", listener.local_addr().unwrap()));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 24];
+            let _ = stream.read_exact(&mut asked);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let done = desk.run(&["status"]);
+    fails(&done, 4, "check that it runs and that the address is right");
+    assert!(!done.err.contains(['{', '"']), "{done:?}");
 }
 
 #[test]

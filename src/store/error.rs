@@ -1,5 +1,6 @@
 //! What goes wrong with etcd, as sentences with the next thing to do.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::txn::Refused;
@@ -19,7 +20,7 @@ pub enum StoreError {
         endpoints: String,
         /// What the connection said; nothing if it stayed silent.
         #[source]
-        source: Option<Box<etcd_client::Error>>,
+        source: Option<Cause>,
     },
     /// The user may not do this, or is none.
     #[error(
@@ -33,7 +34,7 @@ pub enum StoreError {
         prefix: String,
         /// What etcd said.
         #[source]
-        source: Box<etcd_client::Error>,
+        source: Cause,
     },
     /// The database has reached its quota; etcd takes no writes.
     #[error(
@@ -73,10 +74,50 @@ pub enum StoreError {
     /// The changes or the listing asked for are compacted away.
     #[error("etcd has compacted what was asked for; ask again")]
     Compacted,
+    /// Something answers, and it does not know etcd's v3 API.
+    #[error(
+        "what answers at {endpoints} is no etcd with the v3 API, 3.4 or newer; check the address and its port"
+    )]
+    NotEtcd {
+        /// The addresses that were tried.
+        endpoints: String,
+        /// What it said.
+        #[source]
+        source: Cause,
+    },
     /// Anything else that etcd or its client says.
     #[error("etcd refused the request; its logs may say more")]
-    Other(#[source] Box<etcd_client::Error>),
+    Other(#[source] Cause),
 }
+
+/// What etcd or its client said, in words: as it is shown by itself, a broken connection is a dump of structures.
+#[derive(Debug)]
+pub struct Cause(Box<etcd_client::Error>);
+
+impl From<etcd_client::Error> for Cause {
+    fn from(error: etcd_client::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let etcd_client::Error::GRpcStatus(status) = &*self.0 else {
+            return fmt::Display::fmt(&self.0, f);
+        };
+        let mut innermost = std::error::Error::source(status);
+        while let Some(inner) = innermost.and_then(std::error::Error::source) {
+            innermost = Some(inner);
+        }
+        match innermost {
+            Some(inner) => fmt::Display::fmt(inner, f),
+            None if status.message().is_empty() => f.write_str(status.code().description()),
+            None => f.write_str(status.message()),
+        }
+    }
+}
+
+impl std::error::Error for Cause {}
 
 /// What a [`StoreError`] names beside the error itself.
 #[derive(Clone, Debug)]
@@ -92,6 +133,7 @@ mod code {
     pub(super) const UNKNOWN: i32 = 2;
     pub(super) const DEADLINE_EXCEEDED: i32 = 4;
     pub(super) const PERMISSION_DENIED: i32 = 7;
+    pub(super) const UNIMPLEMENTED: i32 = 12;
     pub(super) const INTERNAL: i32 = 13;
     pub(super) const UNAVAILABLE: i32 = 14;
     pub(super) const UNAUTHENTICATED: i32 = 16;
@@ -111,7 +153,7 @@ impl Names {
             Error::TransportError(_) | Error::IoError(_) | Error::WatchError(_) => {
                 (code::UNAVAILABLE, "")
             }
-            _ => return StoreError::Other(Box::new(error)),
+            _ => return StoreError::Other(error.into()),
         };
         let says = |text: &str| message.contains(text);
         let by_etcd = says("etcdserver: ");
@@ -133,15 +175,17 @@ impl Names {
         match number {
             code::PERMISSION_DENIED | code::UNAUTHENTICATED => self.denied(error),
             code::UNAVAILABLE | code::DEADLINE_EXCEEDED => self.unreachable(error),
+            code::UNIMPLEMENTED if !by_etcd => {
+                StoreError::NotEtcd { endpoints: self.endpoints.clone(), source: error.into() }
+            }
             // A broken connection has no code of its own.
             code::CANCELLED | code::UNKNOWN | code::INTERNAL if !by_etcd => self.unreachable(error),
-            _ => StoreError::Other(Box::new(error)),
+            _ => StoreError::Other(error.into()),
         }
     }
 
     fn unreachable(&self, error: etcd_client::Error) -> StoreError {
-        let source = Some(Box::new(error));
-        StoreError::Unreachable { endpoints: self.endpoints.clone(), source }
+        StoreError::Unreachable { endpoints: self.endpoints.clone(), source: Some(error.into()) }
     }
 
     fn denied(&self, error: etcd_client::Error) -> StoreError {
@@ -149,7 +193,7 @@ impl Names {
             Some(user) => format!("user `{user}`"),
             None => "a client without a user".to_owned(),
         };
-        StoreError::Denied { who, prefix: self.prefix.clone(), source: Box::new(error) }
+        StoreError::Denied { who, prefix: self.prefix.clone(), source: error.into() }
     }
 }
 

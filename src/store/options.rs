@@ -138,7 +138,9 @@ impl EtcdOptions {
             return wrong("an address of etcd is neither http:// nor https://; write it in full");
         }
         if self.endpoints.iter().any(https) && self.ca_file.is_none() {
-            return wrong("etcd's https:// needs a CA file to check its certificate against");
+            return wrong(
+                "etcd's https:// needs a CA file to check its certificate against; give --etcd-ca",
+            );
         }
         let tls = self.ca_file.is_some() || self.cert_file.is_some();
         if tls && !self.endpoints.iter().all(https) {

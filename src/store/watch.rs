@@ -160,7 +160,7 @@ impl<'a> Watch<'a> {
         if message.canceled() {
             // Permissions are told so, without a status of their own.
             let reason = message.cancel_reason().to_owned();
-            return Err(StoreError::Other(Box::new(etcd_client::Error::WatchError(reason))));
+            return Err(StoreError::Other(etcd_client::Error::WatchError(reason).into()));
         }
         let is_new = |event: &&Event| event.kv().is_some_and(|kv| kv.mod_revision() > self.after);
         Ok(message.events().iter().filter(is_new).cloned().collect())
