@@ -11,11 +11,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod between;
 mod browser;
 mod contract;
 mod limits;
 mod page;
 mod pictures;
+mod script;
 mod site;
 
 use std::collections::BTreeMap;
