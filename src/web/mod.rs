@@ -14,8 +14,8 @@
 //! - `openapi`: what there is to ask, for programs.
 //! - `problem`: every refusal, as RFC 9457 says.
 //!
-//! Leaders and standbys show the same; what only the leader knows (when hosts were last heard of) is absent
-//! on the others, which name it.
+//! Leaders and standbys show the same; what only the leader knows (when each host was last heard of) is absent
+//! on the others, which name it. Hosts that have fallen silent are named on all, since the leader writes that down.
 
 mod api;
 pub mod artifact;
@@ -50,6 +50,7 @@ use crate::store::EtcdStore;
 use artifact::Artifact;
 use board::Board;
 use events::Events;
+pub use page::first_page;
 use token::Token;
 
 /// What a request may send, in bytes; what is asked for takes a fraction of it.

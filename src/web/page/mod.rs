@@ -29,12 +29,15 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::api::{named, no_host, read};
+use super::board::Shown;
 use super::problem::{Kind, Problem};
 use super::query::HostsQuery;
 use super::{Shared, Site};
 use crate::rollout::records::HistoryEntry;
-use crate::surface::hosts::OneHostReport;
-use crate::words::HostName;
+use crate::surface::hosts::{OneHostReport, Wanted};
+use crate::surface::state::State as Stored;
+use crate::surface::view::View;
+use crate::words::{HostName, Time};
 use frame::{Frame, Here};
 
 /// What is kept by browsers for so long; its links change with each build.
@@ -119,6 +122,21 @@ async fn host(State(site): Shared, name: Result<Path<String>, PathRejection>) ->
         rendered(&host::HostPage::new(frame, view, &report, entries))
     });
     page.await.and_then(|page| page).map_err(refuse)
+}
+
+/// The first page of what is in etcd, as a standby shows it to whoever asks for nothing in particular. None if there are no
+/// documents to plan for. It is what a benchmark measures: from what is known to the bytes.
+#[must_use]
+pub fn first_page(state: Stored, now: Time) -> Option<String> {
+    let shown = Shown { view: Ok(View::new(state, Vec::new(), now).ok()?), lost: None };
+    let view = shown.view.as_ref().ok()?;
+    let plan = view.plan();
+    let (version, name, started_with) = (String::new(), String::new(), Arc::default());
+    let here =
+        Here { root: "./", page: "", version, name, leads: false, asks: false, started_with };
+    let frame = Frame::new(here, &shown, view, &plan);
+    let wanted = (&Wanted::default(), 0);
+    overview::Overview::new(frame, view, &plan, wanted, Vec::new()).render().ok()
 }
 
 fn rendered(page: &impl Template) -> Result<Html<String>, Problem> {
