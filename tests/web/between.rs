@@ -1,5 +1,5 @@
-//! A proxy between a browser and a controller, which passes everything on until it is told to refuse some of it, as
-//! proxies do: with a page of their own.
+//! A proxy between a browser and a controller, as DC/OS' Admin Router is one: it serves below a path, takes `Authorization` for
+//! its own, and passes everything else on until it is told to refuse some of it, with a page of its own.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,9 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::PATIENCE;
+
+/// Where the page is.
+const PATH: &str = "/service/calico-dcos";
 
 /// It; away when dropped.
 pub(crate) struct Between {
@@ -51,7 +54,7 @@ impl Between {
             },
         );
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(
@@ -83,14 +86,19 @@ impl Shared {
         body: Bytes,
     ) -> Response {
         let cut = self.cut.lock().unwrap().clone();
-        if self.refused.lock().unwrap().iter().any(|path| uri.path().starts_with(path)) {
+        let below = uri.path_and_query().unwrap().as_str().strip_prefix(PATH);
+        let Some(below) = below else { return StatusCode::NOT_FOUND.into_response() };
+        if headers.contains_key(header::AUTHORIZATION) {
+            return (StatusCode::UNAUTHORIZED, "no token of this cluster").into_response();
+        }
+        if self.refused.lock().unwrap().iter().any(|path| below.starts_with(path)) {
             self.refusals.send_modify(|number| *number += 1);
             let page = "<html><h1>502 Bad Gateway</h1></html>";
             return (StatusCode::BAD_GATEWAY, [(header::CONTENT_TYPE, "text/html")], page)
                 .into_response();
         }
         headers.remove(header::HOST);
-        let request = self.client.request(method, format!("{}{uri}", self.behind));
+        let request = self.client.request(method, format!("{}{below}", self.behind));
         let answer = request.headers(headers).body(body).send().await.unwrap();
         let mut passed = Response::builder().status(answer.status());
         passed.headers_mut().unwrap().extend(answer.headers().clone());

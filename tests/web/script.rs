@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::between::Between;
 use crate::browser::{Browser, ENTER, ESCAPE};
-use crate::site::{CLUSTER, Controller, Site};
+use crate::site::{CLUSTER, Controller, Site, TOKEN};
 
 const HEAD: &str = "document.getElementById('head').innerText";
 const LIVE: &str = "document.getElementById('live').textContent";
@@ -101,6 +101,14 @@ async fn long_a_dialog_is_left_without_anything_done_and_says_what_a_proxy_answe
         browser.says("(document.querySelector('[name=why]').value = '', 0)").await;
     }
     assert_eq!(controller.json("/api/v1/status").await["status"], "done");
+
+    browser.click(pause).await;
+    browser.write("dialog [name=token]", TOKEN).await;
+    browser.click(yes).await;
+    browser.until(&format!("{SAID}.startsWith('Nothing new starts for the cluster')")).await;
+    browser.until(&format!("!{OPEN}")).await;
+    controller.done("resume", json!({})).await;
+    browser.until("document.querySelector('button[data-what=pause]')").await;
 
     between.refuse(&["/api/v1/pause"]);
     browser.click(pause).await;
