@@ -326,10 +326,12 @@ async fn who_has_the_token_pauses_and_resumes_and_it_is_written_down() {
         let response = controller.ask(what, Some(TOKEN), body).await;
         Controller::refused(response, status, words).await;
     }
-    let long = "x".repeat(100_000);
-    let response = controller.ask("pause", Some(TOKEN), long).await;
+    let padded = |length: usize| format!("{:length$}", "{}");
+    let response = controller.ask("pause", Some(TOKEN), padded(16 * 1024 + 1)).await;
     Controller::refused(response, 413, "no request is as long").await;
-    assert_eq!(controller.done("resume", json!({})).await, "The cluster goes on.");
+    let response = controller.ask("resume", Some(TOKEN), padded(16 * 1024)).await;
+    let done: Value = response.json().await.unwrap();
+    assert_eq!(done["done"], "The cluster goes on.");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -447,6 +449,13 @@ async fn a_standby_is_for_reading_and_names_the_leader_and_takes_over_its_page()
     assert_eq!((&health["healthy"], &health["leads"]), (&json!(true), &json!(false)));
     assert!(health.get("passAgeSeconds").is_none(), "{health}");
     alike(standby.json("/api/v1/status").await, leader.json("/api/v1/status").await);
+    let metrics = standby.get("/metrics").await.text().await.unwrap();
+    for line in ["leads 0.0", "stuck 0.0", "etcd_lost 0.0", "hosts{reason=\"in-sync\"} 5.0"] {
+        assert!(metrics.contains(&format!("\ncalico_dcos_{line}\n")), "{line}: {metrics}");
+    }
+    for of_leaders in ["subscribed", "pass_age", "silence"] {
+        assert!(!metrics.contains(&format!("calico_dcos_{of_leaders}")), "{of_leaders}: {metrics}");
+    }
     let response = standby.ask("pause", Some(TOKEN), "").await;
     let problem = Controller::refused(response, 409, "`one` leads").await;
     assert_eq!(problem["leader"], "http://one.example");
