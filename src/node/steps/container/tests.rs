@@ -2,6 +2,7 @@ use super::*;
 use crate::desired::Spec;
 use crate::job::samples;
 use crate::node::steps::fakes::{Fake, turn};
+use crate::plan::step::label;
 use crate::words::SpecHash;
 
 const NODE: Container = Container(Component::CalicoNode);
@@ -44,7 +45,9 @@ async fn a_container_is_made_as_declared_and_a_second_run_changes_nothing() {
     let binds = made["HostConfig"]["Binds"].as_array().unwrap();
     assert_eq!(binds.last(), Some(&json!("/etc/calico:/certs:ro")));
     assert_eq!(made["HostConfig"]["RestartPolicy"]["Name"], "always");
-    assert_eq!(hash(&fake).await, Some(node("v1").hash));
+    let seen = fake.observe(&NODE).await.unwrap();
+    assert_eq!(seen.hash, Some(node("v1").hash));
+    assert_eq!(seen.version, label(&node("v1").spec), "found in the form that it is declared in");
     assert_eq!(fake.check(&NODE, &node("v1")).await, Finding::InForce);
     let done = fake.machine().done.len();
     NODE.apply(&fake.host, turn(2), &node("v1")).await.unwrap();
