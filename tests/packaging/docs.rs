@@ -28,6 +28,19 @@ fn the_guide_has_every_reason_and_no_other() {
     assert_eq!(told, reasons);
 }
 
+#[test]
+fn the_guide_has_every_alert_and_no_other() {
+    let guide = text("docs/operations.md");
+    let table = guide.split_once("| alert |").unwrap().1.split_once("\n\n").unwrap().0;
+    let told = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let told: Vec<&str> = told.map(|(alert, _)| alert).collect();
+    let rules = text("examples/alerts.yaml");
+    let alerts: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    assert_eq!(told, alerts);
+}
+
 /// All sources with tests, as one text.
 fn sources(folder: &Path, all: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
