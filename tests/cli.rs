@@ -340,6 +340,72 @@ fn at_a_terminal(desk: &Desk, arguments: &str, answer: &str) -> (i32, String) {
     (child.wait().unwrap().code().unwrap(), shown)
 }
 
+/// What a command shows on a terminal that is so wide, to the end.
+fn shown(desk: &Desk, arguments: &str, columns: usize, colours: bool) -> String {
+    let typed =
+        format!("stty cols {columns} rows 50; '{}' {arguments}", env!("CARGO_BIN_EXE_calico-dcos"));
+    let mut command = desk.given("script");
+    command.args(["-qec", &typed, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm");
+    if !colours {
+        command.env("NO_COLOR", "1");
+    }
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn etcd_colours_are_on_terminals_of_who_wants_them_and_lines_as_wide_as_these() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    desk.file("both.yaml", format!("{CLUSTER}---\n{POOL}"));
+    desk.file("bad.yaml", CLUSTER.replace("image", "imag"));
+    assert_eq!(desk.run(&["apply", "-f", "both.yaml"]).code, 0);
+    for (arguments, columns) in [
+        ("status", 70),
+        ("diff", 70),
+        ("history", 70),
+        ("doctor", 70),
+        ("explain rollout.canary", 70),
+        ("retry a1", 70),
+        ("status --help", 70),
+        ("--help", 100),
+        // Pictures show lines of documents as these are.
+        ("validate bad.yaml", usize::MAX),
+    ] {
+        let shown = |colours| shown(&desk, arguments, columns.min(200), colours);
+        let [coloured, plain] = [true, false].map(shown);
+        assert!(coloured.contains("\u{1b}["), "{arguments}: {coloured}");
+        assert!(plain.len() > 40 && !plain.contains('\u{1b}'), "{arguments}: {plain}");
+        // In a pipe; what it says there is looked at by `run_with`.
+        desk.run(&arguments.split(' ').collect::<Vec<_>>());
+        let wide = plain.lines().filter(|line| line.trim_end().chars().count() > columns);
+        let wide: Vec<&str> = wide.filter(|line| line.trim().contains(' ')).collect();
+        assert!(wide.is_empty(), "{arguments}: {wide:#?}");
+    }
+}
+
+#[test]
+fn etcd_a_watched_status_is_redrawn_also_without_colours() {
+    let etcd = Etcd::start();
+    let desk = Desk::new(&etcd.endpoint());
+    let typed = format!("'{}' status --watch", env!("CARGO_BIN_EXE_calico-dcos"));
+    for (terminal, redrawn) in [("xterm", true), ("dumb", false)] {
+        let mut command = desk.given("script");
+        command.args(["-qec", &typed, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", terminal);
+        let mut child = command.env("NO_COLOR", "1").spawn().unwrap();
+        let (mut screen, mut seen, mut piece) =
+            (child.stdout.take().unwrap(), String::new(), [0; 1024]);
+        while !seen.contains("no Cluster document") {
+            let length = screen.read(&mut piece).unwrap();
+            assert!(length > 0, "{seen}");
+            seen.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        assert_eq!(seen.contains("\u{1b}[H\u{1b}[J"), redrawn, "{terminal}: {seen:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn etcd_whoever_sits_at_a_terminal_is_asked_also_where_errors_go_to_a_file() {
     let etcd = Etcd::start();

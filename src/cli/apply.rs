@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::diff::text;
-use super::format::{BOLD, count, print};
+use super::format::{BOLD, count, fitted, print};
 use super::publish::{changed, publish, unchanged_since};
 use super::{Connection, Exit, Failure, input};
 use crate::clock;
@@ -74,7 +74,7 @@ pub(super) async fn show_and_write(
         print("Nothing to write: etcd has these documents already.\n")?;
         return Ok(Exit::Good);
     }
-    print(&text(view, &view.plan(), false))?;
+    print(&fitted(&text(view, &view.plan(), false)))?;
     let names = edit.names(&view.state);
     if !yes && !confirmed(&format!("\nWrite {names}?"))? {
         print("Nothing was written.\n")?;

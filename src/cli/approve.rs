@@ -6,7 +6,7 @@ use clap::Args;
 use super::apply::confirmed;
 use super::control::{Desk, me};
 use super::diff::text;
-use super::format::print;
+use super::format::{fitted, print};
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::surface::ask;
@@ -49,7 +49,7 @@ impl Approve {
             Ok(asked) => asked,
             refused => return desk.settle(refused).await,
         };
-        print(&text(&view, &view.plan(), false))?;
+        print(&fitted(&text(&view, &view.plan(), false)))?;
         let question = asked.question.as_deref().unwrap_or_default();
         if !self.yes && !confirmed(&format!("\n{question}"))? {
             print("Nothing was approved.\n")?;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::simulate::verdict;
-use super::{Exit, Failure, diff, logging};
+use super::{Exit, Failure, diff, format, logging};
 use crate::clock;
 use crate::desired::{Source, read, set_path};
 use crate::sim::mesos::http::SimServer;
@@ -155,7 +155,7 @@ impl Demo {
                 asked.map_err(|error| {
                     Failure::environment(format!("cannot wait for signals: {error}"))
                 })?;
-                super::format::print("\ninterrupted; all is taken down again\n")?;
+                format::print("\ninterrupted; all is taken down again\n")?;
                 return Ok(Exit::Differs);
             }
         };
@@ -163,7 +163,7 @@ impl Demo {
             Ok(Exit::Good) => Ok(Exit::Good),
             Ok(exit) => {
                 let logs = dir.keep();
-                super::format::print(&format!("\nThe logs are in {}\n", logs.display()))?;
+                format::print(&format!("\nThe logs are in {}\n", logs.display()))?;
                 Ok(exit)
             }
             // Nothing has run yet that has anything to say.
@@ -379,7 +379,7 @@ fn show_plan(stage: &mut Stage) -> Result<(), Failure> {
         .head("2. What would change (`calico-dcos diff -f cluster.yaml`, without the pause)");
     let now = clock::now();
     let view = View::new(stage.mirror.state(now), stage.sources(), now)?;
-    let text = diff::text(&view, &view.plan(), false);
+    let text = format::fitted(&diff::text(&view, &view.plan(), false));
     stage.progress.say(&format!("\n{}", text.trim_end()));
     Ok(())
 }

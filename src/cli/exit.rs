@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
+use super::format::fitted_to;
 use crate::store::StoreError;
 
 /// The table, for the help of the whole program.
@@ -84,7 +85,8 @@ impl Failure {
     pub fn print(&self) {
         let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         // Standard error is gone: there is nobody left to be told.
-        let _ = writeln!(anstream::stderr(), "{red}error{red:#}: {self}");
+        let text = fitted_to(&format!("{red}error{red:#}: {self}\n"), std::io::stderr());
+        let _ = anstream::stderr().write_all(text.as_bytes());
     }
 }
 

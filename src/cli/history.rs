@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::format::{DIM, Output, ago, print, structured};
+use super::format::{DIM, Output, ago, fitted, print, structured};
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::rollout::records::{HistoryEntry, from_json};
@@ -44,7 +44,7 @@ impl History {
         let entries = of_history.filter_map(|it| from_json(&it.key.path(), &it.value).ok());
         let report = HistoryReport::new(listed.revision, entries, self.last);
         print(&match self.output {
-            Output::Text => text(&report.entries, clock::now()),
+            Output::Text => fitted(&text(&report.entries, clock::now())),
             form => structured(&report, form)?,
         })?;
         Ok(Exit::Good)

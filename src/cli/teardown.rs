@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::apply::{confirmed, interactive, refuse_unasked};
 use super::control::me;
 use super::diff::text;
-use super::format::{BOLD, count, print};
+use super::format::{BOLD, count, fitted, print};
 use super::publish::{changed, publish, who};
 use super::{Connection, Exit, Failure};
 use crate::clock;
@@ -113,7 +113,7 @@ impl Teardown {
             Failure::input(format!("{error}; then run `calico-dcos teardown` again"))
         })?;
         let view = View::new(state, proposed, clock::now())?;
-        print(&text(&view, &view.plan(), false))?;
+        print(&fitted(&text(&view, &view.plan(), false)))?;
         if !self.yes && !confirmed(&question)? {
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 //! What operators ask for beside the documents: each is a transaction that writes it under `control/`, and the leader
 //! does it. What makes no sense is refused with what would. Commands, page and API ask the same.
 
+use super::sentence::after_failures;
 use super::state::{HostState, State};
 use super::text::{ago, capital, first_names};
 use super::view::View;
@@ -146,7 +147,13 @@ fn starts(view: &View) -> Result<bool, Refused> {
     match (view.phase(), view.canary()) {
         (Phase::Unapproved, _) => return Ok(true),
         (Phase::Unaccepted, _) => return refused(NOT_IN_FORCE),
-        (Phase::Halted { why }, _) => return Err(Refused::Halted(why)),
+        (Phase::Halted { why }, _) => {
+            let next = after_failures(view).map(|next| format!(". {next}")).unwrap_or_default();
+            let why = format!(
+                "the rollout has halted, so that nothing waits for an approval: {why}{next}"
+            );
+            return Err(Refused::Halted(why));
+        }
         (Phase::Running, CanaryPhase::Only(_, Some(canaries))) => {
             if canaries.stable.is_some() {
                 return Ok(false);

@@ -2,9 +2,12 @@
 
 use super::group::{Group, VersionedStep};
 use super::text::{ago, count, grouped};
+use super::view::View;
 use crate::plan::control::{Controls, Pause};
+use crate::plan::gate::Phase;
 use crate::plan::step::{Action, Disruption};
 use crate::plan::summary::Summary;
+use crate::rollout::records::Stage;
 use crate::words::{Component, Time};
 
 /// Pauses that are told.
@@ -50,6 +53,26 @@ pub(crate) fn stopping(disruption: Disruption) -> Option<&'static str> {
         Disruption::RestartAgent => "restarts the Mesos agent",
         Disruption::ReplaceNode => "routing pauses for a moment",
         Disruption::ReplaceLibnetwork => "new Docker networks wait for a moment",
+    })
+}
+
+/// What lets a rollout go on that has halted for failures; other halts say by themselves what ends them.
+pub(crate) fn after_failures(view: &View) -> Option<String> {
+    let stage = view.state.rollout.as_ref().map(|rollout| &rollout.stage);
+    let (Some(Stage::Halted { why }), Phase::Halted { why: shown }) = (stage, view.phase()) else {
+        return None;
+    };
+    let failed = view.state.hosts.iter().filter(|(_, host)| {
+        let progress = host.progress.as_ref();
+        progress.is_some_and(|it| it.failed && it.generation == view.generation())
+    });
+    let failed: Vec<&str> = failed.map(|(name, _)| name.as_str()).collect();
+    let host = if let [one] = failed[..] { one } else { "HOST" };
+    (*why == shown).then(|| {
+        format!(
+            "Nothing starts until what failed is mended and `calico-dcos retry {host}` given, or the documents are \
+             edited."
+        )
     })
 }
 

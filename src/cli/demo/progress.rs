@@ -1,10 +1,12 @@
 //! How far it is: one line that is redrawn on a terminal, a line every other second elsewhere.
 
-use std::io::{IsTerminal, Write as _, stdout};
+use std::io::Write as _;
 use std::time::Duration;
 
 use super::mirror::Glance;
-use crate::cli::format::{BOLD, CYAN, DIM, GREEN, YELLOW, count, duration, first_names};
+use crate::cli::format::{
+    BOLD, CYAN, DIM, GREEN, YELLOW, count, duration, first_names, redraws, steer,
+};
 use crate::clock;
 
 /// Between two lines where there is no terminal.
@@ -12,6 +14,9 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// Cells of the bar.
 const BAR: usize = 24;
+
+/// To the beginning of the line, and clear it.
+const CLEAR: &str = "\r\x1b[2K";
 
 /// Standard output, with a line at its end that is redrawn.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new() -> Self {
-        let (terminal, since) = (stdout().is_terminal(), clock::monotonic());
+        let (terminal, since) = (redraws(), clock::monotonic());
         Self { terminal, drawn: false, last: None, since, done: (0, Duration::ZERO), before: 0 }
     }
 
@@ -73,7 +78,8 @@ impl Progress {
         let now = clock::monotonic();
         let mut out = anstream::stdout();
         if self.terminal {
-            let _ = write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush());
+            steer(CLEAR);
+            let _ = write!(out, "{line}").and_then(|()| out.flush());
             self.drawn = true;
         } else if self.last.is_none_or(|last| now.saturating_sub(last) >= EVERY) {
             self.last = Some(now);
@@ -101,7 +107,7 @@ impl Progress {
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            let _ = write!(anstream::stdout(), "\r\x1b[2K");
+            steer(CLEAR);
         }
     }
 }

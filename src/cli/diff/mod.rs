@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::format::{Output, print, structured};
+use super::format::{Output, fitted, print, structured};
 use super::mesos::{Looking, Sight};
 use super::{Connection, Exit, Failure, input};
 use crate::clock;
@@ -77,7 +77,7 @@ impl Diff {
         view.workload = sight.workload;
         let plan = view.plan();
         print(&match self.output {
-            Output::Text => text(&view, &plan, self.hosts),
+            Output::Text => fitted(&text(&view, &plan, self.hosts)),
             form => structured(&PlanReport::new(&view, &plan), form)?,
         })?;
         Ok(exit(&view, &plan))

@@ -11,7 +11,7 @@ use crate::plan::step::Disruption;
 use crate::plan::summary::{ASSUMED_RESTART_SECONDS, Summary};
 use crate::plan::{HostPlan, Plan, totals};
 use crate::surface::group::{Group, VersionedStep, Wait, containers, groups, owners};
-use crate::surface::sentence::{becomes, census, restarts, stops};
+use crate::surface::sentence::{after_failures, becomes, census, restarts, stops};
 use crate::surface::view::{Basis, View};
 
 /// Names wider than this do not move the column after them.
@@ -64,6 +64,9 @@ impl Page<'_> {
         }
         if let Phase::Halted { why } = view.phase() {
             self.line(format_args!("{RED}{BOLD}Halted:{BOLD:#}{RED:#} {why}"));
+            if let Some(next) = after_failures(view) {
+                self.line(format_args!("{next}"));
+            }
         }
         self.text.push('\n');
     }
@@ -215,7 +218,7 @@ impl Page<'_> {
                 explained_down(rollout.max_unavailable, registered, summary),
             ),
         );
-        if summary.waves > 0 {
+        if summary.waves > 0 && !matches!(self.view.phase(), Phase::Halted { .. }) {
             let waves = count(summary.waves, "wave");
             let time = duration(summary.estimate_seconds);
             // Before anybody has seen one, the time is a guess, and is called so.

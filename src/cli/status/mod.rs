@@ -6,7 +6,7 @@ mod watch;
 use clap::Args;
 
 use super::diff::load;
-use super::format::{Output, print, structured};
+use super::format::{Output, fitted, print, structured};
 use super::{Connection, Exit, Failure};
 use crate::clock;
 use crate::surface::status::{Standing, StatusReport};
@@ -53,7 +53,7 @@ impl Status {
         let view = View::new(state, Vec::new(), clock::now())?;
         let plan = view.plan();
         print(&match self.output {
-            Output::Text => page::text(&view, &plan),
+            Output::Text => fitted(&page::text(&view, &plan)),
             form => structured(&StatusReport::new(&view, &plan), form)?,
         })?;
         Ok(Standing::of(&view, &plan).exit())

@@ -9,10 +9,10 @@ use super::super::format::{
 };
 use crate::budget::slot::SlotState;
 use crate::plan::gate::Phase;
+use crate::plan::reason::Reason;
 use crate::plan::{HostPlan, Plan};
-use crate::rollout::records::Stage;
 use crate::surface::group::rank;
-use crate::surface::sentence::{census, pauses};
+use crate::surface::sentence::{after_failures, census, pauses};
 use crate::surface::status::{Standing, ages};
 use crate::surface::view::View;
 use crate::words::HostName;
@@ -94,13 +94,8 @@ fn head(page: &mut String, view: &View, plan: &Plan<'_>) {
     );
     if let Phase::Halted { why } = view.phase() {
         line(page, format_args!("{RED}{BOLD}Halted:{BOLD:#}{RED:#} {why}"));
-        if halted_by_failures(view) {
-            line(
-                page,
-                format_args!(
-                    "Nothing starts until the documents are edited or `calico-dcos retry HOST` is given."
-                ),
-            );
+        if let Some(next) = after_failures(view) {
+            line(page, format_args!("{next}"));
         }
     }
     if let Some(findings) = &view.refused {
@@ -108,12 +103,6 @@ fn head(page: &mut String, view: &View, plan: &Plan<'_>) {
         line(page, format_args!("{RED}{BOLD}{title}{BOLD:#}{RED:#}\n\n{}", findings.render(true)));
     }
     page.push('\n');
-}
-
-/// Other halts say by themselves what ends them.
-fn halted_by_failures(view: &View) -> bool {
-    let stage = view.state.rollout.as_ref().map(|rollout| &rollout.stage);
-    matches!((stage, view.phase()), (Some(Stage::Halted { why }), Phase::Halted { why: shown }) if *why == shown)
 }
 
 fn hosts(page: &mut String, plan: &Plan<'_>, standing: Standing) {
@@ -145,7 +134,9 @@ fn slots(page: &mut String, view: &View, plan: &Plan<'_>) {
         let Some(slot) = host.view.slot else { continue };
         let (state, colour) = match slot.state {
             SlotState::Reserved => ("reserved", DIM),
-            SlotState::Held { .. } => ("held", GREEN),
+            SlotState::Held { .. } => {
+                ("held", host.reason.as_ref().map_or(GREEN, |it| colour(it.code())))
+            }
         };
         let (name, attempt) = (host.name.as_str(), slot.attempt);
         let since = duration(view.now.since(slot.since) / 1000);
@@ -164,7 +155,12 @@ fn slots(page: &mut String, view: &View, plan: &Plan<'_>) {
 }
 
 fn reason_of(host: &HostPlan<'_>) -> String {
-    host.reason.as_ref().map_or_else(|| "in sync".to_owned(), ToString::to_string)
+    match &host.reason {
+        // What went wrong alone would read as if it were still tried.
+        Some(reason @ Reason::Failed { .. }) => format!("failed: {reason}"),
+        Some(reason) => reason.to_string(),
+        None => "in sync".to_owned(),
+    }
 }
 
 /// Hosts that hold no slot and are not in sync, by reason.

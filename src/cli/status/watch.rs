@@ -1,12 +1,11 @@
 //! The status again whenever something changes.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
-use super::super::format::{RED, print};
+use super::super::format::{RED, fitted, print, redraws, steer};
 use super::super::{Connection, Exit, Failure};
 use super::page;
 use crate::clock;
@@ -28,7 +27,7 @@ const HOME: &str = "\x1b[H\x1b[J";
 pub(super) async fn watch(connection: &Connection, until_done: bool) -> Result<Exit, Failure> {
     let store = connection.connect().await?;
     let mut events = store.watch();
-    let mut screen = Screen::new(std::io::stdout().is_terminal());
+    let mut screen = Screen::new(redraws());
     let mut known = Known::default();
     loop {
         let tick = if screen.terminal { TICK } else { Duration::MAX };
@@ -98,7 +97,8 @@ impl Screen {
 
     fn put(&mut self, page: &str, line: String) -> Result<(), Failure> {
         if self.terminal {
-            return print(&format!("{HOME}{page}"));
+            steer(HOME);
+            return print(&fitted(page));
         }
         if self.last != line {
             print(&format!("{line}\n"))?;

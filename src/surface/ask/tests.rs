@@ -98,3 +98,28 @@ fn what_is_not_paused_is_answered_with_what_is() {
     state.controls.paused_pools.insert("gpu".to_owned(), asked);
     assert!(not_paused(&Scope::Cluster, &state).ends_with("paused: pool `gpu`."));
 }
+
+#[test]
+fn a_halt_for_failures_says_what_to_do_next() {
+    let mut state = fleet(12);
+    accept(&mut state);
+    let why = "1 failed (a3); maxFailures is 1".to_owned();
+    let generation = state.generation();
+    let record = serde_json::json!({
+        "version": 1, "generation": generation, "stage": {"is": "halted", "why": why}, "since": NOW,
+    });
+    state.rollout = Some(serde_json::from_value(record).unwrap());
+    let told = |state: &State| {
+        let view = View::new(state.clone(), Vec::new(), NOW).unwrap();
+        approve(&view, None, &alice()).unwrap_err()
+    };
+    let refused = told(&state);
+    assert!(matches!(&refused, Refused::Halted(_)), "{refused:?}");
+    let text = refused.to_string();
+    assert!(text.starts_with("the rollout has halted") && text.contains(&why), "{text}");
+    assert!(text.contains("`calico-dcos retry HOST`"), "{text}");
+    let mut progress = HostProgress::new(generation, NOW);
+    (progress.failures, progress.failed) = (3, true);
+    state.hosts.get_mut(&HostName::from("a3")).unwrap().progress = Some(progress);
+    assert!(told(&state).to_string().contains("`calico-dcos retry a3`"), "{}", told(&state));
+}

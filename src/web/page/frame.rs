@@ -9,7 +9,7 @@ use super::super::problem::Problem;
 use super::Refusal;
 use crate::plan::Plan;
 use crate::plan::gate::Phase;
-use crate::surface::sentence::pauses;
+use crate::surface::sentence::{after_failures, pauses};
 use crate::surface::status::Standing;
 use crate::surface::text::{clock, duration};
 use crate::surface::view::View;
@@ -161,7 +161,8 @@ fn notes(shown: &Shown, view: &View, started_with: &BTreeMap<String, String>) ->
         notes.push(note("bad", "etcd is lost, this may be old", why.clone(), false));
     }
     if let Phase::Halted { why } = view.phase() {
-        notes.push(note("bad", "Halted", why, false));
+        let next = after_failures(view).map(|next| format!(". {next}")).unwrap_or_default();
+        notes.push(note("bad", "Halted", format!("{why}{next}"), false));
     }
     if let Some(findings) = &view.refused {
         let title = "The documents in etcd are refused; those accepted before stay in force";
