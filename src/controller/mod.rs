@@ -82,6 +82,12 @@ pub enum ControllerError {
     /// The task that stands for leader has ended, which it never does by itself.
     #[error("the controller cannot stand for leader any more; start it again")]
     NoCandidate,
+    /// A newer release has led here.
+    #[error("{why}")]
+    Outdated {
+        /// Which record says so, and what to do.
+        why: String,
+    },
 }
 
 /// Runs until `shutdown`, or until something is wrong that waiting does not put right. Gives

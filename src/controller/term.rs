@@ -324,6 +324,9 @@ impl Term {
             Effect::EditSchedule(edit) => self.schedule.edit(&self.operator, edit),
             Effect::AskMembers => self.members.ask(self.store.clone()),
             Effect::Resign => return Some(End::StandDown),
+            Effect::GiveUp { why } => {
+                return Some(End::Failed(ControllerError::Outdated { why }));
+            }
             Effect::Note(note) => tell(&note),
         }
         None

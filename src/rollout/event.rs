@@ -101,6 +101,11 @@ pub enum Effect {
     EditSchedule(ScheduleEdit),
     /// Give up leading; somebody else may.
     Resign,
+    /// End this process: a newer release has led here, and one of that may be waiting to lead.
+    GiveUp {
+        /// Why, as a sentence.
+        why: String,
+    },
     /// Something that people want to read.
     Note(Note),
 }

@@ -40,9 +40,12 @@ impl Controller {
         self.forget_wants();
         self.broken = None;
         let mut loaded = Loaded::default();
-        let unreadable = snapshot.entries.iter().filter_map(|entry| loaded.add(entry).err());
-        let unreadable = unreadable.last();
-        self.stop_at(unreadable);
+        let bad = snapshot.entries.iter().filter_map(|entry| loaded.add(entry).err());
+        let bad: Vec<BadRecord> = bad.collect();
+        if let Some(newer) = bad.iter().find(|bad| matches!(bad, BadRecord::Newer { .. })) {
+            self.effects.push(Effect::GiveUp { why: newer.sentence() });
+        }
+        self.stop_at(bad.last().map(BadRecord::sentence));
         self.cluster = snapshot.cluster_id.to_string();
         let went_back = snapshot.revision < self.newest;
         if self.unreadable.is_none() {
@@ -292,8 +295,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// Errs with a sentence if the record cannot be read.
-    pub(super) fn add(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Errs if the record cannot be read.
+    pub(super) fn add(&mut self, entry: &Entry) -> Result<(), BadRecord> {
         if let Some(name) = document_name(&entry.key) {
             self.documents.insert(name, entry.value.clone());
             return Ok(());
@@ -301,34 +304,33 @@ impl Loaded {
         let path = entry.key.path();
         let at = entry.mod_revision;
         let value = &entry.value;
-        let sentence = |bad: BadRecord| bad.sentence();
         match &entry.key {
             Key::Accepted(generation) => {
-                let accepted = from_json(&path, value).map_err(sentence)?;
+                let accepted = from_json(&path, value)?;
                 if self.accepted.as_ref().is_none_or(|(newest, _)| newest < generation) {
                     self.accepted = Some((*generation, accepted));
                 }
             }
             Key::Observed(host) => {
-                self.hosts.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+                self.hosts.insert(host.clone(), from_json(&path, value)?);
             }
             Key::Tasks(host) => {
-                self.tasks.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+                self.tasks.insert(host.clone(), from_json(&path, value)?);
             }
             Key::Slot(host) => {
-                let slot = from_json(&path, value).map_err(sentence)?;
+                let slot = from_json(&path, value)?;
                 self.slots.insert(host.clone(), (slot, at));
             }
-            Key::SlotGuard => self.guard = Some((from_json(&path, value).map_err(sentence)?, at)),
+            Key::SlotGuard => self.guard = Some((from_json(&path, value)?, at)),
             Key::RolloutHost(host) => {
-                self.progress.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+                self.progress.insert(host.clone(), from_json(&path, value)?);
             }
             Key::Notice(host) => {
-                self.notices.insert(host.clone(), from_json(&path, value).map_err(sentence)?);
+                self.notices.insert(host.clone(), from_json(&path, value)?);
             }
-            Key::RolloutState => self.state = Some(from_json(&path, value).map_err(sentence)?),
+            Key::RolloutState => self.state = Some(from_json(&path, value)?),
             Key::FrameworkId => {
-                let record: FrameworkRecord = from_json(&path, value).map_err(sentence)?;
+                let record: FrameworkRecord = from_json(&path, value)?;
                 self.framework = Some(FrameworkId(record.id));
             }
             // Written anew if it cannot be read: it is only there to be looked at.
@@ -340,7 +342,7 @@ impl Loaded {
             Key::Control(control) => {
                 if let Some(control) = Control::parse(control) {
                     let bad = |source| BadRecord::Unreadable { path, source };
-                    self.controls.put(control, value).map_err(bad).map_err(sentence)?;
+                    self.controls.put(control, value).map_err(bad)?;
                 }
             }
             _ => {}

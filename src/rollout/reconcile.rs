@@ -9,6 +9,9 @@ use crate::words::{AgentId, TaskId, Time};
 /// The first repetition comes after this, each further one after twice as long.
 const FIRST_MS: u64 = 1_000;
 const LONGEST_MS: u64 = 30_000;
+/// All tasks are asked for again, because something unknown is in the way, at most so often: every
+/// task in the cluster answers.
+const ALL_AGAIN_MS: u64 = 300_000;
 
 /// One round at a time; a new one replaces the old.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +21,8 @@ pub(super) struct Reconciliation {
     pause_ms: u64,
     /// All tasks that the master knows have been asked for.
     asked: bool,
+    /// They are not asked for outside a round before this.
+    all_again: Time,
 }
 
 impl Reconciliation {
@@ -37,9 +42,21 @@ impl Reconciliation {
         self.next = Some(next.min(now));
     }
 
+    /// Asks for all tasks that the master knows once more, outside a round. One of them may be
+    /// known to nobody here: it was written down in what a restored store has lost, and its agent
+    /// was away when the round began.
+    pub(super) fn ask_all(&mut self, now: Time) {
+        if now >= self.all_again {
+            self.all_again = now.plus_ms(ALL_AGAIN_MS);
+            self.asked = false;
+            self.next = Some(now);
+        }
+    }
+
     /// The clock has gone back: what waits for a time is due.
     pub(super) fn hurry(&mut self, now: Time) {
         self.next = self.next.map(|next| next.min(now));
+        self.all_again = self.all_again.min(now);
     }
 
     /// Any update of a task is an answer.
@@ -110,6 +127,22 @@ mod tests {
         round.answered(&"t3".into());
         assert_eq!(asked(round.call(Time(99_000))), None);
         assert!(round.first_round_is_over());
+    }
+
+    #[test]
+    fn all_tasks_are_asked_for_again_at_most_every_five_minutes() {
+        let mut round = Reconciliation::default();
+        round.start([("t1".into(), "s1".into())].into_iter(), Time(0));
+        assert_eq!(asked(round.call(Time(0))), Some(0));
+        round.ask_all(Time(500));
+        assert_eq!(asked(round.call(Time(500))), Some(0));
+        assert_eq!(asked(round.call(Time(2_500))), Some(1), "the round goes on");
+        round.answered(&"t1".into());
+        round.ask_all(Time(300_499));
+        assert_eq!(asked(round.call(Time(300_499))), None);
+        round.ask_all(Time(300_500));
+        assert_eq!(asked(round.call(Time(300_500))), Some(0));
+        assert_eq!(round.next_wake(), None);
     }
 
     #[test]

@@ -301,6 +301,8 @@ impl Controller {
         if times < VAIN_TOLD {
             return;
         }
+        // What is in its way may be a task that nobody here knows of. Mesos does.
+        self.reconciliation.ask_all(now);
         let why = format!(
             "{times} launches in a row came to nothing, the last with \"{}\"; the executor's \
              sandbox on the agent says more",

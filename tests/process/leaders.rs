@@ -7,7 +7,7 @@ use calico_dcos::store::{Key, Txn};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use crate::bench::{Bench, Controller, LEASE, Setting};
+use crate::bench::{Bench, Controller, LEASE, Setting, leader};
 use crate::support::binary::ends;
 
 /// A lease that is longer than any patience: what happens in a test is not that it runs out.
@@ -45,6 +45,21 @@ async fn a_leader_that_is_told_to_stop_hands_over_at_once() {
     bench.led_by("second").await;
     bench.converged(1).await;
     bench.bounded(2, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_is_older_than_what_etcd_holds_ends_and_says_so() {
+    let bench = Bench::new(Setting::default()).await;
+    let of_later = Txn::new().put(Key::SlotGuard, r#"{"version":2}"#);
+    let _ = bench.store.txn(&of_later).await.unwrap();
+    let (code, said) = bench.start_named("older", FOR_EVER).ends().await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("a newer calico-dcos has led here; run that one"), "{said}");
+    assert_eq!(
+        bench.state().await.leader.map(|it| it.name),
+        None,
+        "it does not keep others from it"
+    );
 }
 
 /// The figure is printed; it rests on etcd, which looks for leases that have run out twice a second.

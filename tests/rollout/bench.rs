@@ -57,6 +57,8 @@ pub(crate) struct Bench {
     pub(crate) program: SpecHash,
     /// Tasks that said that they run.
     pub(crate) running: Vec<(TaskId, String)>,
+    /// Why the process was told to end.
+    pub(crate) given_up: Option<String>,
 }
 
 pub(crate) fn config() -> Config {
@@ -147,6 +149,7 @@ impl Bench {
             edits: Vec::new(),
             program: config().delivery.digest,
             running: Vec::new(),
+            given_up: None,
         }
     }
 
@@ -262,6 +265,7 @@ impl Bench {
                 let answer = self.edit_schedule(&edit);
                 self.machine.handle(Event::ScheduleEdited(answer), self.now);
             }
+            Effect::GiveUp { why } => self.given_up = Some(why),
             Effect::Unsubscribe | Effect::Resign | Effect::Note(_) => {}
         }
     }

@@ -84,6 +84,23 @@ fn s70_a_task_that_mesos_finds_wrong_has_failed_and_is_not_launched_again() {
     assert_eq!(bench.launched(), []);
 }
 
+/// It was written down in what a restored store has lost, and its agent was away when all were asked.
+#[test]
+fn s70_a_task_that_nobody_knows_of_and_that_is_in_the_way_of_launches_is_asked_for() {
+    let mut bench = Bench::new(&["a1"]);
+    let (mut task, ..) = bench.changing("a1");
+    let asks = |call: &Call| matches!(call, Call::Reconcile(ask) if ask.tasks.is_empty());
+    for (ends, asked) in [(1, false), (2, true)] {
+        bench.calls.clear();
+        bench.update(&task, "a1", TaskState::Failed, None);
+        bench.wait(5_000);
+        assert_eq!(bench.calls.iter().any(asks), asked, "after {ends} launches in vain");
+        bench.offer("a1");
+        bench.wait(5_000);
+        task = bench.launched().pop().expect("it is launched again").task_id;
+    }
+}
+
 /// Point 41 of `CHECKLIST.md`.
 #[test]
 fn s70_a_task_that_cannot_be_seen_keeps_its_slot_and_nothing_new_starts() {

@@ -324,7 +324,7 @@ impl World {
             Effect::EditSchedule(edit) => {
                 self.later(soon, Act::Schedule(at, incarnation, Box::new(edit)));
             }
-            Effect::Resign => self.resign(at),
+            Effect::Resign | Effect::GiveUp { .. } => self.resign(at),
             Effect::Note(note) => {
                 if self.notes || note.level == Level::Warning {
                     self.town.meter.happened(note.to_string(), self.now);

@@ -1,5 +1,6 @@
 //! A number becomes a small cluster, edits and faults, and what operators do.
 
+mod failing;
 mod steer;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ pub(super) fn draw(seed: u64) -> History {
     };
     let mut history =
         History { seed, scenario, documents, steered: false, people: People::default() };
+    failing::fail(&mut history);
     steer::steer(&mut history);
     history
 }
