@@ -250,11 +250,8 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
         if is_over && (has_failed || !reserved) {
             let until = progress.map_or(Time(0), |progress| progress.retry_at);
             let held = paused(host).or_else(|| undisturbed(host, now)).filter(|_| until <= now);
-            let has_ended = has_failed || journal.is_some();
-            if held.is_some() || has_ended {
-                let why = progress.map(|progress| progress.why.clone()).unwrap_or_default();
-                return held.or(Some(Reason::BackingOff { until, why }));
-            }
+            let why = progress.map(|progress| progress.why.clone()).unwrap_or_default();
+            return held.or(Some(Reason::BackingOff { until, why }));
         }
     }
     Some(match host.slot {

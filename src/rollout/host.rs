@@ -340,18 +340,16 @@ impl Hosts {
 
 /// When time alone changes what a host waits for. What was due before now has been seen.
 fn looked_at_again(assessment: &Assessment, view: HostView<'_>, now: Time) -> Option<Time> {
-    let at = match &assessment.held {
-        Some(_) => assessment.waits_until(),
-        // Those in line leave it when their window closes.
-        None if assessment.work.disruptive => {
-            match opening(&view.spec.ok()?.rollout.windows, now) {
-                Opening::Open { until } => until,
-                Opening::Closed { .. } => None,
-            }
-        }
-        _ => None,
+    // What may begin now, in the line or under a slot, may not any more when its window closes.
+    let may_begin = match assessment.held {
+        Some(_) => view.slot.is_some(),
+        None => assessment.work.disruptive,
     };
-    at.filter(|at| *at > now)
+    let closes = || match opening(&view.spec.ok()?.rollout.windows, now) {
+        Opening::Open { until } => until.filter(|_| may_begin),
+        Opening::Closed { .. } => None,
+    };
+    assessment.waits_until().filter(|at| *at > now).or_else(closes)
 }
 
 /// Something can be launched now that takes no slot: the observer, a change that disrupts

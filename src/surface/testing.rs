@@ -11,7 +11,7 @@ use crate::observed::tasks::{HostTasks, Supervised, TASKS_VERSION, TaskRecord};
 use crate::plan::step::label;
 use crate::rollout::records::{Accepted, RECORDS_VERSION, RolloutState, Stage};
 use crate::rollout::sources;
-use crate::words::{Component, Generation, HostName, Revision, TaskKind, Time};
+use crate::words::{Attempt, Component, Generation, HostName, Revision, TaskKind, Time};
 
 use super::state::{HostState, InForce, State, StoredDocument};
 
@@ -179,6 +179,14 @@ pub(crate) fn sync(state: &mut State, name: &str) {
     let record = host.observed.as_mut().unwrap();
     record.fold_facts(facts, &record.agent.id.clone(), NOW);
     host.tasks = HostTasks { version: TASKS_VERSION, tasks };
+}
+
+/// A task of the host carries this attempt.
+pub(crate) fn carry(state: &mut State, name: &str, attempt: Attempt) {
+    let (name, generation) = (HostName::from(name), state.generation());
+    let task = TaskRecord { attempt: Some(attempt), ..task(&name, "change", generation) };
+    let host = state.hosts.get_mut(&name).unwrap();
+    host.tasks.tasks.insert(TaskKind::Change, task);
 }
 
 fn task(host: &HostName, kind: &str, generation: Generation) -> TaskRecord {

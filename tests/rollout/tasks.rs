@@ -61,6 +61,9 @@ fn s70_a_task_that_is_not_any_more_is_launched_again_as_a_new_attempt_under_its_
         bench.update(&task, "a1", state.clone(), None);
         assert_eq!(bench.slot("a1").is_some(), admitted, "{state:?}: reserved is given back");
         bench.wait(5_000);
+        if admitted {
+            assert_eq!(bench.reason("a1"), "waiting-for-offer", "nothing is in progress there");
+        }
         bench.offer("a1");
         bench.wait(5_000);
         let again = bench.launched().pop().expect("it is launched again");

@@ -8,7 +8,7 @@ use crate::plan::control::{Ask, CONTROL_VERSION};
 use crate::rollout::records::{Holds, Measures, Stage};
 use crate::store::LeaderRecord;
 use crate::surface::state::State;
-use crate::surface::testing::{CLUSTER, NOW, accept, enter, fleet, put, sync};
+use crate::surface::testing::{CLUSTER, NOW, accept, carry, enter, fleet, put, sync};
 use crate::words::{Attempt, HostName, Run, SpecHash, Time};
 
 /// Forty hosts in the midst of their first rollout.
@@ -22,6 +22,7 @@ fn running() -> State {
     for (host, attempt, since, slot) in
         [("a13", 13, 42_000, held), ("a14", 14, 1_500, SlotState::Reserved)]
     {
+        carry(&mut state, host, Attempt(attempt));
         let since = Time(NOW.0 - since);
         let slot = Slot {
             version: SLOT_VERSION,
