@@ -219,6 +219,8 @@ impl Controller {
             self.relist();
             return;
         };
+        // The watch may be late, or lost: a listing from before this is of an etcd that went back.
+        self.newest = self.newest.max(revision);
         match flight {
             InFlight::Plain(after) => {
                 for after in after {

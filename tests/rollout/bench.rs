@@ -30,6 +30,8 @@ pub(crate) struct Bench {
     pub(crate) machine: Controller,
     pub(crate) etcd: EtcdModel,
     pub(crate) watched: Revision,
+    /// What the watch would tell does not arrive.
+    pub(crate) watch_late: bool,
     pub(crate) now: Time,
     pub(crate) hosts: Vec<&'static str>,
     pub(crate) calls: Vec<Call>,
@@ -131,6 +133,7 @@ impl Bench {
             machine: Controller::new(config()),
             etcd,
             watched: Revision(0),
+            watch_late: false,
             now: Time(1_000_000),
             hosts: hosts.to_vec(),
             calls: Vec::new(),
@@ -211,6 +214,9 @@ impl Bench {
             if revision > self.watched {
                 let changes = self.etcd.changes_since(self.watched).unwrap();
                 self.watched = revision;
+                if self.watch_late {
+                    continue;
+                }
                 self.machine
                     .handle(Event::Store(StoreEvent::Changed { revision, changes }), self.now);
             }

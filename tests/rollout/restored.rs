@@ -79,6 +79,26 @@ impl Restored {
     }
 }
 
+/// The watch is late, the cluster ID the same and the backup newer than what the watch has told: only the
+/// leader's own writes say that there was more.
+#[test]
+fn a_leader_finds_its_own_writes_lost_though_the_watch_never_told_of_them() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    bench.observe("a2");
+    bench.watch_late = true;
+    let (task, attempt, _) = bench.changing("a1");
+    let backup = bench.etcd.clone();
+    bench.update(&task, "a1", TaskState::Starting, None);
+    bench.is_admitted("a1", attempt);
+    bench.etcd = backup;
+    bench.watched = bench.etcd.revision();
+    let snapshot = bench.etcd.list(Space::All);
+    bench.event(Event::Store(StoreEvent::Listed(snapshot)));
+    bench.offer("a2");
+    bench.wait(5_000);
+    assert_eq!((bench.launched(), bench.reason("a2")), (vec![], "halted".into()));
+}
+
 /// With no attempt on any host, only who was there before can tell that etcd went back.
 #[test]
 fn a_backup_with_a_record_that_cannot_be_read_is_still_known_for_one_when_it_can() {
