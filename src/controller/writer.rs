@@ -1,5 +1,8 @@
 //! Writes to etcd: one transaction after the other, in the order in which they were decided, and
 //! listings among them.
+//!
+//! What was decided later rests on what was decided before. So after a transaction without an answer,
+//! which may not have been carried out, nothing is sent before everything has been listed.
 
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ enum Job {
 pub(super) enum Written {
     /// The transaction was answered.
     Done(TxnId, Outcome),
-    /// It was not: it may have been carried out, or not.
+    /// It was not, or one before it was not: it may have been carried out, or not.
     Unknown(TxnId),
     /// The listing. It is newer than all transactions before it.
     Listed(Snapshot),
@@ -83,9 +86,11 @@ async fn work_off(
     mut queue: mpsc::UnboundedReceiver<Job>,
     told: mpsc::UnboundedSender<Written>,
 ) {
+    let mut astray = false;
     while let Some(job) = queue.recv().await {
         let answer = match job {
             Job::List => Written::Listed(list(&store).await),
+            Job::Txn(id, _) if astray => Written::Unknown(id),
             Job::Txn(id, txn) => match store.txn(&txn).await {
                 Ok(outcome) => Written::Done(id, outcome),
                 Err(error) => {
@@ -98,6 +103,7 @@ async fn work_off(
                 }
             },
         };
+        astray = matches!(answer, Written::Unknown(_));
         if told.send(answer).is_err() {
             return;
         }

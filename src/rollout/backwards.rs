@@ -26,6 +26,7 @@ impl Controller {
         (self.last_poll, self.next_poll) = (None, None);
         self.next_sweep = Time(0);
         self.next_foreign = Time(0);
+        self.desire.hurry(now);
         self.reconciliation.hurry(now);
         self.offers.hurry(now);
         for launching in self.launching.values_mut() {

@@ -112,6 +112,11 @@ impl Desire {
         Some(self.edited?.plus_secs(settle.into()))
     }
 
+    /// The clock has gone back: an edit is not older than now.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.edited = self.edited.map(|edited| edited.min(now));
+    }
+
     /// Looks at documents that have settled.
     pub(super) fn look(&mut self, now: Time) -> Look {
         if self.next_look().is_none_or(|at| at > now) {

@@ -364,6 +364,8 @@ impl Controller {
     pub fn unrest(&self, now: Time) -> Option<&'static str> {
         let at_work = [
             (self.session != Session::Ready, "the subscription"),
+            (self.desire.next_look().is_some(), "documents that are being edited"),
+            (self.canaries_due.is_some_and(|at| at > now), "the time of the canaries"),
             (self.restored.is_some(), "the reports of all hosts"),
             (!self.hosts.busy.is_empty(), "work on hosts"),
             (!self.notices.is_empty(), "notices to the frameworks"),

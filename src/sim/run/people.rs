@@ -124,8 +124,9 @@ impl World {
         }
         let Ok(view) = View::new(self.as_seen(), Vec::new(), self.now) else { return };
         let asked = ask::approve(&view, None, &self.person());
-        // The canaries may wait for the same person, and a halt may end without a new decision.
-        if matches!(asked, Ok(_) | Err(Refused::Halted(_))) {
+        // The canaries may wait for the same person, and a halt or an edit that is not in force may end
+        // without a new decision.
+        if matches!(asked, Ok(_) | Err(Refused::Halted(_))) || !view.documents_in_force() {
             self.look_again();
         }
         self.write_down(asked, &view.state, "an approval");

@@ -112,6 +112,8 @@ pub(super) struct Process {
     leads: Option<Revision>,
     asks: std::collections::VecDeque<Ask>,
     store_busy: bool,
+    /// A transaction had no answer: nothing more is sent before the next listing.
+    astray: bool,
     watched: Option<Revision>,
     /// What it watches is going to be looked at.
     watch_due: bool,
@@ -181,6 +183,7 @@ impl World {
             leads: None,
             asks: std::collections::VecDeque::new(),
             store_busy: false,
+            astray: false,
             watched: None,
             watch_due: false,
             conn: None,

@@ -23,6 +23,7 @@ impl World {
         process.leads = None;
         process.asks.clear();
         process.store_busy = false;
+        process.astray = false;
         process.watched = None;
         process.watch_due = false;
         process.woken_for = None;

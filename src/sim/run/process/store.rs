@@ -34,13 +34,22 @@ impl World {
             self.processes[at].store_busy = false;
             return;
         };
+        if let (true, Ask::Txn(id, ..)) = (self.processes[at].astray, &ask) {
+            let id = *id;
+            self.deliver(at, incarnation, Event::TxnUnknown { id });
+            self.later(self.now, Act::Store(at, incarnation));
+            return;
+        }
         if !self.etcd_up || self.processes[at].etcd_cut_until > self.now {
             let gave_up = match &ask {
                 Ask::Txn(id, _, since) => (self.now.since(*since) > ETCD_TIMEOUT_MS).then_some(*id),
                 Ask::List => None,
             };
             match gave_up {
-                Some(id) => self.deliver(at, incarnation, Event::TxnUnknown { id }),
+                Some(id) => {
+                    self.processes[at].astray = true;
+                    self.deliver(at, incarnation, Event::TxnUnknown { id });
+                }
                 None => self.processes[at].asks.push_front(ask),
             }
             self.later(self.now.plus_ms(200), Act::Store(at, incarnation));
@@ -61,6 +70,7 @@ impl World {
                 Event::Store(StoreEvent::Listed(snapshot))
             }
         };
+        self.processes[at].astray = matches!(event, Event::TxnUnknown { .. });
         if matches!(event, Event::TxnDone { .. }) && self.dies_at_write(at) {
             return;
         }
