@@ -7,7 +7,7 @@ use calico_dcos::store::{Key, Txn};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use crate::bench::{Bench, Controller, LEASE, Setting, leader};
+use crate::bench::{Bench, Controller, LEASE, Setting};
 use crate::support::binary::ends;
 
 /// A lease that is longer than any patience: what happens in a test is not that it runs out.

@@ -103,6 +103,7 @@ enum Ask {
 
 /// A controller process.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Process {
     pub machine: Controller,
     life: Life,
