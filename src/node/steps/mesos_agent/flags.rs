@@ -207,23 +207,39 @@ pub(super) fn ours(running: &Flags, ours: &[Ask], new: &[Ask]) -> Vec<Ask> {
     new.iter().filter_map(of).collect()
 }
 
-/// The text of the environment's file with the changes. All else stays, comments too. What is to
-/// be as `before` gets its line of that text, or none.
+/// The text of the environment's file with the changes. All else stays, comments and the ends of lines
+/// too. What is to be as `before` gets its line of that text, or none.
 pub(super) fn environment(text: &str, before: &str, changes: &[Change]) -> String {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let usual = match text.split_inclusive('\n').next().map(end) {
+        Some(end) if !end.is_empty() => end,
+        _ => "\n",
+    };
     for (variable, value) in changes {
         let new = match value {
             Some(value) => Some(format!("{variable}={value}")),
             None => before.lines().rfind(|line| names(line, variable)).map(str::to_owned),
         };
         match (lines.iter().rposition(|line| names(line, variable)), new) {
-            (Some(at), Some(new)) => lines[at] = new,
+            (Some(at), Some(new)) => lines[at] = new + end(&lines[at]),
             (Some(at), None) => drop(lines.remove(at)),
-            (None, Some(new)) if value.is_some() => lines.push(new),
+            (None, Some(new)) if value.is_some() => {
+                if let Some(last) = lines.last_mut().filter(|last| end(last).is_empty()) {
+                    last.push_str(usual);
+                }
+                lines.push(new + usual);
+            }
             (None, _) => {}
         }
     }
-    lines.iter().fold(String::new(), |text, line| text + line + "\n")
+    let text = lines.concat();
+    // The end of the last line was put there for the sake of one of ours after it.
+    if text.strip_suffix(usual) == Some(before) { before.to_owned() } else { text }
+}
+
+/// What a line ends with; the last one of a file may end with nothing.
+fn end(line: &str) -> &str {
+    &line[line.trim_end_matches('\n').trim_end_matches('\r').len()..]
 }
 
 /// What the text sets a variable to: the last line counts.
@@ -338,5 +354,20 @@ mod tests {
         assert_eq!(restore("A=1\nC=5\n", ""), "C=5\n");
         assert_eq!(restore("C=5\n", "A=4\n"), "C=5\n");
         assert_eq!(set_to("A=1\nA='2 3'\n", "A").as_deref(), Some("2 3"));
+    }
+
+    #[test]
+    fn each_line_keeps_its_own_end() {
+        let set = |text: &str| environment(text, "", &[("A".to_owned(), Some("1".to_owned()))]);
+        for (before, with) in [
+            ("B=2\r\nA=4\r\nC=5\r\n", "B=2\r\nA=1\r\nC=5\r\n"),
+            ("B=2\nA=4\r\nC=5", "B=2\nA=1\r\nC=5"),
+            ("B=2\r\n# x\n", "B=2\r\n# x\nA=1\r\n"),
+            ("B=2", "B=2\nA=1\n"),
+            ("A=4", "A=1"),
+        ] {
+            assert_eq!(set(before), with);
+            assert_eq!(environment(with, before, &[("A".to_owned(), None)]), before);
+        }
     }
 }
