@@ -6,6 +6,8 @@
 //!   if root has made the link (DC/OS keeps `/opt/mesosphere/etc` so); others could lead anywhere.
 //! - What is equal already is not touched: neither inode nor times change.
 
+mod staging;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,6 +16,10 @@ use std::path::{Component as Part, Path, PathBuf};
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+use staging::{stage, staged_in, sweep};
+
+pub use staging::Staging;
 
 /// Nothing that is kept or compared is larger; in bytes.
 const LARGEST: u64 = 512 << 20;
@@ -83,13 +89,11 @@ pub struct Stamp {
     size: i64,
 }
 
-/// Where a file is written before it is renamed into its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Staging {
-    /// Beside it.
-    Beside,
-    /// In the folder above: for folders in which every file counts, such as the agent's for CNI.
-    Above,
+impl Stamp {
+    /// When the file was last changed, in seconds and nanoseconds: the later, the larger.
+    pub fn changed(self) -> (i64, i64) {
+        self.changed
+    }
 }
 
 /// The file system below one folder: `/`, or a test's own.
@@ -200,6 +204,12 @@ impl Root {
         found: Option<&Found>,
         staging: Staging,
     ) -> Result<(), FileError> {
+        // Whoever was cut off while it wrote the file had it staged in either.
+        for staging in [Staging::Beside, Staging::Above] {
+            if let Some((staged, _)) = self.folder(staged_in(path, staging), false)? {
+                sweep(&staged);
+            }
+        }
         match found {
             None => self.remove(path).map(drop),
             Some(found) if self.read(path)?.as_ref() == Some(found) => Ok(()),
@@ -244,26 +254,16 @@ impl Root {
         let failed = failed(path, "written");
         let nowhere = || failed(Errno::NOENT.into());
         let (folder, name) = self.folder(path, true)?.ok_or_else(nowhere)?;
-        let above = match staging {
-            Staging::Beside => None,
-            Staging::Above => {
-                let above = Path::new(path).parent().and_then(Path::to_str).unwrap_or("/");
-                Some(self.folder(above, true)?.ok_or_else(nowhere)?.0)
-            }
-        };
-        let staged = above.as_ref().unwrap_or(&folder);
-        // 0600 until it has its owner: what was kept from others stays so at every moment.
-        let mut file = tempfile::Builder::new()
-            .prefix(".calico-dcos-")
-            .tempfile_in(by_descriptor(staged))
-            .map_err(&failed)?;
+        let (staged, _) = self.folder(staged_in(path, staging), true)?.ok_or_else(nowhere)?;
+        sweep(&staged);
+        let mut file = stage(&staged).map_err(&failed)?;
         io::copy(source, &mut file).map_err(&failed)?;
         dress(file.as_file(), attributes).map_err(|error| failed(error.into()))?;
         file.as_file().sync_all().map_err(&failed)?;
         let into = by_descriptor(&folder).join(&name);
         file.persist(into).map_err(|error| failed(error.error))?;
         sync(&folder).map_err(&failed)?;
-        above.map_or(Ok(()), |above| sync(&above).map_err(&failed))
+        if staging == Staging::Above { sync(&staged).map_err(&failed) } else { Ok(()) }
     }
 
     /// The folder that a path is in, and the last part of it; none if there is no such folder

@@ -1,5 +1,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use rustix::fs::FlockOperation;
+
 use super::*;
 
 fn root() -> (tempfile::TempDir, Root) {
@@ -112,6 +114,30 @@ fn a_file_staged_above_is_never_seen_half_in_its_folder() {
     std::fs::create_dir_all(folder.path().join("etc/cni/net.d")).unwrap();
     assert!(root.write("/etc/cni/net.d/calico.conf", b"{}", 0o644, Staging::Above).unwrap());
     assert_eq!(names(&folder.path().join("etc/cni/net.d")), ["calico.conf"]);
+    assert_eq!(names(&folder.path().join("etc/cni")), ["net.d"]);
+}
+
+#[test]
+fn what_was_left_half_written_goes_with_the_next_write_and_what_is_being_written_stays() {
+    let (folder, root) = root();
+    let net_d = folder.path().join("etc/cni/net.d");
+    std::fs::create_dir_all(&net_d).unwrap();
+    let put = |place: &Path, name: &str| std::fs::write(place.join(name), "half").unwrap();
+    put(&net_d, ".calico-dcos-a1B2c3");
+    put(&net_d, ".calico-dcos-notes");
+    symlink("/nowhere", net_d.join(".calico-dcos-l1nked")).unwrap();
+    put(&net_d, ".calico-dcos-l0cked");
+    let at_work = File::open(net_d.join(".calico-dcos-l0cked")).unwrap();
+    fs::flock(&at_work, FlockOperation::LockExclusive).unwrap();
+    let rest = [".calico-dcos-l0cked", ".calico-dcos-l1nked", ".calico-dcos-notes"];
+    root.write("/etc/cni/net.d/f", b"x", 0o600, Staging::Beside).unwrap();
+    assert_eq!(names(&net_d), [&rest[..], &["f"]].concat());
+    // Put back unchanged, wherever it was staged.
+    let found = root.read("/etc/cni/net.d/f").unwrap();
+    put(&net_d, ".calico-dcos-a1B2c3");
+    put(&folder.path().join("etc/cni"), ".calico-dcos-a1B2c3");
+    root.restore("/etc/cni/net.d/f", found.as_ref(), Staging::Above).unwrap();
+    assert_eq!(names(&net_d), [&rest[..], &["f"]].concat());
     assert_eq!(names(&folder.path().join("etc/cni")), ["net.d"]);
 }
 
