@@ -153,7 +153,22 @@ impl View {
         let limits = self.state.measures.iter().flat_map(|measures| measures.limits.values());
         let teardown = teardown::told(self, self.now);
         let documents = self.desired.warnings(&identities);
-        teardown.into_iter().chain(documents).chain(limits.cloned()).collect()
+        let own = self.own_host_is_strange();
+        teardown.into_iter().chain(documents).chain(limits.cloned()).chain(own).collect()
+    }
+
+    /// The leader was told that it runs on a host that nobody knows, so that none moves last for its sake.
+    fn own_host_is_strange(&self) -> Option<String> {
+        let own = self.state.measures.as_ref()?.own_host.as_ref()?;
+        let known = self.state.hosts.iter().filter(|(_, host)| host.observed.is_some());
+        let mut known = known.map(|(name, _)| name).peekable();
+        known.peek()?;
+        (!known.any(|name| name == own)).then(|| {
+            format!(
+                "`--own-host {own}` of the leader names no agent of this cluster, so that its own host does not move \
+                 last; give it the hostname of that agent, or leave the option out where none runs"
+            )
+        })
     }
 
     /// Whether the documents in etcd are the ones in force.
@@ -328,4 +343,25 @@ fn raises(state: &State, hosts: &[Host]) -> bool {
         (Err(conflict), Err(before)) => conflict != before,
         _ => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::surface::testing::{NOW, fleet};
+
+    #[test]
+    fn an_own_host_that_names_no_agent_is_told() {
+        let warnings = |own: &str, hosts| {
+            let mut state = fleet(hosts);
+            let own_host = Some(HostName::from(own));
+            state.measures = Some(Measures { own_host, ..Measures::default() });
+            View::new(state, Vec::new(), NOW).unwrap().warnings()
+        };
+        let known = fleet(2).hosts.keys().next().cloned().unwrap();
+        assert_eq!(warnings(known.as_str(), 2), [""; 0]);
+        let told = warnings("%H", 2);
+        assert!(matches!(&told[..], [told] if told.contains("`--own-host %H`")), "{told:?}");
+        assert_eq!(warnings("%H", 0), [""; 0], "no agent is known yet");
+    }
 }
