@@ -80,6 +80,7 @@ fn host(n: usize, spec: &HostSpec, in_sync: bool) -> Host {
         mesos_version: "1.1.0".into(),
         components: spec.components.iter().map(component).collect(),
         journal: None,
+        stuck: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
         predecessor: None,

@@ -80,6 +80,7 @@ fn host(name: &str, has: &HostSpec) -> Host {
         mesos_version: "1.1.0".into(),
         components: found.collect(),
         journal: None,
+        stuck: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
         predecessor: None,

@@ -26,6 +26,8 @@ pub const ASK_EVERY_MS: u64 = 1_000;
 pub const ASK_FOR_MS: u64 = 60_000;
 /// A unit that ended with its journal open is started again after this, doubled each time.
 const UNIT_AGAIN_MS: u64 = 1_000;
+/// A journal that somebody else has opened is his to carry on; one that is open for so long is everybody's.
+const UNIT_OF_ANOTHER_MS: u64 = 10_000;
 /// The longest wait before a unit is started again.
 const UNIT_AGAIN_AT_MOST_MS: u64 = 60_000;
 
@@ -77,15 +79,27 @@ pub enum Input {
     JournalFailed {
         /// Why, as a sentence.
         why: String,
+        /// What is on disk now; none if that cannot be read.
+        found: Option<Journal>,
     },
     /// The journal as just read from disk. Late readings do no harm.
     JournalSeen(Journal),
     /// The unit has ended, however it did. What it wrote last is to be given as
     /// [`Input::JournalSeen`] first.
     UnitEnded,
+    /// The unit could not even be started.
+    UnitNotStarted {
+        /// Why, as a sentence.
+        why: String,
+    },
     /// The node was surveyed, by [`Effect::Survey`] or because something changed. The order in it
     /// is filled in here.
     Facts(Facts),
+    /// The node cannot be surveyed.
+    Blind {
+        /// Why, as a sentence.
+        why: String,
+    },
     /// The answer to [`Effect::Leave`].
     Left(
         /// Or why something of ours is still there, as a sentence.
@@ -178,10 +192,14 @@ impl Executor {
                 self.inspected(now, attempt, &findings, &mut effects);
             }
             Input::JournalSynced => self.journal_synced(&mut effects),
-            Input::JournalFailed { why } => self.journal_failed(&why),
-            Input::JournalSeen(journal) => self.journal_seen(journal),
-            Input::UnitEnded => self.unit_ended(now),
+            Input::JournalFailed { why, found } => {
+                self.journal_failed(now, &why, found, &mut effects);
+            }
+            Input::JournalSeen(journal) => self.journal_seen(now, journal),
+            Input::UnitEnded => self.unit_ended(now, None),
+            Input::UnitNotStarted { why } => self.unit_ended(now, Some(why)),
             Input::Facts(facts) => self.report(now, facts, &mut effects),
+            Input::Blind { why } => self.report_blindness(&why, &mut effects),
             Input::Left(outcome) => {
                 self.left(outcome, &mut effects);
                 return effects;

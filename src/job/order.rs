@@ -144,6 +144,15 @@ pub enum FromHost {
         /// The host.
         host: HostName,
     },
+    /// The host cannot be looked at, so that there are no facts. Repeated until there are.
+    Blind {
+        /// [`WIRE_VERSION`] of the host.
+        version: u32,
+        /// The host.
+        host: HostName,
+        /// Why, as a sentence.
+        why: String,
+    },
     /// What is ours cannot be removed: the answer to [`ToHost::Leave`], which is repeated.
     Stays {
         /// [`WIRE_VERSION`] of the host.

@@ -71,6 +71,7 @@ pub(crate) fn facts(journal: Option<JournalFacts>) -> Facts {
         mesos_version: "1.11.0".to_owned(),
         components: BTreeMap::new(),
         journal,
+        stuck: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
         predecessor: None,

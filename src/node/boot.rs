@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
 use super::files::Staging;
@@ -17,7 +18,8 @@ const UNIT_FILE: &str = "/etc/systemd/system/calico-dcos-boot.service";
 const PROGRAMS: &str = "/var/lib/calico-dcos/bin";
 
 /// Copies this program out of the sandbox, which is gone after the executor, once for each
-/// version, and gives the copy's path. Copies that nothing uses any more are removed.
+/// version, and gives the path of the copy, which can be started. Copies that nothing uses any more
+/// are removed.
 pub fn copy_program(host: &Host) -> Result<String, HostError> {
     // The runner is such a copy itself.
     if let Ok(own) = std::fs::read_link(&host.program)
@@ -31,10 +33,15 @@ pub fn copy_program(host: &Host) -> Result<String, HostError> {
         HostError::Found(format!("this program cannot be copied out of its sandbox: {error}"))
     })??;
     let path = format!("{PROGRAMS}/{name}");
+    access(host.root.place(&path), Access::EXEC_OK).map_err(|error| {
+        HostError::Found(format!(
+            "{path} cannot be started ({error}); is {FOLDER} mounted with `noexec`?"
+        ))
+    })?;
     let unit = host.root.text(UNIT_FILE)?.unwrap_or_default();
     for other in host.root.list(PROGRAMS)? {
         // A unit that runs keeps its file open; the boot unit's has to stay until it is replaced.
-        if other != name && !unit.contains(&other) {
+        if other != name && !other.starts_with('.') && !unit.contains(&other) {
             host.root.remove(&format!("{PROGRAMS}/{other}"))?;
         }
     }

@@ -19,6 +19,8 @@ const LARGEST: u64 = 512 << 20;
 const PATIENCE: Duration = Duration::from_mins(15);
 /// Without any byte.
 const SILENCE: Duration = Duration::from_mins(1);
+/// So many files of each kind stay that nothing names any more: an edit may be taken back.
+const MOST_UNUSED: usize = 2;
 
 /// What went wrong with a download.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +94,29 @@ impl Downloads {
         let program = unpack(url, bytes, name)?;
         self.root.write(&path, &program, 0o755, Staging::Beside)?;
         Ok(path)
+    }
+
+    /// Removes what is not in use, by its SHA-256, but for the newest few.
+    pub fn prune(&self, in_use: impl Fn(&str) -> bool) -> Result<(), FileError> {
+        for folder in ["downloads", "programs"] {
+            let mut unused = Vec::new();
+            for name in self.root.list(&format!("{FOLDER}/{folder}"))? {
+                let path = format!("{FOLDER}/{folder}/{name}");
+                // Of a program the name comes first. What has another name is being written.
+                let sha256 = name.rsplit('-').next().filter(|sha256| sha256.len() == 64);
+                if sha256.is_some_and(|sha256| !in_use(sha256))
+                    && let Some(stamp) = self.root.stamp(&path)?
+                {
+                    unused.push((stamp.changed(), path));
+                }
+            }
+            unused.sort();
+            let surplus = unused.len().saturating_sub(MOST_UNUSED);
+            for (_, path) in unused.iter().take(surplus) {
+                self.root.remove(path)?;
+            }
+        }
+        Ok(())
     }
 
     async fn fetch(&self, url: &str, wanted: &str) -> Result<Vec<u8>, DownloadError> {
@@ -224,6 +249,29 @@ mod tests {
         assert_eq!(downloads.program(&gone, "etcd").await.unwrap(), path);
         let missing = downloads.program(&gone, "etcdctl").await.unwrap_err();
         assert!(matches!(missing, DownloadError::NotInside { .. }), "{missing}");
+    }
+
+    #[test]
+    fn what_is_not_in_use_goes_but_for_the_newest_few() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::new(folder.path()));
+        let downloads = Downloads::new(Arc::clone(&root));
+        let sha256 = |digit: u32| digit.to_string().repeat(64);
+        for digit in 1..=5 {
+            for name in
+                [format!("downloads/{}", sha256(digit)), format!("programs/etcd-{}", sha256(digit))]
+            {
+                root.write(&format!("{FOLDER}/{name}"), b"x", 0o600, Staging::Beside).unwrap();
+            }
+        }
+        root.write(&format!("{FOLDER}/programs/.calico-dcos-a1B2c3"), b"x", 0o600, Staging::Beside)
+            .unwrap();
+        downloads.prune(|of| of == sha256(1)).unwrap();
+        let left = [1, 4, 5].map(sha256);
+        assert_eq!(root.list(&format!("{FOLDER}/downloads")).unwrap(), left);
+        let programs = left.map(|sha256| format!("etcd-{sha256}"));
+        let found = root.list(&format!("{FOLDER}/programs")).unwrap();
+        assert_eq!(found[1..], programs);
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@
 //! Everything that takes time is a task of its own that ends in an input, so that the agent is
 //! always answered. The process changes nothing on the machine but its own state: the runner does.
 
+mod survey;
+
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -15,13 +17,14 @@ use super::runner::{self, uptime};
 use super::service::Activity;
 use super::watch::{Changes, FileSigns};
 use super::watchdog::Watchdog;
-use super::{observer, steps};
+use super::{farewell, observer};
 use crate::job::executor::{Effect, Executor, Identity, Input};
 use crate::job::journal::Journal;
 use crate::job::order::{Letter, ToHost};
 use crate::mesos::executor::{Client, Ending, Environment, Order, Said};
 use crate::mesos::v1::TaskState;
 use crate::words::{Attempt, HostName, Run, TaskId, TaskKind, TaskPhase};
+use survey::{Claim, Found, Survey, look};
 
 /// Between two looks at a unit that is at work.
 const LOOK_AT_UNIT: Duration = Duration::from_millis(500);
@@ -37,9 +40,6 @@ pub async fn run(
     environment: Environment,
     agent: Option<Agent>,
 ) -> Result<Ending, HostError> {
-    if let Some(agent) = &agent {
-        agent.remember(&host)?;
-    }
     let mut client =
         Client::start(environment).map_err(|error| HostError::Found(error.to_string()))?;
     // Under which name the controller knows this host is for the agent to say.
@@ -50,15 +50,13 @@ pub async fn run(
             Err(ending) => return Ok(ending),
         }
     };
-    let identity = Identity {
-        host: HostName(hostname),
-        run: Run(uuid::Uuid::new_v4().to_string()),
-        boot_id: observer::boot_id(&host)?,
-        starts: host.state.count_start()?,
+    let (identity, journal) = match begin(&host, hostname, agent.as_ref()) {
+        Ok(begun) => begun,
+        Err(error) => return Ok(decline(client, &error).await),
     };
     tracing::info!(host = %identity.host, run = %identity.run, starts = identity.starts, "executor");
     let starts = identity.starts;
-    let (executor, effects) = Executor::start(identity, host.state.journal()?);
+    let (executor, effects) = Executor::start(identity, journal);
     let (inputs, arrived) = unbounded_channel();
     let changes = Changes::start(&host);
     let (files, watched, surveys, reports) = (changes.files(), None, Surveys::None, None);
@@ -77,6 +75,41 @@ pub async fn run(
     Ok(shell.live(effects, arrived, changes).await)
 }
 
+/// Who this process is, and what the host remembers.
+fn begin(
+    host: &Host,
+    name: String,
+    agent: Option<&Agent>,
+) -> Result<(Identity, Option<Journal>), HostError> {
+    if let Some(agent) = agent {
+        agent.remember(host)?;
+    }
+    let identity = Identity {
+        host: HostName(name),
+        run: Run(uuid::Uuid::new_v4().to_string()),
+        boot_id: observer::boot_id(host)?,
+        starts: host.state.count_start()?,
+    };
+    Ok((identity, host.state.journal()?))
+}
+
+/// Nothing can be done here: whoever launches a task is told why, and the process ends.
+async fn decline(mut client: Client, error: &HostError) -> Ending {
+    let why = error.sentence();
+    tracing::error!(why, "this host cannot be worked on");
+    loop {
+        match client.next().await {
+            Ok(Order::Launch(task)) => {
+                let (task, message) = (task.task_id, Some(why.clone()));
+                client.report(Said { task, state: TaskState::Failed, message, data: None });
+                client.leave();
+            }
+            Ok(_) => {}
+            Err(ending) => return ending,
+        }
+    }
+}
+
 /// How many looks at the machine are wanted; one is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Surveys {
@@ -86,12 +119,17 @@ enum Surveys {
 }
 
 /// What a task of its own came to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 enum Arrived {
     Input(Input),
-    /// A look ended; none if it gave nothing.
-    Surveyed(Option<Input>),
-    /// The unit of this attempt is not watched any more.
-    UnitEnded(Attempt),
+    Surveyed(Survey),
+    /// What is remembered of us is removed, or why not.
+    Left(Result<(), String>),
+    /// The unit of this attempt is not watched any more; why it could not be started.
+    UnitEnded(Attempt, Option<String>),
 }
 
 struct Shell {
@@ -164,24 +202,48 @@ impl Shell {
     fn arrived(&mut self, arrived: Arrived) {
         match arrived {
             Arrived::Input(input) => self.put(input),
-            Arrived::Surveyed(facts) => {
+            Arrived::Surveyed(survey) => {
                 let again = std::mem::replace(&mut self.surveys, Surveys::None);
+                self.reports = survey.reports.or(self.reports.take());
                 if self.leaving {
                     return self.leave();
                 }
                 if again == Surveys::OneMoreAfterwards {
                     self.survey();
                 }
-                if let Some(facts) = facts {
-                    self.see_journal();
-                    self.put(facts);
-                }
+                self.surveyed(survey.found);
             }
-            Arrived::UnitEnded(attempt) => {
+            Arrived::Left(outcome) => {
+                // What stays is looked at again.
+                self.leaving = outcome.is_ok();
+                self.put(Input::Left(outcome));
+            }
+            Arrived::UnitEnded(attempt, not_started) => {
                 if self.watched == Some(attempt) {
                     self.watched = None;
                 }
-                self.put(Input::UnitEnded);
+                self.put(match not_started {
+                    Some(why) => Input::UnitNotStarted { why },
+                    None => Input::UnitEnded,
+                });
+            }
+        }
+    }
+
+    fn surveyed(&mut self, found: Found) {
+        match found {
+            Found::Facts(facts) => {
+                self.see_journal();
+                self.put(Input::Facts(*facts));
+            }
+            // Another one may have been launched here meanwhile.
+            Found::Superseded(observer) if self.observer() == Some(&observer) => {
+                self.put(Input::Superseded);
+            }
+            Found::Superseded(_) => {}
+            Found::Nothing(why) => {
+                tracing::error!(why, "this host cannot be looked at");
+                self.put(Input::Blind { why });
             }
         }
     }
@@ -200,13 +262,16 @@ impl Shell {
                 }
                 Effect::Inspect(change) => self.spawn(|host| async move {
                     let attempt = change.attempt;
-                    let findings = steps::check_all(host, change).await;
+                    let findings = runner::inspect(host, change).await;
                     Arrived::Input(Input::Inspected { attempt, findings })
                 }),
                 Effect::WriteJournal(journal) => {
                     let input = match self.open_journal(&journal) {
                         Ok(()) => Input::JournalSynced,
-                        Err(error) => Input::JournalFailed { why: error.sentence() },
+                        Err(error) => {
+                            let found = self.host.state.journal().ok().flatten();
+                            Input::JournalFailed { why: error.sentence(), found }
+                        }
                     };
                     // Not handled here: the effects after this one come first.
                     let _ = self.inputs.send(Arrived::Input(input));
@@ -251,12 +316,17 @@ impl Shell {
     }
 
     /// Removes what is remembered of us, while no look is under way that could write some of it anew.
-    fn leave(&mut self) {
-        let outcome = self.host.state.forget_all();
-        // What stays is looked at again.
-        self.leaving = outcome.is_ok();
-        let outcome = outcome.map_err(|error| HostError::from(error).sentence());
-        let _ = self.inputs.send(Arrived::Input(Input::Left(outcome)));
+    fn leave(&self) {
+        self.spawn(|host| async move {
+            let outcome = farewell::leave(&host).await;
+            Arrived::Left(outcome.map_err(|error| error.sentence()))
+        });
+    }
+
+    /// The observer that runs here.
+    fn observer(&self) -> Option<&TaskId> {
+        let mut tasks = self.executor.tasks();
+        tasks.find(|(_, kind)| *kind == TaskKind::Observer).map(|(task, _)| task)
     }
 
     fn survey(&mut self) {
@@ -269,7 +339,11 @@ impl Shell {
             return;
         }
         self.surveys = Surveys::UnderWay;
-        self.claim_reports();
+        let claim = self.observer().map(|observer| Claim {
+            observer: observer.clone(),
+            starts: self.starts,
+            had: self.reports.as_ref() == Some(observer),
+        });
         let files = self.files.clone();
         self.spawn(|host| async move {
             let _watchdog = Watchdog::over(HANGS_AFTER, || {
@@ -277,39 +351,8 @@ impl Shell {
                 // Nothing that hangs could be ended in order.
                 std::process::exit(HUNG);
             });
-            // Before the look, so that nothing changes between the two.
-            let looked = match files.watch(&host) {
-                Ok(()) => observer::survey(&host).await,
-                Err(error) => Err(error),
-            };
-            Arrived::Surveyed(match looked {
-                Ok(facts) => Some(Input::Facts(facts)),
-                Err(error) => {
-                    tracing::error!(error = error.sentence(), "this host cannot be looked at");
-                    None
-                }
-            })
+            Arrived::Surveyed(look(&host, &files, claim).await)
         });
-    }
-
-    /// One process of a host reports: that of the observer that was launched last.
-    fn claim_reports(&mut self) {
-        let observer = self.executor.tasks().find(|(_, kind)| *kind == TaskKind::Observer);
-        let Some(observer) = observer.map(|(task, _)| task.clone()) else { return };
-        let state = &self.host.state;
-        let claimed = if self.reports.as_ref() == Some(&observer) {
-            state.has_reports(&observer)
-        } else {
-            state.take_reports(&observer, self.starts).map(|()| true)
-        };
-        match claimed {
-            Ok(true) => self.reports = Some(observer),
-            Ok(false) => self.put(Input::Superseded),
-            Err(error) => {
-                let error = HostError::from(error).sentence();
-                tracing::error!(error, "whether another process reports cannot be known");
-            }
-        }
     }
 
     /// Starts the unit and watches it to its end, telling of the journal as it goes.
@@ -321,8 +364,9 @@ impl Shell {
         let inputs = self.inputs.clone();
         self.spawn(|host| async move {
             if let Err(error) = runner::start_unit(&host, attempt, &run).await {
-                tracing::error!(error = error.sentence(), "the unit cannot be started");
-                return Arrived::UnitEnded(attempt);
+                let why = error.sentence();
+                tracing::error!(why, "the unit cannot be started");
+                return Arrived::UnitEnded(attempt, Some(why));
             }
             tracing::info!(%attempt, "the unit is at work");
             loop {
@@ -341,7 +385,7 @@ impl Shell {
                     let _ = inputs.send(Arrived::Input(Input::JournalSeen(journal)));
                 }
                 if !at_work {
-                    return Arrived::UnitEnded(attempt);
+                    return Arrived::UnitEnded(attempt, None);
                 }
             }
         });

@@ -113,6 +113,14 @@ impl Host {
     }
 }
 
+/// Does what may wait for a lock, where it keeps nobody else waiting.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(HostError::Found(format!("it broke off: {error}"))))
+}
+
 /// What went wrong on a host.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each is said by what it wraps")]

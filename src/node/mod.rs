@@ -11,6 +11,7 @@ pub mod dns;
 pub mod docker;
 pub mod download;
 pub mod executor;
+mod farewell;
 pub mod files;
 pub mod host;
 pub mod json;

@@ -31,6 +31,7 @@ pub async fn survey(host: &Host) -> Result<Facts, HostError> {
         mesos_version: last_known_version(host, mesos_version)?,
         components: overview.components,
         journal,
+        stuck: None,
         agent_containers: host.docker.mesos_containers().await.unwrap_or(0),
         blocked,
         predecessor: remains::look(host).await,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use super::boot;
-use super::host::{Host, HostError};
+use super::host::{Host, HostError, blocking};
 use super::service::Transient;
 use super::state::Lock;
 use super::steps::{self, Turn};
-use crate::job::Uptime;
 use crate::job::journal::{Journal, Progress};
+use crate::job::order::Change;
 use crate::job::runner::{Answer, Command, Outcome, Runner};
+use crate::job::{Finding, Uptime};
 use crate::words::{Attempt, Component, Run};
 
 /// The name of the unit for an attempt.
@@ -20,9 +21,22 @@ pub fn unit_name(attempt: Attempt) -> String {
     format!("calico-dcos-change-{attempt}.service")
 }
 
+/// Looks at a change before anybody is asked. What would keep its unit from starting is found now, while
+/// there is no slot that waits for it.
+pub async fn inspect(host: Host, change: Change) -> Vec<Finding> {
+    if let Err(error) = boot::copy_program(&host) {
+        return vec![Finding::Refused { why: error.sentence() }];
+    }
+    steps::check_all(host, change).await
+}
+
 /// Starts the unit for an attempt, unless it runs. It runs a copy of this program that outlives
 /// the sandbox.
 pub async fn start_unit(host: &Host, attempt: Attempt, run: &Run) -> Result<(), HostError> {
+    let unit = host.services.look(&unit_name(attempt)).await?;
+    if unit.is_some_and(|unit| unit.is_up()) {
+        return Ok(());
+    }
     let program = boot::copy_program(host)?;
     let command = [
         program.as_str(),
@@ -93,7 +107,8 @@ pub async fn run(host: &Host, attempt: Attempt, run: Run) -> Outcome {
                 let step = step(attempt, order.component);
                 step.in_scope(|| tracing::warn!("puts back"));
                 let turn = turn(attempt, journal.as_ref());
-                Answer::Did(said(steps::undo(host, turn, order.component).instrument(step).await))
+                let undone = steps::undo(host, turn, order.component).instrument(step).await;
+                Answer::Did(undo_said(host, attempt, order.component, undone))
             }
         };
         debug_assert!(lock.is_some(), "nothing is done without the lock");
@@ -120,13 +135,11 @@ pub(super) fn uptime() -> Uptime {
 
 async fn take_lock(host: &Host) -> Result<(Lock, Option<Journal>), HostError> {
     let state = host.state.clone();
-    let waited = tokio::task::spawn_blocking(move || {
+    blocking(move || {
         let lock = state.lock()?;
-        Ok::<_, HostError>((lock, state.journal()?))
-    });
-    waited.await.unwrap_or_else(|error| {
-        Err(HostError::Found(format!("the wait for the lock broke off: {error}")))
+        Ok((lock, state.journal()?))
     })
+    .await
 }
 
 async fn sleep_until(at: Uptime) {
@@ -157,14 +170,37 @@ async fn write(host: &Host, journal: &Journal) -> Result<(), HostError> {
     Ok(host.state.write_journal(journal)?)
 }
 
+/// Tells people where to find what could not be put back.
+fn undo_said(
+    host: &Host,
+    attempt: Attempt,
+    component: Component,
+    undone: Result<(), HostError>,
+) -> Result<(), String> {
+    let undone = said(undone);
+    let failed = undone.as_ref().err().map(String::as_str);
+    let folder = host.state.note_undo(attempt, component, failed).unwrap_or_else(|error| {
+        tracing::warn!(error = HostError::from(error).sentence(), "this is not on record");
+        None
+    });
+    undone.map_err(|why| match folder {
+        Some(folder) => format!("{why}; what was there before is kept in {folder}"),
+        None => why,
+    })
+}
+
 /// What a closed journal does not need any more. If it cannot be done it is done next time.
 fn clear_away(host: &Host, outcome: &Outcome, attempt: Attempt) {
     if *outcome != Outcome::Closed {
         return;
     }
-    if let Err(error) = host.state.forget_before(attempt) {
-        let error = HostError::from(error).sentence();
-        tracing::warn!(error, "not all could be cleared away");
+    let forgotten = host.state.forget_before(attempt).map_err(HostError::from);
+    let cleared = forgotten.and_then(|()| {
+        let texts = host.state.texts()?;
+        Ok(host.downloads.prune(|sha256| texts.contains(sha256))?)
+    });
+    if let Err(error) = cleared {
+        tracing::warn!(error = error.sentence(), "not all could be cleared away");
     }
 }
 

@@ -21,6 +21,10 @@ use crate::words::{Attempt, Component, SpecHash, TaskId};
 /// Everything of ours that survives a reboot.
 pub const FOLDER: &str = "/var/lib/calico-dcos";
 const VERSION: u32 = 1;
+/// In the folder of what was kept: why it could not be put back.
+const NOT_PUT_BACK: &str = "not-put-back";
+/// So many of those stay.
+const MOST_NOT_PUT_BACK: usize = 8;
 
 /// What went wrong with the state.
 #[derive(Debug, thiserror::Error)]
@@ -272,26 +276,66 @@ impl State {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Forgets what was kept for attempts before this one.
-    pub fn forget_before(&self, attempt: Attempt) -> Result<(), StateError> {
-        for folder in self.root.list(&path("kept"))? {
-            let of = folder.split('-').next().and_then(|number| number.parse::<u64>().ok());
-            if of.is_none_or(|of| of < attempt.0) {
-                let place = self.root.place(&path(&format!("kept/{folder}")));
-                std::fs::remove_dir_all(&place).map_err(|source| FileError::Failed {
-                    path: place.display().to_string(),
-                    what: "removed",
-                    source,
-                })?;
-            }
+    /// Notes why what was kept could not be put back, or that it was. Gives the folder that people will
+    /// find it in; none if nothing was kept, or is needed any more.
+    pub fn note_undo(
+        &self,
+        attempt: Attempt,
+        component: Component,
+        failed: Option<&str>,
+    ) -> Result<Option<String>, StateError> {
+        let folder = path(&kept_folder(attempt, component));
+        let note = format!("{folder}/{NOT_PUT_BACK}");
+        let Some(why) = failed else { return Ok(self.root.remove(&note).map(|_| None)?) };
+        if self.kept(attempt, component)?.is_none() {
+            return Ok(None);
         }
-        Ok(())
+        self.root.write(&note, format!("{why}\n").as_bytes(), 0o600, Staging::Beside)?;
+        Ok(Some(folder))
     }
 
-    /// Removes everything, the folder too, unless there is something to remember: a component that
-    /// is in force, or a change at work.
-    pub fn forget_all(&self) -> Result<(), StateError> {
-        let _lock = self.lock()?;
+    /// Forgets what was kept for attempts before this one. What could not be put back is the only copy
+    /// of what was there, and stays: the newest few.
+    pub fn forget_before(&self, attempt: Attempt) -> Result<(), StateError> {
+        let mut needed = Vec::new();
+        for folder in self.root.list(&path("kept"))? {
+            let of = folder.split('-').next().and_then(|number| number.parse::<u64>().ok());
+            let folder = path(&format!("kept/{folder}"));
+            if of.is_some_and(|of| of >= attempt.0) {
+                continue;
+            }
+            if self.root.stamp(&format!("{folder}/{NOT_PUT_BACK}"))?.is_some() {
+                needed.push((of, folder));
+            } else {
+                self.remove_folder(&folder)?;
+            }
+        }
+        needed.sort();
+        let surplus = needed.len().saturating_sub(MOST_NOT_PUT_BACK);
+        needed.iter().take(surplus).try_for_each(|(_, folder)| self.remove_folder(folder))
+    }
+
+    /// All that records, backups and the journal say, for looking up what is still needed.
+    pub fn texts(&self) -> Result<String, StateError> {
+        let mut files = vec![path("journal.json")];
+        let records = self.root.list(&path("in-force"))?;
+        files.extend(records.iter().map(|record| path(&format!("in-force/{record}"))));
+        let kept = self.root.list(&path("kept"))?;
+        files.extend(kept.iter().map(|folder| path(&format!("kept/{folder}/manifest.json"))));
+        let texts: Result<Vec<_>, _> = files.iter().map(|file| self.root.text(file)).collect();
+        Ok(texts?.into_iter().flatten().collect())
+    }
+
+    /// The folder is root's, and nothing in it is a link that somebody else has made.
+    fn remove_folder(&self, folder: &str) -> Result<(), StateError> {
+        let path = || folder.to_owned();
+        let failed = |source| FileError::Failed { path: path(), what: "removed", source };
+        Ok(std::fs::remove_dir_all(self.root.place(folder)).map_err(failed)?)
+    }
+
+    /// Waits for the lock, with nothing left to remember: no component is in force, and no change at work.
+    pub fn lock_to_leave(&self) -> Result<Lock, StateError> {
+        let lock = self.lock()?;
         if let Some(open) = self.journal()?.filter(Journal::is_open) {
             return Err(StateError::AtWork(open.attempt()));
         }
@@ -300,10 +344,14 @@ impl State {
                 return Err(StateError::InForce(component));
             }
         }
-        // The folder is root's, and nothing in it is a link that somebody else has made.
-        let failed =
-            |source| FileError::Failed { path: FOLDER.to_owned(), what: "removed", source };
-        Ok(std::fs::remove_dir_all(self.root.place(FOLDER)).map_err(failed)?)
+        Ok(lock)
+    }
+
+    /// Removes everything, the folder too.
+    pub fn forget_all(&self, lock: Lock) -> Result<(), StateError> {
+        let removed = self.remove_folder(FOLDER);
+        drop(lock);
+        removed
     }
 
     fn lock_of(&self, name: &str) -> Result<Lock, StateError> {

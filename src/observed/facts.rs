@@ -38,6 +38,9 @@ pub struct Facts {
     /// The newest attempt that the host's journal knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<JournalFacts>,
+    /// Why the open attempt of the journal does not get on; none while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
     /// Containers that a restart of the Mesos agent could cost, under the Docker containerizer.
     #[serde(default)]
     pub agent_containers: u32,

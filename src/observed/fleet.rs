@@ -32,6 +32,9 @@ pub struct HostRecord {
     /// nothing is known of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_machine: Option<String>,
+    /// Why the host cannot be looked at, by its own word; none once it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind: Option<String>,
     /// What became of the order to forget us, until the host reports again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub farewell: Option<Farewell>,
@@ -224,6 +227,7 @@ impl HostRecord {
             },
             reported: None,
             other_machine: None,
+            blind: None,
             farewell: None,
         }
     }
@@ -310,10 +314,21 @@ impl HostRecord {
 
     /// Folds a report of the host's observer, which ran under `agent`.
     pub fn fold_facts(&mut self, facts: Facts, agent: &AgentId, now: Time) -> Folded {
-        let folded = self.take_facts(facts, agent, now);
-        if folded == Folded::Changed {
-            self.farewell = None;
+        match self.take_facts(facts, agent, now) {
+            Folded::Changed => {
+                self.farewell = None;
+                self.blind = None;
+                Folded::Changed
+            }
+            Folded::Same => self.fold_blind(None),
+            Folded::Older => Folded::Older,
         }
+    }
+
+    /// Folds why the host cannot be looked at, or that it was.
+    pub fn fold_blind(&mut self, why: Option<String>) -> Folded {
+        let folded = changed(self.blind != why);
+        self.blind = why;
         folded
     }
 
@@ -422,6 +437,7 @@ mod tests {
             mesos_version: "1.1.0".into(),
             components: BTreeMap::new(),
             journal: None,
+            stuck: None,
             agent_containers: 0,
             blocked: BTreeMap::new(),
             predecessor: None,
@@ -452,6 +468,20 @@ mod tests {
             let folded = record.fold_facts(facts(boot, starts, sequence), &agent, Time(1));
             assert_eq!(folded, expected, "{boot} {starts} {sequence}");
         }
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_looked_at_is_blind_until_it_says_anything_of_itself() {
+        let mut record = record();
+        let agent = AgentId::from("s1");
+        record.fold_facts(facts("b1", 1, 1), &agent, Time(1));
+        let why = || Some("x".to_owned());
+        assert_eq!(record.fold_blind(why()), Folded::Changed);
+        assert_eq!(record.fold_blind(why()), Folded::Same);
+        assert_eq!(record.fold_facts(facts("b1", 1, 0), &agent, Time(2)), Folded::Older);
+        assert_eq!(record.blind, why());
+        assert_eq!(record.fold_facts(facts("b1", 1, 1), &agent, Time(2)), Folded::Changed);
+        assert_eq!(record.blind, None);
     }
 
     #[test]

@@ -152,7 +152,10 @@ pub fn assess(host: HostView<'_>, now: Time) -> Assessment {
         .or_else(|| unreachable(host))
         .or_else(|| unlaunched(host, now).filter(|_| !(work.launches.is_empty() || given_up(host))))
         // Nothing is launched where we are to leave everything alone, so that nobody reports either.
-        .or_else(|| stale(host, now).map(|silent| excluded(host).unwrap_or(silent)))
+        .or_else(|| {
+            let unseen = blind(host).or_else(|| stale(host, now));
+            unseen.map(|unseen| excluded(host).unwrap_or(unseen))
+        })
         .or_else(|| {
             // From here on only hosts that are out of sync are held.
             if work.is_empty() && unasked == 0 {
@@ -192,6 +195,7 @@ fn without_facts(host: HostView<'_>) -> Assessment {
     let held = unreachable(host)
         .or_else(|| excluded(host))
         .or_else(|| closed(host, &work))
+        .or_else(|| blind(host).filter(|_| observed && host.record.other_machine.is_none()))
         .unwrap_or(Reason::Unknown { why });
     Assessment { work, held: Some(held) }
 }
@@ -254,6 +258,10 @@ fn under_way(host: HostView<'_>, facts: &Facts, work: &Work, now: Time) -> Optio
             return held.or(Some(Reason::BackingOff { until, why }));
         }
     }
+    let stuck = facts.stuck.as_ref().filter(|_| open).or(host.record.blind.as_ref());
+    if let Some(why) = stuck {
+        return Some(Reason::InProgress { what: Progress::Stuck { why: why.clone() } });
+    }
     Some(match host.slot {
         None => Reason::InProgress { what: Progress::ChangingLive },
         Some(_) if reserved => Reason::InProgress { what: Progress::Ordered },
@@ -303,6 +311,12 @@ fn unreachable(host: HostView<'_>) -> Option<Reason> {
             Some(Reason::Blocked { why: why.to_owned() })
         }
     }
+}
+
+/// What is known of a host that cannot be looked at is not known to be so any more.
+fn blind(host: HostView<'_>) -> Option<Reason> {
+    let why = host.record.blind.as_ref()?;
+    Some(Reason::Unknown { why: format!("it cannot be looked at: {why}") })
 }
 
 fn stale(host: HostView<'_>, now: Time) -> Option<Reason> {

@@ -170,7 +170,7 @@ pub enum Reason {
 }
 
 /// What a host is in the midst of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Its slot is reserved; the host has not asked yet.
     Ordered,
@@ -178,6 +178,11 @@ pub enum Progress {
     Changing,
     /// A change that disrupts nothing.
     ChangingLive,
+    /// A change that does not get on.
+    Stuck {
+        /// Why, as the host says.
+        why: String,
+    },
     /// A supervising task starts.
     Supervising,
     /// All components are taken off, and the host is to forget us (`teardown`).
@@ -315,6 +320,9 @@ impl fmt::Display for Progress {
             Self::Ordered => "ordered, the host has not begun",
             Self::Changing => "the host changes",
             Self::ChangingLive => "the host changes, nothing is disrupted",
+            Self::Stuck { why } => {
+                return write!(f, "the host changes, and does not get on: {why}");
+            }
             Self::Supervising => "a supervising task starts",
             Self::Leaving => "all components are off, the host is told to forget us",
         })

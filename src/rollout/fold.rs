@@ -5,7 +5,7 @@ use crate::job::order::FromHost;
 use crate::mesos::v1::FrameworkId;
 use crate::mesos::v1::scheduler::Event as MesosEvent;
 use crate::mesos::v1::scheduler::Message;
-use crate::observed::fleet::Farewell;
+use crate::observed::fleet::{Farewell, Folded};
 use crate::observed::tasks::Seen;
 use crate::store::keys::Key;
 use crate::store::txn::StoreEvent;
@@ -173,6 +173,7 @@ impl Controller {
                 true
             }
             Ok(FromHost::Confirm { host, order, .. }) => self.confirmed(&host, &order, now),
+            Ok(FromHost::Blind { host, why, .. }) => self.blind(&host, why),
             Ok(FromHost::Stays { host, why, .. }) => {
                 self.takes_leave(&host, Farewell::Stays { why });
                 true
@@ -180,6 +181,18 @@ impl Controller {
             Ok(FromHost::Facts { .. } | FromHost::Ended { .. } | FromHost::Left { .. })
             | Err(_) => false,
         }
+    }
+
+    /// A host cannot be looked at.
+    fn blind(&mut self, name: &HostName, why: String) -> bool {
+        let Some(host) = self.hosts.touch(name) else { return false };
+        let text = format!("cannot be looked at: {why}");
+        if host.record.fold_blind(Some(why)) == Folded::Same {
+            return false;
+        }
+        self.put_record(name);
+        self.note(Level::Warning, Some(name), text);
+        true
     }
 
     /// A host asks whether it may disrupt. Only a committed record is a yes.

@@ -9,6 +9,7 @@ use crate::budget::slot::Slot;
 use crate::job::executor::ASK_FOR_MS;
 use crate::mesos::v1::scheduler::{Call, Reconcile};
 use crate::observed::facts::FactOrder;
+use crate::observed::fleet::Folded;
 use crate::plan::assess::STALE_SECONDS;
 use crate::store::keys::Key;
 use crate::words::{HostName, Revision, TaskId, TaskKind, Time};
@@ -103,10 +104,14 @@ impl Controller {
             host.heard = now;
             host.spoke = Some(now);
             host.strange = None;
-            if was_silent {
+            let was_blind = host.record.fold_blind(None) == Folded::Changed;
+            if was_silent || was_blind {
                 self.hosts.touch(name);
             }
-            return was_silent || self.restored.is_some();
+            if was_blind {
+                self.put_record(name);
+            }
+            return was_silent || was_blind || self.restored.is_some();
         }
         let strange = host.strange.take().filter(|(of, _)| of == order);
         let (_, since) = host.strange.insert(strange.unwrap_or_else(|| (order.clone(), now)));

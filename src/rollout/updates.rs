@@ -144,7 +144,12 @@ impl Controller {
                 self.facts(name, *facts, &agent, now);
                 self.attempt_ended(name, kind, attempt, &ending, now);
             }
-            Some(FromHost::Ask { .. } | FromHost::Confirm { .. } | FromHost::Stays { .. })
+            Some(
+                FromHost::Ask { .. }
+                | FromHost::Confirm { .. }
+                | FromHost::Blind { .. }
+                | FromHost::Stays { .. },
+            )
             | None => {
                 if kind == TaskKind::Observer && status.data.is_some() {
                     self.observer_is_foreign(name, now);

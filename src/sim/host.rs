@@ -419,6 +419,7 @@ impl HostModel {
             mesos_version: self.config.mesos_version.clone(),
             components: self.machine.components(),
             journal: self.machine.journal.as_ref().map(Journal::facts),
+            stuck: None,
             agent_containers: self.config.agent_containers,
             blocked: Component::ALL.into_iter().filter_map(blocked).collect::<BTreeMap<_, _>>(),
             predecessor: None,

@@ -246,6 +246,7 @@ fn fresh(name: &HostName) -> Facts {
             (Component::MesosAgent, native("1.1.0")),
         ]),
         journal: None,
+        stuck: None,
         agent_containers: 0,
         blocked: BTreeMap::new(),
         predecessor: None,

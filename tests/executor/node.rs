@@ -227,6 +227,57 @@ async fn a_question_outlives_the_agent() {
     assert_eq!(bench.site.pid().await, pid);
 }
 
+/// Somebody else has the lock, and stands still: who is asked is answered all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_not_given_back_keeps_nothing_else_waiting() {
+    let mut bench = Bench::start().await;
+    let folder = bench.host.join("var/lib/calico-dcos");
+    std::fs::create_dir_all(&folder).unwrap();
+    let lock = std::fs::File::create(folder.join("observer.lock")).unwrap();
+    lock.lock().unwrap();
+    bench.launch("o", Work::Observe { confirm_seconds: 3600 }).await;
+    bench.change("t1", 5, 0).await;
+    assert_eq!(bench.question().await.0, Attempt(5));
+    let (task_id, agent_id) = ("t1".into(), Some(bench.site.agent_id()));
+    bench.site.call(Call::Kill(Kill { task_id, agent_id, kill_policy: None }));
+    assert_eq!(bench.end("t1").await.state, TaskState::Killed);
+    drop(lock);
+    while bench.site.update("o").await.data.is_none() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_cannot_be_looked_at_says_what_cannot_be_read() {
+    let mut bench = Bench::start().await;
+    let file = bench.host.join("etc/machine-id");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    bench.launch("o", Work::Observe { confirm_seconds: 3600 }).await;
+    let is_blind = |event: &Event| match event {
+        Event::Message(message) => match FromHost::from_bytes(&message.data.0) {
+            Ok(FromHost::Blind { why, .. }) => why.contains("/etc/machine-id"),
+            _ => false,
+        },
+        _ => false,
+    };
+    bench.site.event(is_blind).await;
+    std::fs::remove_dir(&file).unwrap();
+    while bench.site.update("o").await.data.is_none() {}
+}
+
+/// What is not known to be closed is not begun anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_read_the_journal_tells_whoever_launches_a_task() {
+    let mut bench = Bench::start().await;
+    let folder = bench.host.join("var/lib/calico-dcos");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("journal.json"), "{").unwrap();
+    bench.launch("o", Work::Observe { confirm_seconds: 3600 }).await;
+    let status = bench.end("o").await;
+    assert_eq!(status.state, TaskState::Failed);
+    assert!(status.message.unwrap().contains("the journal is damaged"));
+    assert_eq!(bench.site.failure().await, 0);
+}
+
 /// Not a test: the child process that the tests above have the agent start.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "not a test; the others start it in child processes"]

@@ -78,6 +78,7 @@ impl Bench {
             mesos_version: "1.1.0".into(),
             components: found.into_iter().map(|f| (Component::CalicoNode, f)).collect(),
             journal,
+            stuck: None,
             agent_containers: 0,
             blocked: BTreeMap::new(),
             predecessor: None,
@@ -202,4 +203,49 @@ fn an_excluded_host_whose_observer_has_ended_is_excluded_and_not_unknown() {
     let heard: Vec<_> =
         bench.machine.heard().map(|(name, at)| (name.as_str(), at.is_some())).collect();
     assert_eq!(heard, [("a1", false), ("a2", true)], "its silence is no news");
+}
+
+#[test]
+fn a_host_that_cannot_be_looked_at_says_why_and_is_not_believed_to_be_as_it_was() {
+    let mut bench = Bench::new(&["a1"]);
+    bench.offer("a1");
+    let observer = bench.launched().pop().expect("an observer is launched").task_id;
+    bench.update(&observer, "a1", TaskState::Running, None);
+    let why = "/etc/machine-id is no plain file".to_owned();
+    let blind = FromHost::Blind { version: WIRE_VERSION, host: "a1".into(), why: why.clone() };
+    bench.says("a1", &blind);
+    let unknown =
+        |bench: &Bench| bench.reason("a1") == "unknown" && bench.text("a1").contains(&why);
+    assert!(unknown(&bench), "{}", bench.text("a1"));
+    let facts = Box::new(bench.facts("a1", Some(SpecHash([9; 32])), None));
+    bench.update(&observer, "a1", TaskState::Running, Some(&FromHost::Facts { facts }));
+    assert_ne!(bench.reason("a1"), "unknown");
+    // It was seen before: another leader knows of it too, and nothing starts.
+    bench.says("a1", &blind);
+    bench.lead();
+    bench.reconciled(&observer, "a1", TaskState::Running);
+    bench.offer("a1");
+    assert!(unknown(&bench) && bench.launched().is_empty(), "{}", bench.text("a1"));
+    bench.confirm("a1");
+    assert_ne!(bench.reason("a1"), "unknown", "the facts hold again");
+    bench.offer("a1");
+    assert_eq!(bench.launched().len(), 1);
+}
+
+#[test]
+fn a_change_that_does_not_get_on_says_why() {
+    let mut bench = Bench::new(&["a1"]);
+    let observer = bench.observe("a1");
+    let (task, attempt, _) = bench.ordered("a1");
+    bench.update(&task, "a1", TaskState::Starting, None);
+    bench.is_admitted("a1", attempt);
+    let journal = JournalFacts { attempt, run: "r1".into(), state: JournalState::Open };
+    for why in [Some("its unit does not start: the disk is full"), None] {
+        let mut facts = bench.facts("a1", Some(SpecHash([9; 32])), Some(journal.clone()));
+        facts.stuck = why.map(str::to_owned);
+        let facts = FromHost::Facts { facts: Box::new(facts) };
+        bench.update(&observer, "a1", TaskState::Running, Some(&facts));
+        assert_eq!(bench.reason("a1"), "in-progress");
+        assert_eq!(bench.text("a1").contains("the disk is full"), why.is_some());
+    }
 }

@@ -44,7 +44,7 @@ impl Bench {
     }
 
     /// A message of a host's executor.
-    fn says(&mut self, host: &str, message: &FromHost) {
+    pub(crate) fn says(&mut self, host: &str, message: &FromHost) {
         self.mesos(MesosEvent::Message(Message {
             agent_id: agent(host),
             executor_id: ExecutorId("e".into()),

@@ -1,25 +1,36 @@
 //! The way of a change: queued, looked at, admitted, journalled, and ended by its unit.
 
 use super::tasks::{Carrier, Progress, Task};
-use super::{Effect, Executor, UNIT_AGAIN_AT_MOST_MS, UNIT_AGAIN_MS};
+use super::{Effect, Executor, UNIT_AGAIN_AT_MOST_MS, UNIT_AGAIN_MS, UNIT_OF_ANOTHER_MS};
 use crate::job::journal::Journal;
 use crate::job::order::{Change, Ending, FromHost, ToHost, WIRE_VERSION};
 use crate::job::protocol::{self, OnLaunch};
 use crate::job::{Finding, Uptime};
 use crate::words::{Attempt, Run};
 
+/// So many starts of a unit in a row that changed nothing are told.
+const IN_VAIN_TOLD: u32 = 2;
+
 /// When to start a unit that ended without closing its journal.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct UnitStarts {
     pub again_at: Option<Uptime>,
     in_vain: u32,
+    /// What came of the last one.
+    why: String,
 }
 
 impl UnitStarts {
-    fn back_off(&mut self, now: Uptime) {
+    fn back_off(&mut self, now: Uptime, why: String) {
         let wait = UNIT_AGAIN_MS.saturating_mul(1 << self.in_vain.min(16));
         self.in_vain += 1;
         self.again_at = Some(now.plus_ms(wait.min(UNIT_AGAIN_AT_MOST_MS)));
+        self.why = why;
+    }
+
+    /// Why it comes to nothing; none while it may be an accident.
+    pub(super) fn stuck(&self) -> Option<String> {
+        (self.in_vain >= IN_VAIN_TOLD).then(|| self.why.clone())
     }
 }
 
@@ -156,28 +167,57 @@ impl Executor {
         effects.extend(self.start_unit());
     }
 
-    pub(super) fn journal_failed(&mut self, why: &str) {
+    /// Goes on from what is there: the file may be in its place although something failed after that.
+    pub(super) fn journal_failed(
+        &mut self,
+        now: Uptime,
+        why: &str,
+        found: Option<Journal>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(found) = found {
+            self.journal_seen(now, found);
+        }
+        let on_disk = self.journal.as_ref().map(Journal::entry);
+        let mut is_there = false;
         for carrier in self.tasks.iter_mut().filter_map(Task::carrier_mut) {
-            if matches!(carrier.progress, Progress::Opening(_)) {
+            let Progress::Opening(journal) = &carrier.progress else { continue };
+            if on_disk == Some(journal.entry()) {
+                carrier.progress = Progress::Working;
+                is_there = true;
+            } else {
                 let why = format!("the journal could not be written: {why}");
                 carrier.progress = Progress::Ended(Ending::Refused { why });
                 self.survey = true;
             }
         }
+        if is_there {
+            self.unit = UnitStarts::default();
+            effects.extend(self.start_unit());
+        }
     }
 
-    /// Takes what the unit wrote. When it has closed the journal, whoever carried it has ended.
-    pub(super) fn journal_seen(&mut self, read: Journal) {
+    /// Takes what is on disk. When its unit has closed the journal, whoever carried it has ended. One that
+    /// another process has opened is carried on here should that process be gone.
+    pub(super) fn journal_seen(&mut self, now: Uptime, read: Journal) {
         if self.journal.as_ref() == Some(&read) || !Journal::is_later(self.journal.as_ref(), &read)
         {
             return;
         }
+        let known = self.journal.as_ref().map(Journal::entry) == Some(read.entry());
         let closed = (!read.is_open()).then(|| Ending::Journal { journal: read.facts() });
         self.journal = Some(read);
+        if known {
+            // Its unit gets on.
+            self.survey |= self.unit.stuck().is_some();
+            self.unit.in_vain = 0;
+            return;
+        }
+        self.unit = UnitStarts::default();
         let Some(ending) = closed else {
+            self.unit.again_at = Some(now.plus_ms(UNIT_OF_ANOTHER_MS));
             return;
         };
-        self.unit = UnitStarts::default();
         self.survey = true;
         for carrier in self.tasks.iter_mut().filter_map(Task::carrier_mut) {
             if matches!(carrier.progress, Progress::Working) {
@@ -186,11 +226,20 @@ impl Executor {
         }
     }
 
-    /// A unit that ended with its journal open was cut short, and is started again.
-    pub(super) fn unit_ended(&mut self, now: Uptime) {
-        if self.journal.as_ref().is_some_and(Journal::is_open) {
-            self.unit.back_off(now);
-        }
+    /// A unit that ended with its journal open was cut short, and is started again. Why it was not even
+    /// started is known; of all else the host's own log says more.
+    pub(super) fn unit_ended(&mut self, now: Uptime, not_started: Option<String>) {
+        let Some(open) = self.journal.as_ref().filter(|journal| journal.is_open()) else { return };
+        let attempt = open.attempt();
+        let why = match not_started {
+            Some(why) => format!("its unit does not start: {why}"),
+            None => format!(
+                "its unit ends before it is done; `journalctl -u calico-dcos-change-{attempt}` there says why"
+            ),
+        };
+        let told = self.unit.stuck();
+        self.unit.back_off(now, why);
+        self.survey |= self.unit.stuck() != told;
     }
 
     /// Does again what is due: questions, and starts of a unit that was cut short.

@@ -56,6 +56,7 @@ impl Executor {
     /// Reports facts that are new, confirms those that are not, and ends the changes that
     /// waited for the facts right afterwards.
     pub(super) fn report(&mut self, now: Uptime, mut facts: Facts, effects: &mut Vec<Effect>) {
+        facts.stuck = self.unit.stuck();
         let changed = self.reports.stamp(now, &mut facts);
         for task in &mut self.tasks {
             let Role::Observer(observer) = &mut task.role else { continue };
@@ -76,6 +77,20 @@ impl Executor {
             self.conclude(&facts, effects);
         } else {
             self.survey |= self.tasks.iter().any(|task| task.ended().is_some());
+        }
+    }
+
+    /// Says that there are no facts, and why: silence would say nothing. When there are some again, that is
+    /// said too, whether or not they are the same.
+    pub(super) fn report_blindness(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        let (host, version) = (&self.identity.host, WIRE_VERSION);
+        for task in &mut self.tasks {
+            let Role::Observer(observer) = &mut task.role else { continue };
+            let blind = FromHost::Blind { version, host: host.clone(), why: why.to_owned() };
+            effects.push(Effect::Send(blind));
+            if observer.owes == Owes::Nothing {
+                observer.owes = Owes::Confirmation;
+            }
         }
     }
 

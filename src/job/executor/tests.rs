@@ -297,11 +297,68 @@ fn a_journal_that_cannot_be_written_ends_the_change_and_starts_no_unit() {
     bench.change("t", 5).stops(5).did();
     let admitted = ToHost::Admitted { version: 1, attempt: Attempt(5), run: Run::from("r1") };
     bench.executor.handle(Uptime(0), Input::Message(admitted));
-    bench.give(Input::JournalFailed { why: "disk full".to_owned() });
+    bench.give(Input::JournalFailed { why: "disk full".to_owned(), found: None });
     let endings = bench.endings();
     assert!(
         matches!(&endings[..], [(Failed, Ending::Refused { why })] if why.contains("disk full"))
     );
+}
+
+/// The file was in its place, and something failed after that.
+#[test]
+fn a_journal_that_is_on_disk_all_the_same_is_carried_on() {
+    let mut bench = Bench::new();
+    bench.change("t", 5).stops(5).did();
+    let admitted = ToHost::Admitted { version: 1, attempt: Attempt(5), run: Run::from("r1") };
+    let effects = bench.executor.handle(Uptime(0), Input::Message(admitted));
+    let [Effect::WriteJournal(written)] = &effects[..] else { panic!("{effects:?}") };
+    let (why, found) = ("no answer".to_owned(), Some(written.clone()));
+    bench.disk = found.clone();
+    bench.give(Input::JournalFailed { why, found });
+    assert_eq!(bench.starts_of_units(), [(5, "r1".to_owned())]);
+    assert_eq!(bench.close(Journal::close_done).updates(), updates(&[("t", Finished)]));
+}
+
+#[test]
+fn a_journal_that_another_process_has_opened_is_carried_on_if_that_is_gone() {
+    let mut other = Bench::new();
+    let open = other.working().disk.clone().expect("it is open");
+    let mut bench = Bench::on(None, 2);
+    bench.disk = Some(open.clone());
+    assert_eq!(bench.give(Input::JournalSeen(open.clone())).starts_of_units(), []);
+    assert_eq!(bench.executor.next_wake(), Some(Uptime(10_000)));
+    // It gets on, whoever sees to that: nothing is missed, and nothing is started anew each time.
+    let begun = open.clone().begin(0);
+    assert_eq!(bench.at(9_999).give(Input::JournalSeen(begun)).starts_of_units(), []);
+    assert_eq!(bench.at(10_000).starts_of_units(), [(5, "r1".to_owned())]);
+    // One that is closed by then is nobody's any more.
+    let mut bench = Bench::on(None, 2);
+    bench.give(Input::JournalSeen(open.clone())).give(Input::JournalSeen(open.close_done()));
+    assert_eq!(bench.at(10_000).starts_of_units(), []);
+}
+
+#[test]
+fn why_a_unit_does_not_start_is_told_with_the_facts_until_it_gets_on() {
+    let mut bench = Bench::new();
+    let reported = |bench: &mut Bench| {
+        let facts = bench.did().into_iter().filter_map(|effect| match effect {
+            Effect::Update { data: Some(FromHost::Facts { facts }), .. } => Some(facts.stuck),
+            _ => None,
+        });
+        facts.collect::<Vec<_>>()
+    };
+    bench.launch("o", Work::Observe { confirm_seconds: 3600 }).working();
+    assert_eq!(reported(&mut bench), [None]);
+    let not_started = || Input::UnitNotStarted { why: "the disk is full".to_owned() };
+    assert_eq!(reported(bench.give(not_started())), [], "it may be an accident");
+    let why = Some("its unit does not start: the disk is full".to_owned());
+    assert_eq!(reported(bench.give(not_started())), [why]);
+    assert_eq!(reported(bench.give(not_started())), [], "it is known");
+    let ends = reported(bench.give(Input::UnitEnded));
+    assert!(matches!(&ends[..], [Some(why)] if why.contains("journalctl")), "{ends:?}");
+    let begun = bench.disk.clone().expect("it is open").begin(0);
+    bench.disk = Some(begun.clone());
+    assert_eq!(reported(bench.give(Input::JournalSeen(begun))), [None]);
 }
 
 #[test]

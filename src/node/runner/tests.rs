@@ -1,5 +1,7 @@
 //! The runner on a machine that is cut off after each answer, one after the other.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::json;
 
 use super::*;
@@ -42,6 +44,33 @@ async fn a_change_is_taken_to_its_end_and_cleared_away() {
     assert_eq!(fake.machine().count("restart"), 1);
 }
 
+/// Nobody is to ask for a slot that could not be used.
+#[tokio::test]
+async fn a_program_that_cannot_be_started_is_found_before_anybody_is_asked() {
+    let steps = vec![StepOrder { component: Component::Docker, target: docker("etcd://x:1") }];
+    let change = Change { attempt: Attempt(5), may_disrupt: true, stability_seconds: 0, steps };
+    let fake = Fake::new();
+    let found = inspect(fake.host.clone(), change.clone()).await;
+    assert_eq!(found, [Finding::Ready { disrupts: true }]);
+    // As on a file system that is mounted with `noexec`.
+    let program = boot::copy_program(&fake.host).unwrap();
+    let place = fake.host.root.place(&program);
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let found = inspect(fake.host.clone(), change.clone()).await;
+    assert!(
+        matches!(&found[..], [Finding::Refused { why }] if why.contains("noexec")),
+        "{found:?}"
+    );
+    // There is no room for it.
+    std::fs::remove_dir_all(place.parent().unwrap()).unwrap();
+    fake.put("/var/lib/calico-dcos/bin", "in the way");
+    let found = inspect(fake.host.clone(), change).await;
+    assert!(
+        matches!(&found[..], [Finding::Refused { why }] if why.contains("calico-dcos/bin")),
+        "{found:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_unit_of_another_run_touches_nothing() {
     let fake = Fake::new();
@@ -69,6 +98,31 @@ async fn what_would_have_to_stop_and_may_not_is_left_alone() {
     assert_eq!(run(&fake.host, Attempt(5), Run::from("r")).await, Outcome::Closed);
     assert!(matches!(progress(&fake), Progress::Undone { why } if why.contains("may not")));
     assert_eq!(fake.machine().count("restart"), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_back_is_named_and_outlives_what_is_needed_no_more() {
+    let fake = Fake::new();
+    let host = &fake.host;
+    fake.put("/etc/docker/daemon.json", "{\"debug\": true}");
+    let files = ["/etc/docker/daemon.json".to_owned()];
+    host.state.keep(Attempt(5), Component::Docker, &files, json!(null)).unwrap();
+    host.state.keep(Attempt(4), Component::Docker, &files, json!(null)).unwrap();
+    let failed = Err(HostError::Found("the disk is full".to_owned()));
+    let said = undo_said(host, Attempt(5), Component::Docker, failed).unwrap_err();
+    let kept = "/var/lib/calico-dcos/kept/5-docker";
+    assert_eq!(said, format!("the disk is full; what was there before is kept in {kept}"));
+    for digit in ["1", "2", "3"] {
+        fake.put(&format!("/var/lib/calico-dcos/downloads/{}", digit.repeat(64)), "x");
+    }
+    let record = format!("{{\"version\": 1, \"url\": \"{}\"}}", "1".repeat(64));
+    fake.put("/var/lib/calico-dcos/in-force/etcdProxy.json", &record);
+    fake.put(&format!("/var/lib/calico-dcos/downloads/{}", "4".repeat(64)), "x");
+    clear_away(host, &Outcome::Closed, Attempt(9));
+    assert_eq!(host.root.list("/var/lib/calico-dcos/kept").unwrap(), ["5-docker"]);
+    assert_eq!(fake.text(&format!("{kept}/0")).as_deref(), Some("{\"debug\": true}"));
+    let left = host.root.list("/var/lib/calico-dcos/downloads").unwrap();
+    assert_eq!(left, ["1", "3", "4"].map(|digit| digit.repeat(64)));
 }
 
 /// Whoever comes after a journal that is closed finds nothing to carry on, so nothing may be left then.

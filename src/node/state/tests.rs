@@ -110,6 +110,36 @@ fn what_was_kept_for_old_attempts_is_forgotten() {
     assert_eq!(root.list(&path("kept")).unwrap(), ["10-docker", "11-docker"]);
 }
 
+/// It is the only copy of what was there.
+#[test]
+fn what_could_not_be_put_back_is_not_forgotten() {
+    let (_folder, root, state) = state();
+    let docker = Component::Docker;
+    assert_eq!(
+        state.note_undo(Attempt(1), docker, Some("full")).unwrap(),
+        None,
+        "nothing was kept"
+    );
+    for attempt in 1..=12 {
+        state.keep(Attempt(attempt), docker, &[], Value::Null).unwrap();
+    }
+    let noted = state.note_undo(Attempt(9), docker, Some("the disk is full")).unwrap().unwrap();
+    assert_eq!(root.text(&format!("{noted}/not-put-back")).unwrap().unwrap(), "the disk is full\n");
+    // One more try has worked.
+    state.note_undo(Attempt(8), docker, Some("the disk is full")).unwrap();
+    assert_eq!(state.note_undo(Attempt(8), docker, None).unwrap(), None);
+    state.forget_before(Attempt(12)).unwrap();
+    assert_eq!(root.list(&path("kept")).unwrap(), ["12-docker", "9-docker"]);
+    // No more than a few of them.
+    for attempt in 20..30 {
+        state.keep(Attempt(attempt), docker, &[], Value::Null).unwrap();
+        state.note_undo(Attempt(attempt), docker, Some("the disk is full")).unwrap();
+    }
+    state.forget_before(Attempt(40)).unwrap();
+    let left = root.list(&path("kept")).unwrap();
+    assert_eq!((left.len(), left[0].as_str()), (MOST_NOT_PUT_BACK, "22-docker"));
+}
+
 #[test]
 fn a_file_of_a_newer_release_is_named_so() {
     let (_folder, root, state) = state();

@@ -204,3 +204,29 @@ fn a_process_stays_for_an_open_journal() {
     assert!(!ends(bench.close(Journal::close_done).did()));
     assert!(ends(bench.at(660_000).did()));
 }
+
+/// Silence would say nothing.
+#[test]
+fn a_host_that_cannot_be_looked_at_says_so_and_that_it_can_be_again() {
+    let mut bench = Bench::new();
+    bench.launch("o", Work::Observe { confirm_seconds: 3600 }).did();
+    let why = "/etc/machine-id is no plain file".to_owned();
+    let blind = [Effect::Send(FromHost::Blind { version: 1, host: HOST.into(), why: why.clone() })];
+    for _ in 0..2 {
+        assert_eq!(bench.give(Input::Blind { why: why.clone() }).did(), blind);
+    }
+    let facts = Input::Facts(bench.facts());
+    let did = bench.give(facts).did();
+    assert!(matches!(&did[..], [Effect::Send(FromHost::Confirm { .. })]), "{did:?}");
+    let facts = Input::Facts(bench.facts());
+    assert_eq!(bench.give(facts).did(), []);
+    // One that never saw anything reports all of it then.
+    let mut bench = Bench::new();
+    let launch =
+        Input::Launch { task: TaskId::from("o"), data: job(Work::Observe { confirm_seconds: 60 }) };
+    bench.executor.handle(Uptime(0), launch);
+    assert_eq!(bench.give(Input::Blind { why }).did(), blind);
+    let facts = Input::Facts(bench.facts());
+    let did = bench.give(facts).did();
+    assert!(matches!(&did[..], [Effect::Update { data: Some(_), .. }]), "{did:?}");
+}

@@ -156,7 +156,7 @@ async fn what_was_put_in_force_is_remembered_until_it_is_taken_off() {
     NODE.apply(&fake.host, turn(2), &off).await.unwrap();
     let found = crate::node::steps::observe_all(&fake.host).await.components;
     assert_eq!(found.get(&Component::CalicoNode), None);
-    fake.host.state.forget_all().unwrap();
+    fake.host.state.lock_to_leave().unwrap();
 }
 
 #[tokio::test]
