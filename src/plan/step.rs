@@ -1,9 +1,8 @@
 //! What has to change on one host, and what each change disrupts.
 
-use semver::Version;
-
 use crate::desired::{ComponentSpec, HostSpec, MesosAgent, Spec};
 use crate::observed::facts::{ComponentFacts, Facts, Health};
+use crate::observed::support::{foreign_store, reads_networks_live, takes_first_store_by_reload};
 use crate::words::{Component, SpecHash, TaskKind};
 
 /// One change of one component on one host.
@@ -176,38 +175,20 @@ pub(super) fn left_alone(wanted: &ComponentSpec, facts: &Facts) -> Option<String
     let found = facts.docker.as_ref().filter(|found| !found.foreign.is_empty())?;
     let Spec::Docker(_) = &wanted.spec else { return None };
     let key = found.foreign.keys().next()?;
-    (!is_adopted(wanted, facts)).then(|| {
-        format!(
-            "somebody else has set `{key}` in Docker's daemon.json, which is left alone; take it out to have the store managed, or declare what is there"
-        )
-    })
+    (!is_adopted(wanted, facts)).then(|| foreign_store(key, "Docker's daemon.json"))
 }
 
-/// Docker 1.11 to 20.10 takes a *first* store by reload, if an advertise address comes with it
-/// (reference: Docker facts, `cluster-store`).
 fn takes_store_by_reload(wanted: &ComponentSpec, facts: &Facts) -> bool {
     let Spec::Docker(docker) = &wanted.spec else { return false };
     let Some(found) = &facts.docker else { return false };
-    let Some((major, minor)) = release(&found.version) else { return false };
     docker.cluster_advertise.is_some()
         && found.cluster_store.is_none()
-        && (1, 11) <= (major, minor)
-        && (major, minor) <= (20, 10)
+        && takes_first_store_by_reload(&found.version)
 }
 
-/// From 1.2 on the `network/cni` isolator reads network documents when a container starts.
 fn reads_cni_live(wanted: &ComponentSpec, facts: &Facts) -> bool {
     matches!(wanted.spec, Spec::MesosAgent(MesosAgent::Cni(_)))
-        && release(&facts.mesos_version).is_some_and(|release| release >= (1, 2))
-}
-
-fn release(version: &str) -> Option<(u64, u64)> {
-    if let Ok(version) = Version::parse(version) {
-        return Some((version.major, version.minor));
-    }
-    // Docker's old versions have leading zeros (`17.03.2-ce`), which semver refuses.
-    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse().ok());
-    Some((numbers.next()?, numbers.next()?))
+        && reads_networks_live(&facts.mesos_version)
 }
 
 /// The task that carries a host's steps: the one that has to be launched anyway.

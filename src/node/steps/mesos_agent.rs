@@ -400,9 +400,3 @@ fn before(sight: &Sight, kept: &Kept, parts: &[Part]) -> Before {
     }
     before
 }
-
-/// The first two numbers of a version.
-fn release(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version.split(['.', '-', '+']).map_while(|part| part.parse().ok());
-    Some((numbers.next()?, numbers.next()?))
-}

@@ -7,6 +7,7 @@ use crate::desired::{ComponentSpec, Docker as Wanted, STORE_KEYS, Spec};
 use crate::node::docker::Info;
 use crate::node::json;
 use crate::node::state::Record;
+use crate::observed::support::{foreign_store, release, takes_first_store_by_reload};
 
 /// The keys that are ours once we have set a store.
 const OURS: [&str; 3] = STORE_KEYS;
@@ -115,10 +116,7 @@ impl View {
         self.blocked()?;
         let foreign = self.foreign(record);
         if let Some(key) = foreign.keys().next().filter(|_| !self.is_in_force(wanted)) {
-            return Err(format!(
-                "somebody else has set `{key}` in {}, which is left alone; take it out to have the store managed, or declare what is there",
-                self.line.config_file
-            ));
+            return Err(foreign_store(key, &self.line.config_file));
         }
         let recorded = record.is_some_and(|record| record.target.hash == target.hash);
         if recorded && self.is_in_force(wanted) {
@@ -133,8 +131,7 @@ impl View {
             return Ok(Way::Write);
         }
         let first = info.cluster_store.is_empty() && wanted.cluster_advertise.is_some();
-        let takes = release(&info.server_version)
-            .is_some_and(|release| ((1, 11)..=(20, 10)).contains(&release));
+        let takes = takes_first_store_by_reload(&info.server_version);
         Ok(if first && takes { Way::Reload } else { Way::Restart })
     }
 
@@ -218,12 +215,6 @@ pub(super) fn uses(info: &Info, wanted: &Wanted) -> bool {
         }
     };
     info.cluster_store == wanted.cluster_store.as_str() && advertise
-}
-
-/// The first two numbers; old versions have leading zeros (`17.03.2-ce`).
-fn release(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version.split(['.', '-', '~', '+']).map_while(|part| part.parse().ok());
-    Some((numbers.next()?, numbers.next()?))
 }
 
 #[cfg(test)]

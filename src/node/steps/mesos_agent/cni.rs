@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::flags::{Ask, CNI_CONFIG_DIR, CNI_PLUGINS_DIR, Flags, ISOLATION};
 use super::plan::{Content, Part, Plan, Read};
-use super::release;
 use crate::desired::{Cni, Plugin};
 use crate::node::files::Staging;
 use crate::node::host::{Host, HostError};
+use crate::observed::support::{reads_networks_live, release};
 
 const ISOLATOR: &str = "network/cni";
 
@@ -23,7 +23,7 @@ pub(super) fn plan(cni: &Cni, version: Option<&str>) -> Plan {
         // Other networks may use it by then, and unused it does nothing.
         goes: false,
     };
-    let live = version.and_then(release).is_some_and(|release| release >= (1, 2));
+    let live = version.is_some_and(reads_networks_live);
     let document = Part {
         path: document_path(cni),
         content: Content::Text(format!("{:#}\n", Value::Object(cni.network.document().clone()))),
