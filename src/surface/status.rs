@@ -104,7 +104,7 @@ impl StatusReport {
             kind: "Status",
             revision: view.state.revision,
             generation: view.generation(),
-            status: Standing::of(view, plan).code(),
+            status: RolloutStatus::of(view, plan).code(),
             halted: match view.phase() {
                 Phase::Halted { why } => Some(why),
                 Phase::Running | Phase::Unapproved | Phase::Unaccepted => None,
@@ -154,7 +154,7 @@ fn hosts(plan: &Plan<'_>) -> Vec<HostReport> {
 
 /// How far it all is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum RolloutStatus {
     /// Good documents in etcd wait to be accepted by a controller.
     NotAccepted,
     /// The documents in etcd are refused; what was accepted before goes on.
@@ -171,7 +171,7 @@ pub(crate) enum Standing {
     Done,
 }
 
-impl Standing {
+impl RolloutStatus {
     pub(crate) fn of(view: &View, plan: &Plan<'_>) -> Self {
         let rests = |reason: &Reason| {
             matches!(reason, Reason::Blocked { .. } | Reason::Excluded | Reason::Gone)

@@ -18,7 +18,7 @@ use super::Shared;
 use super::board::{Board, Shown};
 use super::problem::{Kind, Problem};
 use crate::plan::Plan;
-use crate::surface::status::Standing;
+use crate::surface::status::RolloutStatus;
 use crate::surface::view::View;
 use crate::words::{Generation, Revision};
 
@@ -111,7 +111,7 @@ impl Glance {
         Self {
             revision: view.state.revision,
             generation: view.generation(),
-            status: Standing::of(view, plan).code(),
+            status: RolloutStatus::of(view, plan).code(),
             hosts: summary.hosts,
             in_sync: summary.in_sync,
             slots: summary.slots,

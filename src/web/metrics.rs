@@ -20,7 +20,7 @@ use crate::clock;
 use crate::plan::Plan;
 use crate::plan::reason::CODES;
 use crate::surface::hosts::IN_SYNC;
-use crate::surface::status::{Standing, ages};
+use crate::surface::status::{RolloutStatus, ages};
 use crate::surface::view::View;
 use crate::words::{Component, Generation, Time};
 
@@ -120,8 +120,8 @@ fn of_cluster(shown: &Shown, view: &View, plan: &Plan<'_>) -> Registry {
     let in_force = view.documents_in_force();
     documents(registry, view.refused.is_some(), Some(in_force), view.generation());
     let rollout = Numbers::default();
-    for standing in Standing::EACH {
-        let is = Standing::of(view, plan) == standing && shown.lost.is_none();
+    for standing in RolloutStatus::EACH {
+        let is = RolloutStatus::of(view, plan) == standing && shown.lost.is_none();
         rollout.get_or_create(&vec![("standing", standing.code().to_owned())]).set(one(is));
     }
     registry.register("rollout", "1 at how far the rollout is, 0 at the others", rollout);

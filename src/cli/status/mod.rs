@@ -9,7 +9,7 @@ use super::diff::load;
 use super::format::{Output, fitted, print, structured};
 use super::{Connection, Exit, Failure};
 use crate::clock;
-use crate::surface::status::{Standing, StatusReport};
+use crate::surface::status::{RolloutStatus, StatusReport};
 use crate::surface::view::View;
 
 const EXAMPLES: &str = "\
@@ -56,11 +56,11 @@ impl Status {
             Output::Text => fitted(&page::text(&view, &plan)),
             form => structured(&StatusReport::new(&view, &plan), form)?,
         })?;
-        Ok(Standing::of(&view, &plan).exit())
+        Ok(RolloutStatus::of(&view, &plan).exit())
     }
 }
 
-impl Standing {
+impl RolloutStatus {
     fn exit(self) -> Exit {
         match self {
             Self::Done => Exit::Good,

@@ -13,7 +13,7 @@ use crate::plan::reason::Reason;
 use crate::plan::{HostPlan, Plan};
 use crate::surface::group::rank;
 use crate::surface::sentence::{after_failures, census, pauses};
-use crate::surface::status::{Standing, ages};
+use crate::surface::status::{RolloutStatus, ages};
 use crate::surface::view::View;
 use crate::words::HostName;
 
@@ -30,7 +30,7 @@ const BAR: usize = 40;
 pub(super) fn text(view: &View, plan: &Plan<'_>) -> String {
     let mut page = String::new();
     head(&mut page, view, plan);
-    hosts(&mut page, plan, Standing::of(view, plan));
+    hosts(&mut page, plan, RolloutStatus::of(view, plan));
     slots(&mut page, view, plan);
     waiting(&mut page, plan);
     facts(&mut page, view);
@@ -46,7 +46,7 @@ pub(super) fn text(view: &View, plan: &Plan<'_>) -> String {
 /// One line, for where there is no terminal.
 pub(super) fn summary(view: &View, plan: &Plan<'_>) -> String {
     let summary = &plan.summary;
-    let standing = Standing::of(view, plan).word();
+    let standing = RolloutStatus::of(view, plan).word();
     let mut text = format!(
         "generation {} {standing} · {} · {} of {} slots held",
         view.generation(),
@@ -68,14 +68,14 @@ fn line(page: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 fn head(page: &mut String, view: &View, plan: &Plan<'_>) {
-    let standing = Standing::of(view, plan);
+    let standing = RolloutStatus::of(view, plan);
     let colour = match standing {
-        Standing::Done => GREEN,
-        Standing::Halted | Standing::Refused => RED,
-        Standing::Paused | Standing::Unapproved | Standing::NotAccepted => YELLOW,
-        Standing::InProgress => CYAN,
+        RolloutStatus::Done => GREEN,
+        RolloutStatus::Halted | RolloutStatus::Refused => RED,
+        RolloutStatus::Paused | RolloutStatus::Unapproved | RolloutStatus::NotAccepted => YELLOW,
+        RolloutStatus::InProgress => CYAN,
     };
-    let since = view.state.rollout.as_ref().filter(|_| standing == Standing::InProgress);
+    let since = view.state.rollout.as_ref().filter(|_| standing == RolloutStatus::InProgress);
     let since = since
         .map(|rollout| format!(" for {}", duration(view.now.since(rollout.since) / 1000)))
         .unwrap_or_default();
@@ -105,7 +105,7 @@ fn head(page: &mut String, view: &View, plan: &Plan<'_>) {
     page.push('\n');
 }
 
-fn hosts(page: &mut String, plan: &Plan<'_>, standing: Standing) {
+fn hosts(page: &mut String, plan: &Plan<'_>, standing: RolloutStatus) {
     let summary = &plan.summary;
     // Full only if every host is in sync.
     let of_all = |whole: usize| (summary.in_sync * whole).checked_div(summary.hosts);
@@ -117,7 +117,7 @@ fn hosts(page: &mut String, plan: &Plan<'_>, standing: Standing) {
     if summary.tasks > 0 {
         line(page, format_args!("tasks      {} to launch", grouped(summary.tasks as u64)));
     }
-    let moves = standing == Standing::InProgress || standing == Standing::Refused;
+    let moves = standing == RolloutStatus::InProgress || standing == RolloutStatus::Refused;
     if summary.waves > 0 && moves {
         let (time, waves) = (duration(summary.estimate_seconds), count(summary.waves, "wave"));
         line(page, format_args!("time       about {time} left, in {waves}"));

@@ -105,7 +105,7 @@ fn records_that_cannot_be_true_halt_as_in_the_controller() {
     {
         let view = view(state);
         let shown = plain(&view);
-        assert_eq!(Standing::of(&view, &view.plan()).exit(), Exit::Halted);
+        assert_eq!(RolloutStatus::of(&view, &view.plan()).exit(), Exit::Halted);
         assert!(shown.contains(&format!("Halted: {why}")), "{shown}");
         assert!(!shown.contains("or the documents are edited"), "{shown}");
     }
@@ -135,21 +135,21 @@ fn for_programs() {
 fn the_exit_code_is_the_standing() {
     let standing = |state: &State| {
         let view = view(state.clone());
-        Standing::of(&view, &view.plan())
+        RolloutStatus::of(&view, &view.plan())
     };
     let mut state = running();
     assert_eq!(standing(&state).exit(), Exit::Differs);
     state.hosts.retain(|name, _| ["a1", "a2"].contains(&name.as_str()));
     state.guard.as_mut().unwrap().held = 0;
-    assert_eq!(standing(&state), Standing::Done);
+    assert_eq!(standing(&state), RolloutStatus::Done);
     let newer = CLUSTER.replace("v2.6.12", "v2.6.13");
     put(&mut state, "cluster", &newer);
-    assert_eq!(standing(&state), Standing::NotAccepted);
+    assert_eq!(standing(&state), RolloutStatus::NotAccepted);
     put(&mut state, "cluster", &newer.replace("rollout: {", "rollout: {paused: true, "));
     accept(&mut state);
-    assert_eq!(standing(&state), Standing::Paused);
+    assert_eq!(standing(&state), RolloutStatus::Paused);
     put(&mut state, "cluster", "kind: Cluster");
-    assert_eq!(standing(&state), Standing::Refused);
+    assert_eq!(standing(&state), RolloutStatus::Refused);
     enter(&mut state, Stage::Halted { why: "x".to_owned() });
     assert_eq!(standing(&state).exit(), Exit::Halted);
 }

@@ -11,7 +11,7 @@ use super::page;
 use crate::clock;
 use crate::store::StoreEvent;
 use crate::surface::known::Known;
-use crate::surface::status::Standing;
+use crate::surface::status::RolloutStatus;
 use crate::surface::view::View;
 
 /// Changes within this time are shown as one.
@@ -38,7 +38,7 @@ pub(super) async fn watch(connection: &Connection, until_done: bool) -> Result<E
         }
         drain(&mut events, &mut known).await;
         match screen.show(&known)? {
-            Some(over @ (Standing::Done | Standing::Halted)) if until_done => {
+            Some(over @ (RolloutStatus::Done | RolloutStatus::Halted)) if until_done => {
                 return Ok(over.exit());
             }
             _ => {}
@@ -69,7 +69,7 @@ impl Screen {
     }
 
     /// Shows what is known; nothing before the first listing.
-    fn show(&mut self, known: &Known) -> Result<Option<Standing>, Failure> {
+    fn show(&mut self, known: &Known) -> Result<Option<RolloutStatus>, Failure> {
         let Some(state) = known.state() else {
             return match known.lost() {
                 Some(why) => self.put(&format!("{why}\n"), why.to_owned()).map(|()| None),
@@ -79,7 +79,7 @@ impl Screen {
         let (text, line, standing) = match View::new(state.clone(), Vec::new(), clock::now()) {
             Ok(view) => {
                 let plan = view.plan();
-                let standing = Standing::of(&view, &plan);
+                let standing = RolloutStatus::of(&view, &plan);
                 (page::text(&view, &plan), page::summary(&view, &plan), Some(standing))
             }
             // Somebody may write some.

@@ -10,7 +10,7 @@ use super::Refusal;
 use crate::plan::Plan;
 use crate::plan::gate::Phase;
 use crate::surface::sentence::{after_failures, pauses};
-use crate::surface::status::Standing;
+use crate::surface::status::RolloutStatus;
 use crate::surface::text::{clock, duration};
 use crate::surface::view::View;
 
@@ -93,18 +93,20 @@ pub(super) struct Note {
 
 impl Frame {
     pub(super) fn new(here: Here, shown: &Shown, view: &View, plan: &Plan<'_>) -> Self {
-        let standing = Standing::of(view, plan);
+        let standing = RolloutStatus::of(view, plan);
         let state = &view.state;
-        let since = state.rollout.as_ref().filter(|_| standing == Standing::InProgress);
+        let since = state.rollout.as_ref().filter(|_| standing == RolloutStatus::InProgress);
         let since = since.map(|rollout| duration(view.now.since(rollout.since) / 1000));
         // Whoever writes etcd may write anything there.
         let url = state.leader.as_ref().and_then(|leader| leader.url.clone());
         let url = url.filter(|url| url.starts_with("http://") || url.starts_with("https://"));
         let colour = match standing {
-            Standing::Done => "good",
-            Standing::Halted | Standing::Refused => "bad",
-            Standing::Paused | Standing::Unapproved | Standing::NotAccepted => "wait",
-            Standing::InProgress => "work",
+            RolloutStatus::Done => "good",
+            RolloutStatus::Halted | RolloutStatus::Refused => "bad",
+            RolloutStatus::Paused | RolloutStatus::Unapproved | RolloutStatus::NotAccepted => {
+                "wait"
+            }
+            RolloutStatus::InProgress => "work",
         };
         Self {
             here: here.page,

@@ -14,7 +14,7 @@ use crate::plan::{HostPlan, Plan};
 use crate::surface::ask::{Person, approve};
 use crate::surface::hosts::{HostLine, IN_SYNC, Wanted, page};
 use crate::surface::sentence::{census, restarts};
-use crate::surface::status::{SlotReport, Standing};
+use crate::surface::status::{RolloutStatus, SlotReport};
 use crate::surface::text::{count, duration, grouped};
 use crate::surface::view::View;
 
@@ -168,13 +168,13 @@ impl Overview {
 /// How long it takes yet, and in how many waves; signs for nothing where nothing moves.
 fn left(view: &View, plan: &Plan<'_>) -> (String, String) {
     let summary = &plan.summary;
-    match Standing::of(view, plan) {
-        Standing::Done => ("–".to_owned(), "nothing has to change".to_owned()),
-        Standing::InProgress | Standing::Refused if summary.waves > 0 => (
+    match RolloutStatus::of(view, plan) {
+        RolloutStatus::Done => ("–".to_owned(), "nothing has to change".to_owned()),
+        RolloutStatus::InProgress | RolloutStatus::Refused if summary.waves > 0 => (
             format!("≈ {}", duration(summary.estimate_seconds)),
             format!("in {}", count(summary.waves, "wave")),
         ),
-        Standing::InProgress | Standing::Refused => {
+        RolloutStatus::InProgress | RolloutStatus::Refused => {
             ("–".to_owned(), "nothing waits for a slot".to_owned())
         }
         other => ("–".to_owned(), other.word().to_owned()),
