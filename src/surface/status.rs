@@ -42,7 +42,7 @@ pub struct StatusReport {
     /// Who holds slots.
     pub(crate) slots: Vec<SlotReport>,
     /// The hosts that are not in sync.
-    pub(crate) hosts: Vec<HostReport>,
+    pub(crate) hosts: Vec<WaitingHost>,
     /// When the facts of the quietest host last changed; null before any came.
     pub(crate) oldest_facts: Option<Time>,
     /// When any facts last changed.
@@ -88,8 +88,7 @@ pub(crate) struct SlotReport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "WaitingHost")]
-pub(crate) struct HostReport {
+pub(crate) struct WaitingHost {
     pub(crate) name: HostName,
     /// What the master says of its agent.
     pub(crate) agent: Condition,
@@ -141,10 +140,10 @@ impl SlotReport {
     }
 }
 
-fn hosts(plan: &Plan<'_>) -> Vec<HostReport> {
+fn hosts(plan: &Plan<'_>) -> Vec<WaitingHost> {
     let hosts = plan.hosts.iter().filter_map(|host| Some((host, host.reason.as_ref()?)));
     hosts
-        .map(|(host, reason)| HostReport {
+        .map(|(host, reason)| WaitingHost {
             name: host.name.clone(),
             agent: host.view.record.agent.condition,
             reason: reason.into(),
