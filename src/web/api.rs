@@ -20,16 +20,16 @@ use crate::words::HostName;
 const ENTRIES: usize = 100;
 
 /// JSON that was made beside the threads that serve.
-pub(super) struct Made(Vec<u8>);
+pub(super) struct JsonAnswer(Vec<u8>);
 
-impl Made {
+impl JsonAnswer {
     pub(super) fn of<T: Serialize>(value: &T) -> Self {
         // Our reports have text keys and cannot fail to serialise.
         Self(serde_json::to_vec(value).unwrap_or_default())
     }
 }
 
-impl IntoResponse for Made {
+impl IntoResponse for JsonAnswer {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
         ([(header::CONTENT_TYPE, json)], self.0).into_response()
@@ -37,24 +37,24 @@ impl IntoResponse for Made {
 }
 
 /// `/api/v1/status`
-pub(super) async fn status(State(site): Shared) -> Result<Made, Problem> {
-    site.board.answer(|_, view, plan| Made::of(&StatusReport::new(view, plan))).await
+pub(super) async fn status(State(site): Shared) -> Result<JsonAnswer, Problem> {
+    site.board.answer(|_, view, plan| JsonAnswer::of(&StatusReport::new(view, plan))).await
 }
 
 /// `/api/v1/plan`
-pub(super) async fn plan(State(site): Shared) -> Result<Made, Problem> {
-    site.board.answer(|_, view, plan| Made::of(&PlanReport::new(view, plan))).await
+pub(super) async fn plan(State(site): Shared) -> Result<JsonAnswer, Problem> {
+    site.board.answer(|_, view, plan| JsonAnswer::of(&PlanReport::new(view, plan))).await
 }
 
 /// `/api/v1/hosts`
 pub(super) async fn hosts(
     State(site): Shared,
     query: Result<Query<HostsQuery>, QueryRejection>,
-) -> Result<Made, Problem> {
+) -> Result<JsonAnswer, Problem> {
     let query = read(query)?;
     let (wanted, range) = (query.wanted()?, query.range()?);
     site.board
-        .answer(move |_, view, plan| Made::of(&HostsReport::new(view, plan, &wanted, range)))
+        .answer(move |_, view, plan| JsonAnswer::of(&HostsReport::new(view, plan, &wanted, range)))
         .await
 }
 
@@ -62,11 +62,11 @@ pub(super) async fn hosts(
 pub(super) async fn host(
     State(site): Shared,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Made, Problem> {
+) -> Result<JsonAnswer, Problem> {
     let name = HostName(named(name)?);
     let answer = site.board.answer(move |_, view, plan| {
         let report = OneHostReport::new(view, plan, &name);
-        report.map(|report| Made::of(&report)).ok_or_else(|| {
+        report.map(|report| JsonAnswer::of(&report)).ok_or_else(|| {
             let names: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
             no_host(&name, &names)
         })
@@ -91,14 +91,14 @@ pub(super) struct HistoryQuery {
 pub(super) async fn history(
     State(site): Shared,
     query: Result<Query<HistoryQuery>, QueryRejection>,
-) -> Result<Made, Problem> {
+) -> Result<JsonAnswer, Problem> {
     let last = number("last", read(query)?.last.as_ref(), ENTRIES)?;
     let report = site.board.with(|known| {
         let entries = known.history().cloned();
         known.state().map(|state| HistoryReport::new(state.revision, entries, last))
     });
     match report {
-        Some(report) => Ok(Made::of(&report)),
+        Some(report) => Ok(JsonAnswer::of(&report)),
         None => Err(Problem::new(Kind::NotReady, "etcd has not been read yet")),
     }
 }

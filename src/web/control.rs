@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::api::Made;
+use super::api::JsonAnswer;
 use super::board::PATIENCE;
 use super::problem::{Kind, Problem};
 use super::{Shared, Site};
@@ -76,7 +76,7 @@ pub(super) async fn control(
     State(site): Shared,
     Extension(Peer(peer)): Extension<Peer>,
     asked_by: HttpRequest,
-) -> Result<Made, Problem> {
+) -> Result<JsonAnswer, Problem> {
     may(&site, asked_by.headers(), peer)?;
     leads(&site)?;
     let uri = asked_by.uri().clone();
@@ -91,7 +91,7 @@ pub(super) async fn control(
     let what = uri.path().rsplit('/').next().unwrap_or_default();
     let asked = match asked(what, request, &state, &by)? {
         Order::New(asked) => asked,
-        Order::AsItIs(done) => return Ok(Made::of(&Done { done, revision: state.revision })),
+        Order::AsItIs(done) => return Ok(JsonAnswer::of(&Done { done, revision: state.revision })),
     };
     let entry = (by.who.as_str(), asked.what.as_str());
     let revision = carry_out(&site.store, &state, &asked.txn, entry).await;
@@ -100,7 +100,7 @@ pub(super) async fn control(
         NotDone::Store(error) => unreachable(&error),
     })?;
     tracing::info!(who = by.who, what = asked.what, "asked for through the API");
-    Ok(Made::of(&Done { done: asked.done, revision }))
+    Ok(JsonAnswer::of(&Done { done: asked.done, revision }))
 }
 
 /// The token is there.

@@ -7,7 +7,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::api::Made;
+use super::api::JsonAnswer;
 use super::control::{self, Done, Request};
 use super::events::Glance;
 use super::health::{Health, Ready};
@@ -21,9 +21,9 @@ use crate::surface::status::StatusReport;
 const SCHEMAS: &str = "/components/schemas";
 
 /// `/api/v1/openapi.json`
-pub(super) async fn openapi() -> Made {
+pub(super) async fn openapi() -> JsonAnswer {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-    Made::of(&*DOCUMENT)
+    JsonAnswer::of(&*DOCUMENT)
 }
 
 /// A path that is read.
