@@ -69,7 +69,7 @@ fn message(agent: &AgentId, executor: &ExecutorId, to_host: &ToHost) -> Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settle {
     /// It is on its way.
-    Leave,
+    Wait,
     /// The master says that it is gone for good.
     Collect,
     /// Its journal is closed as done, for this attempt.
@@ -97,14 +97,14 @@ pub(super) fn settle(
     match journal.filter(|journal| journal.attempt == slot.attempt).map(|journal| &journal.state) {
         Some(JournalState::Done) => return Settle::Conclude,
         // Whoever finds it open carries it on.
-        Some(JournalState::Open) => return Settle::Leave,
+        Some(JournalState::Open) => return Settle::Wait,
         Some(JournalState::Undone { why }) if counted < slot.attempt => {
             return Settle::Failed(why.clone());
         }
         Some(JournalState::Undone { .. }) | None => {}
     }
     if host.tasks.carrier().is_some() {
-        return Settle::Leave;
+        return Settle::Wait;
     }
     if slot.state == SlotState::Reserved {
         return Settle::Withdraw;
@@ -117,5 +117,5 @@ pub(super) fn settle(
     let is_heard = host.excluded || observer.is_some_and(|task| task.seen == Seen::Running);
     let can_begin =
         is_heard && host.can_launch(now) && !host.is_left_in_peace(now) && !host.is_paused();
-    if waits || !can_begin { Settle::Leave } else { Settle::Retry }
+    if waits || !can_begin { Settle::Wait } else { Settle::Retry }
 }

@@ -61,7 +61,7 @@ impl Controller {
         attention.retain(|name| {
             let due = self.hosts.get(name).and_then(|host| {
                 let slot = host.slot()?;
-                let due = settle(host, slot, slot.attempt, generation, now) != Settle::Leave;
+                let due = settle(host, slot, slot.attempt, generation, now) != Settle::Wait;
                 Some(due || released.contains_key(name))
             });
             due == Some(true) && !draft.hosts.contains(name)
@@ -94,7 +94,7 @@ impl Controller {
                 Settle::Conclude => journal
                     .is_some_and(|journal| conclude(&mut draft.guard, &slot, &journal).is_ok()),
                 Settle::Withdraw => withdraw(&mut draft.guard, &slot).is_ok(),
-                Settle::Leave | Settle::Failed(_) | Settle::Retry => false,
+                Settle::Wait | Settle::Failed(_) | Settle::Retry => false,
             };
             if !given {
                 continue;
