@@ -53,7 +53,7 @@ async fn a_release_that_is_older_than_what_etcd_holds_ends_and_says_so() {
     let of_later = Txn::new().put(Key::SlotGuard, r#"{"version":2}"#);
     let _ = bench.store.txn(&of_later).await.unwrap();
     let (code, said) = bench.start_named("older", FOR_EVER).ends().await;
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("a newer calico-dcos has led here; run that one"), "{said}");
     assert_eq!(
         bench.state().await.leader.map(|it| it.name),
