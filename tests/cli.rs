@@ -400,9 +400,9 @@ fn etcd_a_watched_status_is_redrawn_also_without_colours() {
             assert!(length > 0, "{seen}");
             seen.push_str(&String::from_utf8_lossy(&piece[..length]));
         }
-        assert_eq!(seen.contains("\u{1b}[H\u{1b}[J"), redrawn, "{terminal}: {seen:?}");
         child.kill().unwrap();
         child.wait().unwrap();
+        assert_eq!(seen.contains("\u{1b}[H\u{1b}[J"), redrawn, "{terminal}: {seen:?}");
     }
 }
 

@@ -191,6 +191,16 @@ async fn long_ten_thousand_hosts_are_a_page_that_answers_at_once() {
     browser.open(&format!("{}/", controller.url)).await;
     assert!(browser.text("#matrix .pages").await.starts_with("1 to 50 of 10,000 hosts"));
     assert_eq!(browser.says("document.querySelector('.map').dataset.each").await, "5");
+    // A square of the map leads to its first host in the list: here the second one of the second row.
+    let click = "((map, box) => { const pitch = box.width / map.dataset.columns; map.dispatchEvent(new \
+                 MouseEvent('click', {bubbles: true, clientX: box.left + 1.5 * pitch, clientY: box.top + 1.5 * pitch})); \
+                 return Number(map.dataset.columns); })";
+    let map = "document.querySelector('.map')";
+    let columns = browser.says(&format!("{click}({map}, {map}.getBoundingClientRect())")).await;
+    let offset = (columns.as_u64().unwrap() + 1) * 5;
+    browser.until(&format!("location.search === '?offset={offset}'")).await;
+    assert_eq!(browser.text(".matrix tbody a").await, format!("a{}", offset + 1));
+    browser.open(&format!("{}/", controller.url)).await;
     browser.press("/a9999").await;
     browser.until(&format!("{ROWS} === 1 && location.search === '?search=a9999'")).await;
 }
