@@ -35,6 +35,8 @@ impl Controller {
             self.deposed();
             return;
         }
+        // What was decided on the way here and not sent rests on what was known before.
+        self.effects.retain(|effect| !matches!(effect, Effect::Relist | Effect::Txn { .. }));
         self.ledger.reset(created);
         self.launching.clear();
         self.forget_wants();
@@ -343,6 +345,8 @@ impl Loaded {
             Key::History(number) => drop(self.history.insert(*number)),
             Key::Control(control) => {
                 if let Some(control) = Control::parse(control) {
+                    // Not one of a later release, which may ask for more.
+                    let _: serde_json::Value = from_json(&path, value)?;
                     let bad = |source| BadRecord::Unreadable { path, source };
                     self.controls.put(control, value).map_err(bad)?;
                 }

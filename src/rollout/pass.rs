@@ -308,21 +308,29 @@ impl Controller {
         }
     }
 
-    /// Halts when too much has failed; says when all is done.
+    /// Halts when too much has failed, and goes on when that is so no longer; says when all is done.
     fn halt_or_finish(&mut self, now: Time) {
         let Some(state) = &self.state else { return };
         let generation = self.desire.generation();
         // While the records of slots are not true nobody can tell what is done.
         let untrue = self.restored.is_some() || self.broken.is_some();
-        if untrue || matches!(state.stage, Stage::Halted { .. }) {
+        if untrue {
             return;
         }
+        let halted = matches!(state.stage, Stage::Halted { .. });
         let Some(rollout) = self.rollout() else { return };
         let most = rollout.max_failures.get() as usize;
         let failed = &self.hosts.failed;
         let slots = self.limits().slots;
         let all_stuck = self.hosts.holders.len() >= slots && slots > 0 && self.all_stuck(now);
-        if failed.len() >= most || all_stuck {
+        let is_due = failed.len() >= most || all_stuck;
+        if halted {
+            if !is_due {
+                self.note(Level::Info, None, "what the rollout had halted for is over; it goes on");
+                self.history(format!("generation {generation} goes on"), now);
+                self.enter(Stage::Running, now);
+            }
+        } else if is_due {
             let names: Vec<&str> = failed.iter().take(3).map(HostName::as_str).collect();
             let why = if failed.is_empty() {
                 "every slot is held by a host that is overdue".to_owned()

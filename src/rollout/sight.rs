@@ -173,7 +173,10 @@ impl Controller {
     pub(super) fn name_silent_hosts(&mut self, now: Time) {
         let silent = |host: &&Host| {
             let record = &host.record;
-            let shown = record.agent.condition != Condition::Active || record.facts().is_none();
+            let shown = record.agent.condition != Condition::Active
+                || record.facts().is_none()
+                || record.blind.is_some()
+                || (host.leaves && record.has_left());
             !shown && !host.is_mute() && now.since(host.heard) / 1000 > STALE_SECONDS
         };
         let silent = self.hosts.all.iter().filter(|(_, host)| silent(host));

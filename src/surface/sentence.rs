@@ -67,12 +67,13 @@ pub(crate) fn after_failures(view: &View) -> Option<String> {
         progress.is_some_and(|it| it.failed && it.generation == view.generation())
     });
     let failed: Vec<&str> = failed.map(|(name, _)| name.as_str()).collect();
-    let host = if let [one] = failed[..] { one } else { "HOST" };
+    let ends = match failed[..] {
+        [] => "one of the hosts that hold a slot is done, or `calico-dcos release HOST` gives its slot back".to_owned(),
+        [one] => format!("what failed is mended and `calico-dcos retry {one}` given"),
+        _ => "what failed is mended and `calico-dcos retry HOST` given".to_owned(),
+    };
     (*why == shown).then(|| {
-        format!(
-            "Nothing starts until what failed is mended and `calico-dcos retry {host}` given, or the documents are \
-             edited."
-        )
+        format!("Nothing starts until {ends}, or until the documents declare something else.")
     })
 }
 

@@ -22,7 +22,7 @@ use crate::plan::gate::{Limits, Phase};
 use crate::plan::order::OrderKey;
 use crate::plan::reason::Reason;
 use crate::plan::{FleetView, Plan, plan, totals};
-use crate::rollout::records::{Measures, Rendered, Stage};
+use crate::rollout::records::{Limit, Measures, Rendered, Stage};
 use crate::rollout::sources;
 use crate::words::{Generation, HostName, Time};
 
@@ -159,7 +159,10 @@ impl View {
 
     /// The leader was told that it runs on a host that nobody knows, so that none moves last for its sake.
     fn own_host_is_strange(&self) -> Option<String> {
-        let own = self.state.measures.as_ref()?.own_host.as_ref()?;
+        let measures = self.state.measures.as_ref()?;
+        // Where agents are not listed, one that is never offered is not known.
+        let hidden = measures.limits.contains_key(&Limit::AgentsHidden);
+        let own = measures.own_host.as_ref().filter(|_| !hidden)?;
         let known = self.state.hosts.iter().filter(|(_, host)| host.observed.is_some());
         let mut known = known.map(|(name, _)| name).peekable();
         known.peek()?;

@@ -42,6 +42,42 @@ fn s14_attempts_used_up_halt_the_rollout_and_the_slot_stays_held() {
     assert_eq!(bench.slot("a2"), None);
 }
 
+/// Nobody has failed there, so nobody could be tried again.
+#[test]
+fn a_halt_for_slots_that_are_overdue_ends_when_one_of_them_is_done() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    bench.observe("a2");
+    let (task, attempt, hash) = bench.admitted("a1");
+    for _ in 0..8 {
+        bench.wait(4 * 60_000);
+        bench.confirm("a1");
+        bench.confirm("a2");
+    }
+    assert_eq!(bench.reason("a2"), "halted");
+    bench.done(&task, "a1", attempt, hash);
+    bench.offer("a2");
+    bench.wait(2_000);
+    assert_eq!(bench.launched().len(), 1, "{}", bench.text("a2"));
+}
+
+#[test]
+fn a_rollout_that_has_halted_goes_on_when_more_failures_are_allowed() {
+    let mut bench = Bench::new(&["a1", "a2"]);
+    bench.write(Some(&CLUSTER.replace("Restarts: 1", "Restarts: 2")));
+    bench.wait(5_000);
+    bench.observe("a2");
+    used_up(&mut bench, "a1");
+    bench.wait(1_000);
+    assert_eq!(bench.reason("a2"), "halted");
+    let edit =
+        CLUSTER.replace("Restarts: 1", "Restarts: 2").replace("{max", "{maxFailures: 2, max");
+    bench.write(Some(&edit));
+    bench.wait(5_000);
+    bench.offer("a2");
+    bench.wait(2_000);
+    assert_eq!(bench.launched().len(), 1, "{}", bench.text("a2"));
+}
+
 /// A controller that has nothing to do does nothing, however long nobody comes.
 #[test]
 fn a_host_whose_next_attempt_is_due_in_a_halted_rollout_is_halted_and_nothing_turns_for_it() {

@@ -117,7 +117,7 @@ fn a_halt_for_failures_says_what_to_do_next() {
     assert!(matches!(&refused, Refused::Halted(_)), "{refused:?}");
     let text = refused.to_string();
     assert!(text.starts_with("the rollout has halted") && text.contains(&why), "{text}");
-    assert!(text.contains("`calico-dcos retry HOST`"), "{text}");
+    assert!(text.contains("`calico-dcos release HOST`"), "where nobody has failed: {text}");
     let mut progress = HostProgress::new(generation, NOW);
     (progress.failures, progress.failed) = (3, true);
     state.hosts.get_mut(&HostName::from("a3")).unwrap().progress = Some(progress);
