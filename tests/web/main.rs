@@ -143,29 +143,6 @@ async fn each_pass_is_a_span_of_the_log() {
     assert!(numbers.len() > 1, "several passes had something to say: {numbers:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_release_that_is_older_than_what_etcd_holds_starts_nothing_and_says_why() {
-    let site = Site::start().await;
-    let controller = site.run("one", false);
-    controller.until_done().await;
-    drop(controller);
-    let store = site.store().await;
-    let state = store.get(&Key::RolloutState).await.unwrap().unwrap().value;
-    let mut state: Value = serde_json::from_str(&state).unwrap();
-    state["version"] = json!(2);
-    let _ = store.txn(&Txn::new().put(Key::RolloutState, state.to_string())).await.unwrap();
-    site.declare(&CLUSTER.replace("calico/node:v1", "calico/node:v2")).await;
-    let older = site.run("two", false);
-    older.until_led().await;
-    older.until(|data| data["status"] == "halted").await;
-    let why = older.json("/api/v1/status").await["halted"].to_string();
-    assert!(why.contains("a newer calico-dcos has led here; run that one"), "{why}");
-    let page = older.get("/").await.text().await.unwrap();
-    assert!(page.contains("a newer calico-dcos has led here"), "{page}");
-    let text = older.get("/metrics").await.text().await.unwrap();
-    assert!(!text.contains("tasks_launched_total{"), "{text}");
-}
-
 /// Debian's promtool, which `tools/promtool.sh` brings.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: it takes Prometheus' promtool, which only test-full brings"]
