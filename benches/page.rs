@@ -2,33 +2,21 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "the documents are written here")]
 
+mod world;
+
 use std::hint::black_box;
 
-use calico_dcos::sim::run::{Options, World};
-use calico_dcos::sim::scenario::Scenario;
 use calico_dcos::store::Space;
 use calico_dcos::surface::state::State;
 use calico_dcos::web::first_page;
 use calico_dcos::words::Time;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 
-const CLUSTER: &str = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: bench}\nspec:\n  \
-    rollout: {maxConcurrentRestarts: 100}\n  \
-    etcdProxy: {upstream: {endpoints: [\"http://10.0.0.1:2379\"]}, binary: {path: /usr/bin/etcd}}\n  \
-    docker: {}\n  mesosAgent: {networking: cni}\n  calicoNode: {image: \"calico/node:v2.6.12\"}\n";
-
-const SCENARIO: &str = "apiVersion: calico-dcos/v1\nkind: Scenario\nseed: 7\ndesired: [cluster.yaml]\n\
-    mesos: {version: 1.1.0}\nhosts:\n  - {count: COUNT, name: \"a{n}\", observed: {installed: true}}\nuntil: converged\n";
+use crate::world::in_sync;
 
 /// A cluster in sync, and an image that all of its hosts are to change to.
 fn edited(count: u64) -> State {
-    let text = SCENARIO.replace("COUNT", &count.to_string());
-    let scenario = Scenario::read("bench", &text).expect("it is written above");
-    let documents = [("cluster.yaml".to_owned(), CLUSTER.to_owned())];
-    let mut world =
-        World::new(&scenario, &documents, &Options::default()).expect("the documents are good");
-    world.run(scenario.until);
-    let mut state = State::of(&world.etcd().list(Space::All), Time(1_000_000));
+    let mut state = State::of(&in_sync(count).etcd().list(Space::All), Time(1_000_000));
     for document in state.documents.values_mut() {
         document.text = document.text.replace("v2.6.12", "v2.6.13");
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "the documents are written here")]
 
+mod world;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -24,8 +26,6 @@ use calico_dcos::plan::line::Asked;
 use calico_dcos::plan::{FleetView, plan};
 use calico_dcos::rollout::Controller;
 use calico_dcos::rollout::event::{Effect, Event};
-use calico_dcos::sim::run::{Options, World};
-use calico_dcos::sim::scenario::Scenario;
 use calico_dcos::store::keys::Key;
 use calico_dcos::store::txn::Outcome;
 use calico_dcos::words::{
@@ -33,10 +33,7 @@ use calico_dcos::words::{
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const CLUSTER: &str = "apiVersion: calico-dcos/v1\nkind: Cluster\nmetadata: {name: bench}\nspec:\n  \
-    rollout: {maxConcurrentRestarts: 100}\n  \
-    etcdProxy: {upstream: {endpoints: [\"http://10.0.0.1:2379\"]}, binary: {path: /usr/bin/etcd}}\n  \
-    docker: {}\n  mesosAgent: {networking: cni}\n  calicoNode: {image: \"calico/node:v2.6.12\"}\n";
+use crate::world::{CLUSTER, in_sync};
 
 struct Host {
     name: HostName,
@@ -161,10 +158,6 @@ fn benches(criterion: &mut Criterion) {
     });
 }
 
-/// A cluster in sync, with its controller.
-const SCENARIO: &str = "apiVersion: calico-dcos/v1\nkind: Scenario\nseed: 7\ndesired: [cluster.yaml]\n\
-    mesos: {version: 1.1.0}\nhosts:\n  - {count: COUNT, name: \"a{n}\", observed: {installed: true}}\nuntil: converged\n";
-
 /// What one host's report of a change costs the controller: read, folded, planned and the effects
 /// made, in a fleet of that size. The answer of etcd is not in it.
 fn one_host(criterion: &mut Criterion) {
@@ -191,12 +184,7 @@ struct Leader {
 
 impl Leader {
     fn of(count: u64) -> Self {
-        let text = SCENARIO.replace("COUNT", &count.to_string());
-        let scenario = Scenario::read("bench", &text).expect("it is written above");
-        let documents = [("cluster.yaml".to_owned(), CLUSTER.to_owned())];
-        let mut world =
-            World::new(&scenario, &documents, &Options::default()).expect("the documents are good");
-        world.run(scenario.until);
+        let world = in_sync(count);
         let name = HostName("a7".to_owned());
         let record = |key: Key| world.etcd().get(&key).expect("the cluster is in sync").value;
         let tasks: HostTasks =
