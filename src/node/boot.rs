@@ -42,7 +42,10 @@ pub fn copy_program(host: &Host) -> Result<String, HostError> {
     for other in host.root.list(PROGRAMS)? {
         // A unit that runs keeps its file open; the boot unit's has to stay until it is replaced.
         if other != name && !other.starts_with('.') && !unit.contains(&other) {
-            host.root.remove(&format!("{PROGRAMS}/{other}"))?;
+            // Whatever else lies there keeps no change from being made.
+            if let Err(error) = host.root.remove(&format!("{PROGRAMS}/{other}")) {
+                tracing::warn!(%error, "an old program stays");
+            }
         }
     }
     Ok(path)

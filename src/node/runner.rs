@@ -195,11 +195,12 @@ fn clear_away(host: &Host, outcome: &Outcome, attempt: Attempt) {
         return;
     }
     let forgotten = host.state.forget_before(attempt).map_err(HostError::from);
-    let cleared = forgotten.and_then(|()| {
-        let texts = host.state.texts()?;
-        Ok(host.downloads.prune(|sha256| texts.contains(sha256))?)
-    });
-    if let Err(error) = cleared {
+    let prune = |texts: String| host.downloads.prune(|sha256| texts.contains(sha256));
+    let pruned = match host.state.texts() {
+        Ok(texts) => prune(texts).map_err(HostError::from),
+        Err(error) => Err(error.into()),
+    };
+    for error in [forgotten, pruned].into_iter().filter_map(Result::err) {
         tracing::warn!(error = error.sentence(), "not all could be cleared away");
     }
 }

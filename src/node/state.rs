@@ -4,6 +4,7 @@
 //! Every file carries a version, is replaced as a whole and synced. A file that cannot be read is
 //! an error and never taken as none: what is not known to be closed is not begun anew.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -265,13 +266,15 @@ impl State {
     /// without that it would be forgotten that something of ours is there.
     pub fn put_back(&self, component: Component, kept: &Kept) -> Result<(), StateError> {
         self.set_record(component, None)?;
-        let files = kept.files.iter().map(|(file, found)| {
+        let mut failed = None;
+        for (file, found) in &kept.files {
             // From above, as there are folders in which every file counts; that does not work if
             // the folder is mounted.
             let from = |staging| self.root.restore(file, found.as_ref(), staging);
-            from(Staging::Above).or_else(|_| from(Staging::Beside))
-        });
-        let failed = files.filter_map(Result::err).next_back();
+            if let Err(error) = from(Staging::Above).or_else(|_| from(Staging::Beside)) {
+                failed = Some(error);
+            }
+        }
         self.set_record(component, kept.record.as_ref())?;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -287,7 +290,8 @@ impl State {
         let folder = path(&kept_folder(attempt, component));
         let note = format!("{folder}/{NOT_PUT_BACK}");
         let Some(why) = failed else { return Ok(self.root.remove(&note).map(|_| None)?) };
-        if self.kept(attempt, component)?.is_none() {
+        // Also where not all of it can be read any more: what can be is worth keeping.
+        if self.root.stamp(&format!("{folder}/manifest.json"))?.is_none() {
             return Ok(None);
         }
         self.root.write(&note, format!("{why}\n").as_bytes(), 0o600, Staging::Beside)?;
@@ -295,24 +299,34 @@ impl State {
     }
 
     /// Forgets what was kept for attempts before this one. What could not be put back is the only copy
-    /// of what was there, and stays: the newest few.
+    /// of what was there, and stays: of each component the first, which is from before anything of ours,
+    /// and the newest few. One that cannot be removed does not keep the others from it.
     pub fn forget_before(&self, attempt: Attempt) -> Result<(), StateError> {
-        let mut needed = Vec::new();
-        for folder in self.root.list(&path("kept"))? {
-            let of = folder.split('-').next().and_then(|number| number.parse::<u64>().ok());
-            let folder = path(&format!("kept/{folder}"));
+        let (mut needed, mut forgotten, mut failed) = (Vec::new(), Vec::new(), None);
+        for name in self.root.list(&path("kept"))? {
+            let (number, component) = name.split_once('-').unwrap_or((&name, ""));
+            let of = number.parse::<u64>().ok();
+            let folder = path(&format!("kept/{name}"));
             if of.is_some_and(|of| of >= attempt.0) {
                 continue;
             }
-            if self.root.stamp(&format!("{folder}/{NOT_PUT_BACK}"))?.is_some() {
-                needed.push((of, folder));
-            } else {
-                self.remove_folder(&folder)?;
+            match self.root.stamp(&format!("{folder}/{NOT_PUT_BACK}")) {
+                Ok(Some(_)) => needed.push((of, component.to_owned(), folder)),
+                Ok(None) => forgotten.push(folder),
+                Err(error) => failed = Some(error.into()),
             }
         }
         needed.sort();
-        let surplus = needed.len().saturating_sub(MOST_NOT_PUT_BACK);
-        needed.iter().take(surplus).try_for_each(|(_, folder)| self.remove_folder(folder))
+        let mut components = BTreeSet::new();
+        needed.retain(|(_, component, _)| !components.insert(component.clone()));
+        needed.truncate(needed.len().saturating_sub(MOST_NOT_PUT_BACK));
+        forgotten.extend(needed.into_iter().map(|(.., folder)| folder));
+        for folder in forgotten {
+            if let Err(error) = self.remove_folder(&folder) {
+                failed = Some(error);
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// All that records, backups and the journal say, for looking up what is still needed.

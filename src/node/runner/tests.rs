@@ -55,6 +55,9 @@ async fn a_program_that_cannot_be_started_is_found_before_anybody_is_asked() {
     // As on a file system that is mounted with `noexec`.
     let program = boot::copy_program(&fake.host).unwrap();
     let place = fake.host.root.place(&program);
+    // Whatever else lies there is no reason.
+    std::fs::create_dir(place.with_file_name("of-somebody")).unwrap();
+    assert!(boot::copy_program(&fake.host).is_ok());
     std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
     let found = inspect(fake.host.clone(), change.clone()).await;
     assert!(

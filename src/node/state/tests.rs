@@ -84,19 +84,22 @@ fn what_was_kept_first_is_put_back_with_its_record() {
 fn a_file_that_cannot_be_put_back_keeps_neither_the_others_nor_the_record_from_it() {
     let (_folder, root, state) = state();
     let docker = Component::Docker;
-    let files = ["/etc/a".to_owned(), "/etc/b".to_owned()];
+    let files = ["/etc/a".to_owned(), "/etc/b".to_owned(), "/etc/c".to_owned()];
     let old = Record::new(Attempt(1), &target(docker, 1), None, Value::Null);
     state.set_record(docker, Some(&old)).unwrap();
     for file in &files {
         root.write(file, b"before", 0o640, Staging::Beside).unwrap();
     }
     let kept = state.keep(Attempt(2), docker, &files, Value::Null).unwrap();
-    root.write("/etc/b", b"after", 0o600, Staging::Beside).unwrap();
+    root.write("/etc/a", b"after", 0o600, Staging::Beside).unwrap();
+    root.write("/etc/c", b"after", 0o600, Staging::Beside).unwrap();
     // A folder has come into its place.
-    root.remove("/etc/a").unwrap();
-    std::fs::create_dir(root.place("/etc/a")).unwrap();
+    root.remove("/etc/b").unwrap();
+    std::fs::create_dir(root.place("/etc/b")).unwrap();
     assert!(state.put_back(docker, &kept).is_err());
-    assert_eq!(root.read("/etc/b").unwrap().unwrap().bytes, b"before");
+    for other in ["/etc/a", "/etc/c"] {
+        assert_eq!(root.read(other).unwrap().unwrap().bytes, b"before", "{other}");
+    }
     assert_eq!(state.record(docker).unwrap(), Some(old));
 }
 
@@ -137,7 +140,23 @@ fn what_could_not_be_put_back_is_not_forgotten() {
     }
     state.forget_before(Attempt(40)).unwrap();
     let left = root.list(&path("kept")).unwrap();
-    assert_eq!((left.len(), left[0].as_str()), (MOST_NOT_PUT_BACK, "22-docker"));
+    assert_eq!((left.len(), left[0].as_str()), (MOST_NOT_PUT_BACK + 1, "22-docker"));
+    assert_eq!(left.last().unwrap(), "9-docker", "the first is from before anything of ours");
+}
+
+#[test]
+fn what_is_left_of_a_backup_is_kept_and_what_cannot_be_removed_stops_nothing() {
+    let (_folder, root, state) = state();
+    for attempt in 1..=3 {
+        state.keep(Attempt(attempt), Component::Docker, &[], Value::Null).unwrap();
+    }
+    root.write(&path("kept/2-docker/manifest.json"), b"{", 0o600, Staging::Beside).unwrap();
+    let noted = state.note_undo(Attempt(2), Component::Docker, Some("it is damaged")).unwrap();
+    assert_eq!(noted, Some(path("kept/2-docker")));
+    // Nothing of ours, and no folder.
+    root.write(&path("kept/0-stray"), b"x", 0o600, Staging::Beside).unwrap();
+    assert!(state.forget_before(Attempt(4)).is_err(), "it is told");
+    assert_eq!(root.list(&path("kept")).unwrap(), ["0-stray", "2-docker"]);
 }
 
 #[test]
